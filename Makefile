@@ -1,0 +1,57 @@
+# `make demo` and `make test` do all their own set-up in .venv, once.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+# The version of uv that `make lock` resolves with, in an environment of its own.
+UV := uv==0.13.9
+LOCK_VENV := build/lock-$(subst ==,-,$(UV))
+
+.PHONY: help setup demo test test-fast lint format hooks lock clean
+
+help:
+	@echo 'make demo       train on the included music, compose, report'
+	@echo 'make test       all tests'
+	@echo 'make test-fast  the tests that are not slow'
+	@echo 'make lint       ruff and mypy'
+	@echo 'make format     let ruff format and fix'
+	@echo 'make setup      only make .venv (the others do so when needed)'
+	@echo 'make hooks      install the pre-commit hooks'
+	@echo 'make lock       rewrite requirements/lock.txt (UPGRADE=1: with newer versions)'
+	@echo 'make clean      remove .venv, build/ and caches; outputs/ stays'
+	@echo 'PYTHON=/path/to/python3.12 chooses the Python that .venv is made with.'
+
+setup:
+	@PYTHON='$(PYTHON)' sh requirements/install.sh
+
+demo: setup
+	@$(BIN)/composer train
+
+test: setup
+	@$(BIN)/python -m pytest
+
+test-fast: setup
+	@$(BIN)/python -m pytest -m 'not slow'
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+hooks: setup
+	$(BIN)/pre-commit install
+
+lock:
+	@test -x $(LOCK_VENV)/bin/uv || { $(PYTHON) -m venv $(LOCK_VENV) && $(LOCK_VENV)/bin/python -m pip install -q $(UV); }
+	$(LOCK_VENV)/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 \
+	  --fork-strategy fewest --generate-hashes --override requirements/lock-overrides.txt \
+	  --extra dev --extra music21 $(if $(UPGRADE),--upgrade) --custom-compile-command 'make lock' \
+	  --output-file requirements/lock.txt requirements/lock.in pyproject.toml
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
