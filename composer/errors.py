@@ -1,0 +1,29 @@
+"""Mistakes that a user can mend: one line that names the file, key or value and the way out."""
+
+from __future__ import annotations
+
+
+class ComposerError(Exception):
+    """A mistake or a failure that one line explains; the command prints it and exits with `exit_status`."""
+
+    exit_status = 1
+
+
+class UsageError(ComposerError):
+    """The command line itself is wrong: an unknown command or option, or a missing argument."""
+
+    exit_status = 2
+
+
+class MidiError(ComposerError):
+    """A MIDI file that cannot be used; the line begins with its path."""
+
+
+class RunInterrupted(ComposerError):
+    """A signal stopped the run after a checkpoint was written."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        """Args: `message` for the user; `signal_number` that stopped the run."""
+        super().__init__(message)
+        # The shell's convention for a process that a signal ended.
+        self.exit_status = 128 + signal_number

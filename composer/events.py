@@ -1,0 +1,129 @@
+"""Events: the note messages of one part, as arrays, with what is needed to write them back as MIDI.
+
+N = events of a piece
+pitch      (N,) uint8    MIDI note number
+velocity   (N,) uint8    0 is a release
+delta_time (N,) float64  time since the previous event of the part (the first: since the start), in `time_unit`
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer import prelude
+from composer.schema import TimeUnit
+
+DEFAULT_MICROSECONDS_PER_BEAT = 500_000  # MIDI's own default, 120 beats a minute
+# SMPTE's 29 stands for 30000/1001 frames a second.
+_SMPTE_FRAMES_PER_SECOND = {24: (24, 1), 25: (25, 1), 29: (30_000, 1001), 30: (30, 1)}
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How ticks relate to time in a MIDI file.
+
+    Attributes:
+        division: the header's field: ticks a beat, or negative for SMPTE (frames a second and ticks a frame).
+        microseconds_per_beat: the first tempo.
+    """
+
+    division: int = prelude.TICKS_PER_BEAT
+    microseconds_per_beat: int = DEFAULT_MICROSECONDS_PER_BEAT
+
+    @property
+    def smpte(self) -> tuple[int, int] | None:
+        """Ticks a second as a fraction (numerator, denominator), or None for ticks a beat."""
+        if self.division > 0:
+            return None
+        frames = -(self.division >> 8)  # the high byte is signed
+        numerator, denominator = _SMPTE_FRAMES_PER_SECOND[frames]
+        return numerator * (self.division & 0xFF), denominator
+
+    @property
+    def ticks_per_second(self) -> float:
+        """Ticks a second at the first tempo."""
+        if self.smpte:
+            return self.smpte[0] / self.smpte[1]
+        return self.division * 1e6 / self.microseconds_per_beat
+
+    @property
+    def ticks_per_beat(self) -> float:
+        """Ticks a beat; with SMPTE, which has no beats, those of MIDI's default tempo."""
+        return self.division if self.division > 0 else self.ticks_per_second * DEFAULT_MICROSECONDS_PER_BEAT / 1e6
+
+    def ticks(self, unit: TimeUnit) -> float:
+        """Ticks in one `unit` of time."""
+        return self.ticks_per_second if unit is TimeUnit.seconds else self.ticks_per_beat
+
+
+def valid_division(division: int) -> bool:
+    """Whether a header's division field can tell time: not 0, and SMPTE only with 24, 25, 29 or 30 frames."""
+    if division > 0:
+        return True
+    return -(division >> 8) in _SMPTE_FRAMES_PER_SECOND and (division & 0xFF) > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """The note messages of one part (shapes and units at the head of this file)."""
+
+    pitch: NDArray[np.uint8]
+    velocity: NDArray[np.uint8]
+    delta_time: NDArray[np.float64]
+    time_unit: TimeUnit
+
+    def __len__(self) -> int:
+        return len(self.pitch)
+
+    def __getitem__(self, part: slice) -> Events:
+        return Events(self.pitch[part], self.velocity[part], self.delta_time[part], self.time_unit)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One piece: its events, and what writing it back as MIDI needs.
+
+    Attributes:
+        name: the file's name, or the title.
+        program: General MIDI program of the part, from 0.
+    """
+
+    name: str
+    events: Events
+    timing: Timing = field(default_factory=Timing)
+    program: int = 0
+
+
+def join(first: Events, second: Events) -> Events:
+    """`first`, then `second`, whose first delta counts from the last event of `first`."""
+    assert first.time_unit is second.time_unit
+    return Events(
+        np.concatenate([first.pitch, second.pitch]),
+        np.concatenate([first.velocity, second.velocity]),
+        np.concatenate([first.delta_time, second.delta_time]),
+        first.time_unit,
+    )
+
+
+def prelude_piece(time_unit: TimeUnit) -> Piece:
+    """The embedded piece as events: releases before strikes at equal times, low pitches before high ones."""
+    messages = []
+    for note in prelude.prelude():
+        messages.append((note.onset_beats, 1, note.pitch, note.velocity))
+        messages.append((note.onset_beats + note.duration_beats, 0, note.pitch, 0))
+    messages.sort()
+    onsets = [message[0] for message in messages]
+    # Differences of exact fractions: equal durations give equal floats.
+    beats = [float(later - earlier) for earlier, later in zip([onsets[0] * 0, *onsets], onsets, strict=False)]
+    microseconds = round(60e6 / prelude.BEATS_PER_MINUTE)
+    seconds_per_beat = microseconds / 1e6 if time_unit is TimeUnit.seconds else 1.0
+    events = Events(
+        np.array([message[2] for message in messages], np.uint8),
+        np.array([message[3] for message in messages], np.uint8),
+        np.array(beats) * seconds_per_beat,
+        time_unit,
+    )
+    return Piece(prelude.TITLE, events, Timing(prelude.TICKS_PER_BEAT, microseconds), prelude.PROGRAM)

@@ -1,0 +1,298 @@
+"""MIDI files to events, and back.
+
+Reading keeps the note messages of one part; a `note_off` and a `note_on` of velocity 0 are the same event (the release
+velocity is dropped), and the time of skipped messages is added to the next event, never lost. Times are computed in
+exact integers and divided once, so that equal times in the file are equal floats here.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mido
+import numpy as np
+
+from composer.errors import ComposerError, MidiError
+from composer.events import DEFAULT_MICROSECONDS_PER_BEAT, Events, Piece, Timing, valid_division
+from composer.rundir import write_atomic
+from composer.schema import TimeUnit
+
+DRUM_CHANNEL = 9  # counted from 0
+# General MIDI: 16 families of 8 programs.
+FAMILIES = (
+    "piano",
+    "chromatic_percussion",
+    "organ",
+    "guitar",
+    "bass",
+    "strings",
+    "ensemble",
+    "brass",
+    "reed",
+    "pipe",
+    "synth_lead",
+    "synth_pad",
+    "synth_effects",
+    "ethnic",
+    "percussive",
+    "sound_effects",
+)
+MIDI_SUFFIXES = (".mid", ".midi")
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """A note message with its place: ticks from the start of its sequence."""
+
+    ticks: int
+    track: int
+    channel: int
+    program: int
+    pitch: int
+    velocity: int
+
+
+def find_files(path: Path) -> list[Path]:
+    """The MIDI file itself, or those of a folder and its subfolders in the order of their names.
+
+    Raises:
+        MidiError: the path does not exist, or the folder holds no MIDI file.
+    """
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in MIDI_SUFFIXES and p.is_file())
+        if not files:
+            raise MidiError(f"{path}: no .mid or .midi file in this folder or below it")
+        return files
+    if not path.exists():
+        raise MidiError(f"{path}: no such file or folder")
+    return [path]
+
+
+def read_piece(
+    path: Path,
+    *,
+    part: str = "first",
+    time_unit: TimeUnit = TimeUnit.seconds,
+    drums: bool = False,
+    clip: bool = False,
+) -> Piece:
+    """Read one part of a MIDI file (type 0, 1 or 2).
+
+    Args:
+        path: the file.
+        part: `first` (the first track with notes; of a type 0 file its first channel with notes), `all` (merged),
+            `track:N`, `channel:N` (both from 0), or `family:NAME` (a General MIDI family, such as `piano`).
+        time_unit: seconds (the tempo map applied) or beats.
+        drums: keep the drum channel.
+        clip: read data bytes over 127 as 127, with a warning, instead of refusing the file.
+
+    Returns:
+        The piece; its events in the order of the file.
+
+    Raises:
+        MidiError: the file is missing, empty, truncated, not MIDI, tells no time, or has no notes in that part.
+    """
+    file = _parse(path, clip)
+    division = file.ticks_per_beat
+    if not valid_division(division):
+        raise MidiError(f"{path}: its header's division is {division}, which tells no time; export the file again")
+    timing = Timing(division)
+    if timing.smpte and time_unit is TimeUnit.beats:
+        raise MidiError(f"{path}: its times are SMPTE frames, without beats; use encoding.time_unit=seconds")
+
+    # The tracks of a type 2 file are independent sequences, each with its own tempo; else there is one tempo map.
+    sequences = [[track] for track in range(len(file.tracks))] if file.type == 2 else [list(range(len(file.tracks)))]
+    choose = _chooser(part)
+    parts: list[tuple[list[_Message], list[tuple[int, int]]]] = []
+    for tracks in sequences:
+        messages = [m for track in tracks for m in _messages(file.tracks[track], track)]
+        messages = [m for m in messages if drums or m.channel != DRUM_CHANNEL]
+        messages = choose(messages, file.type)
+        # Stable: messages of one tick keep the order of their tracks and of the file.
+        messages.sort(key=lambda message: message.ticks)
+        if messages:
+            tempos = _tempo_map(file.tracks[track] for track in tracks)
+            if any(microseconds == 0 for _, microseconds in tempos):
+                raise MidiError(f"{path}: a tempo of 0 microseconds a beat, which tells no time; export the file again")
+            parts.append((messages, tempos))
+        if parts and part == "first":
+            break
+    if not any(message.velocity for messages, _ in parts for message in messages):
+        hint = "" if part == "first" else " (data.part=first takes the first part that has some)"
+        drums_hint = "" if drums else "; the drum channel is left out, data.drums=true keeps it"
+        raise MidiError(f"{path}: no notes in part {part}{hint}{drums_hint}")
+
+    deltas: list[float] = []
+    for messages, tempos in parts:
+        deltas += _deltas([m.ticks for m in messages], tempos, timing, time_unit)
+    chosen = [message for messages, _ in parts for message in messages]
+    events = Events(
+        np.array([m.pitch for m in chosen], np.uint8),
+        np.array([m.velocity for m in chosen], np.uint8),
+        np.array(deltas, np.float64),
+        time_unit,
+    )
+    return Piece(path.name, events, Timing(division, parts[0][1][0][1]), chosen[0].program)
+
+
+def _parse(path: Path, clip: bool) -> mido.MidiFile:
+    try:
+        if path.stat().st_size == 0:
+            raise MidiError(f"{path}: an empty file")
+        with path.open("rb") as stream:
+            if stream.read(4) != b"MThd":
+                raise MidiError(f"{path}: not a MIDI file (it does not begin with MThd)")
+    except OSError as error:
+        raise MidiError(f"{path}: cannot be read ({error.strerror or error})") from error
+    try:
+        return mido.MidiFile(path)
+    except EOFError as error:
+        raise MidiError(f"{path}: truncated, the file ends in the middle of a track") from error
+    except Exception as error:  # mido raises OSError, ValueError, KeySignatureError, IndexError ... for damaged files
+        if "data byte must be in range" not in str(error):
+            raise MidiError(f"{path}: damaged ({error})") from error
+        if not clip:
+            raise MidiError(f"{path}: a data byte is over 127; data.clip=true reads it as 127") from error
+    warnings.warn(f"{path}: data bytes over 127 were read as 127 (data.clip=true)", stacklevel=2)
+    try:
+        return mido.MidiFile(path, clip=True)
+    except Exception as error:
+        raise MidiError(f"{path}: damaged ({error})") from error
+
+
+def _messages(track: Iterable[Any], number: int) -> Iterable[_Message]:
+    ticks = 0
+    programs: dict[int, int] = {}
+    for message in track:
+        ticks += message.time
+        if message.type == "program_change":
+            programs[message.channel] = message.program
+        elif message.type in ("note_on", "note_off"):
+            channel = message.channel
+            velocity = message.velocity if message.type == "note_on" else 0
+            yield _Message(ticks, number, channel, programs.get(channel, 0), message.note, velocity)
+
+
+def _tempo_map(tracks: Iterable[Iterable[Any]]) -> list[tuple[int, int]]:
+    """(tick, microseconds a beat) of every tempo, in order, from tick 0."""
+    tempos = []
+    for track in tracks:
+        ticks = 0
+        for message in track:
+            ticks += message.time
+            if message.type == "set_tempo":
+                tempos.append((ticks, message.tempo))
+    tempos.sort(key=lambda tempo: tempo[0])
+    if not tempos or tempos[0][0] > 0:
+        tempos.insert(0, (0, DEFAULT_MICROSECONDS_PER_BEAT))
+    return tempos
+
+
+def _deltas(ticks: list[int], tempos: list[tuple[int, int]], timing: Timing, unit: TimeUnit) -> list[float]:
+    """Time since the previous of `ticks` (the first: since 0), through the tempo map, in `unit`."""
+    if unit is TimeUnit.beats:
+        positions, per_unit = ticks, timing.division
+    elif timing.smpte:
+        numerator, denominator = timing.smpte
+        positions, per_unit = [tick * denominator for tick in ticks], numerator
+    else:
+        positions, per_unit = _tempo_positions(ticks, tempos), timing.division * 1_000_000
+    # Python's integers are exact at any size, and so is their quotient to the last bit.
+    return [(later - earlier) / per_unit for earlier, later in zip([0, *positions], positions, strict=False)]
+
+
+def _tempo_positions(ticks: list[int], tempos: list[tuple[int, int]]) -> list[int]:
+    """Each tick's place as the sum of ticks times microseconds a beat up to it."""
+    positions = []
+    segment, start = 0, 0
+    for tick in ticks:
+        while segment + 1 < len(tempos) and tempos[segment + 1][0] <= tick:
+            start += (tempos[segment + 1][0] - tempos[segment][0]) * tempos[segment][1]
+            segment += 1
+        positions.append(start + (tick - tempos[segment][0]) * tempos[segment][1])
+    return positions
+
+
+def _chooser(part: str) -> Callable[[list[_Message], int], list[_Message]]:
+    """A function that keeps the messages of the part from those of a sequence, given the file's type."""
+    kind, _, value = part.partition(":")
+    if part == "all":
+        return lambda messages, file_type: messages
+    if part == "first":
+        return _first_part
+    if kind in ("track", "channel") and value.isdecimal():
+        number = int(value)
+        return lambda messages, file_type: [m for m in messages if getattr(m, kind) == number]
+    if kind == "family" and value in FAMILIES:
+        family = FAMILIES.index(value)
+        return lambda messages, file_type: [m for m in messages if m.program // 8 == family]
+    families = ", ".join(FAMILIES)
+    raise ComposerError(
+        f"data.part={part}: must be first, all, track:N, channel:N, or family:NAME with a NAME of {families}"
+    )
+
+
+def _first_part(messages: list[_Message], file_type: int) -> list[_Message]:
+    sounding = next((m for m in messages if m.velocity), None)
+    if sounding is None:
+        return []
+    if file_type == 0:  # one track: its parts are its channels
+        return [m for m in messages if m.channel == sounding.channel]
+    return [m for m in messages if m.track == sounding.track]
+
+
+def write_midi(path: Path, piece: Piece) -> None:
+    """Write a piece as a type 0 MIDI file, all or nothing.
+
+    The events are made playable: a release of a silent pitch is not written, a pitch that is struck while it sounds is
+    released first, and what still sounds at the end is released there. Their times are kept.
+
+    Args:
+        path: the file; its folder is made.
+        piece: times are written at the piece's first tempo, rounded to the nearest tick from the start, so that
+            rounding does not add up.
+
+    Raises:
+        ComposerError: the file cannot be written.
+    """
+    file = mido.MidiFile(type=0, ticks_per_beat=piece.timing.division)
+    track = mido.MidiTrack()
+    file.tracks.append(track)
+    track.append(mido.MetaMessage("set_tempo", tempo=piece.timing.microseconds_per_beat, time=0))
+    track.append(mido.Message("program_change", program=piece.program, time=0))
+    written = 0
+    for tick, pitch, velocity in playable_messages(piece):
+        track.append(mido.Message("note_on", note=pitch, velocity=velocity, time=tick - written))
+        written = tick
+    # Releases left out at the end still take their time.
+    track.append(mido.MetaMessage("end_of_track", time=max([written, *_ticks(piece)[-1:]]) - written))
+    write_atomic(path, lambda stream: file.save(file=stream))
+
+
+def playable_messages(piece: Piece) -> list[tuple[int, int, int]]:
+    """The events as (ticks from the start, pitch, velocity), every started note ended and no silent pitch released."""
+    events, ticks = piece.events, _ticks(piece)
+    messages: list[tuple[int, int, int]] = []
+    sounding: dict[int, int] = {}
+    for tick, pitch, velocity in zip(ticks, events.pitch.tolist(), events.velocity.tolist(), strict=True):
+        if pitch in sounding:
+            messages.append((tick, pitch, 0))
+            del sounding[pitch]
+        if velocity:
+            messages.append((tick, pitch, velocity))
+            sounding[pitch] = tick
+    if sounding:
+        # One tick at the least, so that a note struck by the last event is heard.
+        end = max(ticks[-1], max(sounding.values()) + 1)
+        messages += [(end, pitch, 0) for pitch in sounding]
+    return messages
+
+
+def _ticks(piece: Piece) -> list[int]:
+    """Each event's ticks from the start, to the nearest."""
+    per_unit = piece.timing.ticks(piece.events.time_unit)
+    return [round(place * per_unit) for place in np.cumsum(piece.events.delta_time).tolist()]

@@ -1,0 +1,97 @@
+"""Files of a run directory: their names, and writing them so that a crash leaves the old one or the new one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from composer.errors import ComposerError
+
+CONFIG = "config.yaml"
+MANIFEST = "manifest.json"
+SUMMARY = "summary.json"
+METRICS = "metrics.csv"
+CHECKPOINTS = "checkpoints"
+SAMPLES = "samples"
+
+
+def shown(path: Path) -> Path:
+    """A path as a user would type it: relative where it lies below the current folder."""
+    path = path.absolute()
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file through a temporary one in the same folder: sync it, rename it, sync the folder.
+
+    Args:
+        path: the file; its folder is made when missing.
+        write: gets a binary stream.
+
+    Raises:
+        ComposerError: the disk is full or the folder cannot be written; what was at `path` is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as stream:
+                write(stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise ComposerError(f"{path}: cannot be written ({error.strerror or error}); free some space") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in the folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file all or nothing."""
+    write_atomic(path, lambda stream: stream.write(text.encode("utf-8")))
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write a JSON file all or nothing; NaN and infinity, which JSON lacks, become null."""
+    text = json.dumps(_plain(value), indent=2, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        ComposerError: the file is missing or damaged.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ComposerError(f"{path}: not found") from error
+    except (OSError, ValueError) as error:
+        raise ComposerError(f"{path}: damaged ({error})") from error
+    if not isinstance(value, dict):
+        raise ComposerError(f"{path}: damaged (not a JSON object)")
+    return value

@@ -1,0 +1,373 @@
+"""Every key that can be typed, its type and its limits. The values live in `conf/` alone.
+
+Plain dataclasses: no torch, Hydra or OmegaConf, so that a notebook can build them and the torch-free commands can read
+them. Limits are checked when an object is made and name the key as it is typed on the command line.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, fields
+from enum import Enum
+from typing import Any, ClassVar
+
+from composer.errors import ComposerError
+
+SAFE_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+# The channels of an event, everywhere in this order.
+CHANNELS = ("note", "velocity", "time")
+
+
+def require(holds: bool, key: str, value: object, limit: str) -> None:
+    """Raise a `ComposerError` that names `key`, its `value` and the `limit` unless `holds`."""
+    if not holds:
+        raise ComposerError(f"{key}={value}: must be {limit}")
+
+
+def _finite(value: float) -> bool:
+    return math.isfinite(value)
+
+
+class Source(Enum):
+    """Where the pieces come from."""
+
+    prelude = "prelude"
+    midi = "midi"
+
+
+class Split(Enum):
+    """How the windows that are not in the test block are divided into training and validation."""
+
+    shuffled = "shuffled"
+    blocked = "blocked"
+    by_piece = "by_piece"
+
+
+class Block(Enum):
+    """Which part of a piece a held-out block is."""
+
+    start = "start"
+    middle = "middle"
+    end = "end"
+
+
+class OnError(Enum):
+    """What happens to a file of a folder that cannot be used; a file named by itself always fails."""
+
+    skip = "skip"
+    fail = "fail"
+
+
+class TimeUnit(Enum):
+    """The unit of the time since the previous event."""
+
+    seconds = "seconds"
+    beats = "beats"
+
+
+class TimeBinning(Enum):
+    """How the positive times are divided into classes."""
+
+    equal_width = "equal_width"
+    quantile = "quantile"
+    kmeans = "kmeans"
+
+
+class RegularizerName(Enum):
+    """What is added to the loss, or done after the step, against overfitting."""
+
+    none = "none"
+    l1 = "l1"
+    l2 = "l2"
+    elastic_net = "elastic_net"
+    proximal_l1 = "proximal_l1"
+
+
+class OptimizerName(Enum):
+    """The optimiser: Adam with coupled weight decay, or AdamW with decoupled."""
+
+    adam = "adam"
+    adamw = "adamw"
+
+
+class Schedule(Enum):
+    """The learning rate over the epochs."""
+
+    constant = "constant"
+    cosine = "cosine"
+
+
+@dataclass(kw_only=True, slots=True)
+class DataConfig:
+    """Group `data`: the pieces, the windows and the split."""
+
+    source: Source
+    path: str | None
+    """A MIDI file or a folder of them (`.mid`, `.midi`, searched recursively); only for `data=midi`."""
+    part: str
+    """`first` (with notes), `all`, `track:N`, `channel:N` (both from 0), or `family:NAME` (General MIDI, `piano`)."""
+    drums: bool
+    """Keep the drum channel (9, counted from 0)."""
+    clip: bool
+    """Read a file whose data bytes exceed 127 by clipping them, with a warning, instead of refusing it."""
+    on_error: OnError
+    """`skip` trains on a folder's good files and lists the others with the reason; `fail` stops at the first."""
+    window_size: int
+    """Events that the network reads before it predicts the next one."""
+    batch_size: int
+    split: Split
+    val_fraction: float
+    """Share of the windows (of the pieces for `by_piece`) held out for validation, after the test block."""
+    val_block: Block
+    """Where `split=blocked` holds out the validation block."""
+    test_fraction: float
+    """Share held out for the test, first of all: a block of one piece, or whole pieces of several."""
+    test_block: Block
+    num_workers: int
+    """Processes that gather batches; 0 gathers in the training process and is the fastest for small pieces."""
+
+    def __post_init__(self) -> None:
+        require(self.window_size >= 1, "data.window_size", self.window_size, "at least 1")
+        require(self.batch_size >= 1, "data.batch_size", self.batch_size, "at least 1")
+        require(0 < self.val_fraction < 1, "data.val_fraction", self.val_fraction, "more than 0 and less than 1")
+        require(0 <= self.test_fraction < 1, "data.test_fraction", self.test_fraction, "at least 0 and less than 1")
+        require(self.num_workers >= 0, "data.num_workers", self.num_workers, "at least 0")
+        if self.source is Source.midi:
+            require(bool(self.path), "data.path", self.path, "a MIDI file or a folder of them with data=midi")
+        else:
+            require(self.path is None, "data.path", self.path, "used with data=midi (add data=midi)")
+
+
+@dataclass(kw_only=True, slots=True)
+class EncodingConfig:
+    """Group `encoding`: how an event becomes three classes."""
+
+    pitch_low: int
+    pitch_high: int
+    """Lowest and highest MIDI pitch that has a class, both included."""
+    time_unit: TimeUnit
+    time_binning: TimeBinning
+    time_bins: int
+    """Intervals (or clusters) of the positive times; class 0 besides is exact simultaneity."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.pitch_low <= 127, "encoding.pitch_low", self.pitch_low, "from 0 to 127")
+        high = self.pitch_high
+        require(self.pitch_low <= high <= 127, "encoding.pitch_high", high, f"from {self.pitch_low} to 127")
+        require(1 <= self.time_bins <= 254, "encoding.time_bins", self.time_bins, "from 1 to 254")
+
+
+@dataclass(kw_only=True, slots=True)
+class ModelConfig:
+    """Group `model`: the three-head LSTM."""
+
+    hidden_size: int
+    num_layers: int
+    dropout: float
+    """Probability of dropping a unit of the LSTM's output, and between its layers."""
+
+    def __post_init__(self) -> None:
+        require(self.hidden_size >= 1, "model.hidden_size", self.hidden_size, "at least 1")
+        require(self.num_layers >= 1, "model.num_layers", self.num_layers, "at least 1")
+        require(0 <= self.dropout < 1, "model.dropout", self.dropout, "at least 0 and less than 1")
+
+
+@dataclass(kw_only=True, slots=True)
+class RegularizerConfig:
+    """Group `regularizer`: the same keys whichever is chosen, so that runs compare column by column."""
+
+    name: RegularizerName
+    weight: float
+    """The factor lambda of the penalty."""
+    l1_ratio: float
+    """Share of L1 in `elastic_net`: 1 is L1 alone, 0 is half of L2."""
+    parameters: Any
+    """`all` (the article: biases too), `weights` (no biases), or a list of name patterns such as `[lstm.*]`."""
+
+    def __post_init__(self) -> None:
+        require(self.weight >= 0 and _finite(self.weight), "regularizer.weight", self.weight, "a finite number >= 0")
+        if self.name is RegularizerName.none:
+            # A sweep over regularizers may set one weight for all; without a penalty it is 0, also in the tables.
+            self.weight = 0.0
+        require(0 <= self.l1_ratio <= 1, "regularizer.l1_ratio", self.l1_ratio, "from 0 to 1")
+        known = self.parameters in ("all", "weights")
+        patterns = isinstance(self.parameters, list) and bool(self.parameters)
+        patterns = patterns and all(isinstance(pattern, str) for pattern in self.parameters)
+        limit = "all, weights, or a list of name patterns such as [lstm.*]"
+        require(known or patterns, "regularizer.parameters", self.parameters, limit)
+
+
+@dataclass(kw_only=True, slots=True)
+class LossConfig:
+    """Node `loss`: the factor of each channel's negative log-likelihood in the trained sum."""
+
+    note_weight: float
+    velocity_weight: float
+    time_weight: float
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            require(value >= 0 and _finite(value), f"loss.{field.name}", value, "a finite number >= 0")
+
+    @property
+    def weights(self) -> tuple[float, float, float]:
+        """The factors in the order of the channels."""
+        return (self.note_weight, self.velocity_weight, self.time_weight)
+
+
+@dataclass(kw_only=True, slots=True)
+class OptimizerConfig:
+    """Group `optimizer`."""
+
+    name: OptimizerName
+    lr: float
+    weight_decay: float
+    beta1: float
+    beta2: float
+    eps: float
+    schedule: Schedule
+    gradient_clip_norm: float | None
+
+    def __post_init__(self) -> None:
+        require(self.lr > 0 and _finite(self.lr), "optimizer.lr", self.lr, "a finite number above 0")
+        decay = self.weight_decay
+        require(decay >= 0 and _finite(decay), "optimizer.weight_decay", decay, "a finite number >= 0")
+        require(0 <= self.beta1 < 1, "optimizer.beta1", self.beta1, "at least 0 and less than 1")
+        require(0 <= self.beta2 < 1, "optimizer.beta2", self.beta2, "at least 0 and less than 1")
+        require(self.eps > 0, "optimizer.eps", self.eps, "above 0")
+        clip = self.gradient_clip_norm
+        require(clip is None or clip > 0, "optimizer.gradient_clip_norm", clip, "null or above 0")
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainerConfig:
+    """Group `trainer`: how long and on what machine."""
+
+    max_epochs: int
+    accelerator: str
+    devices: int
+    strategy: str
+    precision: str
+    deterministic: bool
+    threads: int | None
+    """Threads of torch on the CPU; null leaves torch's choice (one a core)."""
+    early_stopping_patience: int | None
+    """Stop after this many epochs without a lower `loss/val`; null trains `max_epochs`."""
+    progress_bar: bool
+
+    def __post_init__(self) -> None:
+        require(self.max_epochs >= 1, "trainer.max_epochs", self.max_epochs, "at least 1")
+        require(self.devices >= 1, "trainer.devices", self.devices, "at least 1")
+        require(self.threads is None or self.threads >= 1, "trainer.threads", self.threads, "null or at least 1")
+        patience = self.early_stopping_patience
+        require(patience is None or patience >= 1, "trainer.early_stopping_patience", patience, "null or at least 1")
+
+
+@dataclass(kw_only=True, slots=True)
+class CheckpointConfig:
+    """Node `checkpoint`: when `last.ckpt` is written, besides the beginning and the end of a run."""
+
+    every_minutes: float | None
+    every_epochs: int | None
+    every_steps: int | None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            require(value is None or value > 0, f"checkpoint.{field.name}", value, "null or above 0")
+
+
+@dataclass(kw_only=True, slots=True)
+class LoggingConfig:
+    """Node `logging`: what TensorBoard gets besides the scalars."""
+
+    histogram_every_epochs: int | None
+    """Histograms of the weights every so many epochs, and after the last; null writes none."""
+
+    def __post_init__(self) -> None:
+        every = self.histogram_every_epochs
+        require(every is None or every >= 1, "logging.histogram_every_epochs", every, "null or at least 1")
+
+
+@dataclass(kw_only=True, slots=True)
+class SamplingConfig:
+    """Group `sampling`: how a piece is composed. For `composer generate` the keys stand at the root."""
+
+    prefix: ClassVar[str] = "sampling."
+
+    events: int
+    """Events composed after the primer."""
+    seconds: float | None
+    """Compose this many seconds of music instead of a number of events; null goes by `events`."""
+    n: int
+    """Pieces composed."""
+    temperature: float
+    """Divides the logits before the softmax: below 1 is safer, above 1 is bolder."""
+    top_k: int | None
+    """Sample among the k likeliest classes of each channel; null among all."""
+    top_p: float | None
+    """Sample among the likeliest classes whose probabilities reach p; null among all."""
+    include_primer: bool
+    """Begin the written piece with the primer's own events."""
+
+    def __post_init__(self) -> None:
+        prefix = self.prefix
+        require(self.events >= 1, f"{prefix}events", self.events, "at least 1")
+        require(self.seconds is None or self.seconds > 0, f"{prefix}seconds", self.seconds, "null or above 0")
+        require(self.n >= 1, f"{prefix}n", self.n, "at least 1")
+        temperature = self.temperature
+        require(temperature > 0 and _finite(temperature), f"{prefix}temperature", temperature, "finite and above 0")
+        require(self.top_k is None or self.top_k >= 1, f"{prefix}top_k", self.top_k, "null or at least 1")
+        require(self.top_p is None or 0 < self.top_p <= 1, f"{prefix}top_p", self.top_p, "null, or above 0 up to 1")
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainConfig:
+    """The root of `composer train`."""
+
+    name: str
+    """Folder of the run below `outputs/`."""
+    seed: int
+    resume: str | None
+    """A run directory to continue in place; nothing else but `trainer.max_epochs` may be given with it."""
+    data: DataConfig
+    encoding: EncodingConfig
+    model: ModelConfig
+    loss: LossConfig
+    regularizer: RegularizerConfig
+    optimizer: OptimizerConfig
+    trainer: TrainerConfig
+    checkpoint: CheckpointConfig
+    logging: LoggingConfig
+    sampling: SamplingConfig
+
+    def __post_init__(self) -> None:
+        valid = SAFE_NAME.fullmatch(self.name) is not None
+        require(valid, "name", self.name, "1 to 64 letters, digits, dots, underscores or hyphens")
+        require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 4294967295")
+
+
+@dataclass(kw_only=True, slots=True)
+class GenerateConfig(SamplingConfig):
+    """The root of `composer generate`."""
+
+    prefix: ClassVar[str] = ""
+
+    run: str
+    """A run directory or a checkpoint file."""
+    checkpoint: str
+    """`best` or `last`, for a run directory."""
+    seed: int
+    primer: str | None
+    """null (the first events of the training piece), a MIDI file, or an offset in events into the training piece."""
+    output: str | None
+    """Folder for the MIDI files; null makes a new one below `outputs/generate`."""
+
+    def __post_init__(self) -> None:
+        # Not super(): a dataclass with slots is a new class, which the zero-argument form does not find.
+        SamplingConfig.__post_init__(self)
+        require(self.checkpoint in ("best", "last"), "checkpoint", self.checkpoint, "best or last")
+        require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 4294967295")

@@ -1,0 +1,57 @@
+"""What several test files share."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import mido
+import pytest
+from hypothesis import settings
+
+from composer.config import compose
+from composer.schema import DataConfig, EncodingConfig
+
+# The same examples every time, and no limit on how long one may take on a busy machine.
+settings.register_profile("composer", deadline=None, derandomize=True, database=None, max_examples=60)
+settings.load_profile("composer")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real MIDI files beside the repository; tests that need it are skipped where it is absent."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_config() -> Callable[..., DataConfig]:
+    """Makes the default `data` group with changes."""
+    default = compose().data
+    return lambda **changes: dataclasses.replace(default, **changes)
+
+
+@pytest.fixture(scope="session")
+def encoding_config() -> Callable[..., EncodingConfig]:
+    """Makes the default `encoding` group with changes."""
+    default = compose().encoding
+    return lambda **changes: dataclasses.replace(default, **changes)
+
+
+@pytest.fixture
+def midi_file(tmp_path: Path) -> Callable[..., Path]:
+    """Writes tracks of mido messages as a MIDI file and gives its path."""
+
+    def build(
+        tracks: Sequence[Sequence[Any]], *, name: str = "piece.mid", file_type: int = 1, division: int = 480
+    ) -> Path:
+        file = mido.MidiFile(type=file_type, ticks_per_beat=division)
+        file.tracks.extend(mido.MidiTrack(track) for track in tracks)
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file.save(path)
+        return path
+
+    return build
