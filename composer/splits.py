@@ -1,0 +1,184 @@
+"""Which windows train, which validate, which test, as pure functions of sizes and a seed.
+
+A window is named by the position of its first event in the array that holds all pieces one after another; it covers
+the events start .. start + window_size, the last being its target. Two windows leak into each other when they cover a
+common position.
+
+The test block is taken first; what is left is divided into training and validation. Around a held-out block the
+windows that share an event with it are used for nothing: a gap of one whole window on each side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.errors import ComposerError
+from composer.schema import Block, DataConfig, Split
+
+Indices = NDArray[np.int64]
+
+_SHUFFLE_STREAM = 1
+_PIECE_STREAM = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """First positions of the windows of each part."""
+
+    train: Indices
+    val: Indices
+    test: Indices
+
+
+def window_starts(piece_lengths: list[int], window_size: int) -> list[Indices]:
+    """First positions of all windows, piece by piece; no window crosses from one piece into the next.
+
+    Args:
+        piece_lengths: events of each piece.
+        window_size: events before the target.
+    """
+    offsets = np.cumsum([0, *piece_lengths[:-1]])
+    return [
+        np.arange(offset, offset + max(0, length - window_size), dtype=np.int64)
+        for offset, length in zip(offsets, piece_lengths, strict=True)
+    ]
+
+
+def split_windows(piece_lengths: list[int], config: DataConfig, seed: int) -> Splits:
+    """Divide the windows of the pieces.
+
+    Args:
+        piece_lengths: events of each piece.
+        config: which split, what shares, which blocks.
+        seed: decides the shuffle, and which pieces are held out.
+
+    Raises:
+        ComposerError: too few pieces or windows for the shares asked for.
+    """
+    if config.split is Split.by_piece and len(piece_lengths) == 1:
+        raise ComposerError("data.split=by_piece: needs several pieces; data.split=blocked holds out part of one")
+    pieces = window_starts(piece_lengths, config.window_size)
+    test, pieces = _take_test(pieces, config, seed)
+    train, val = _take_validation(pieces, config, seed)
+    if not len(train) or not len(val):
+        raise ComposerError(
+            f"data.window_size={config.window_size}: leaves {len(train)} training and {len(val)} validation windows; "
+            "use a smaller window, smaller held-out shares (data.test_fraction, data.val_fraction) or more music"
+        )
+    return Splits(train, val, test)
+
+
+def _take_test(pieces: list[Indices], config: DataConfig, seed: int) -> tuple[Indices, list[Indices]]:
+    if config.test_fraction == 0:
+        return np.empty(0, np.int64), pieces
+    if len(pieces) == 1:
+        held, rest = _take_block(pieces, config.test_fraction, config.test_block, config.window_size)
+        return held, rest
+    least = 3 if config.split is Split.by_piece else 2
+    if len(pieces) < least:
+        raise ComposerError(
+            f"data.split={config.split.name}: needs {least} pieces with a test piece, and there are {len(pieces)}"
+        )
+    return _take_pieces(pieces, config.test_fraction, seed, keep=least - 1)
+
+
+def _take_validation(pieces: list[Indices], config: DataConfig, seed: int) -> tuple[Indices, Indices]:
+    if config.split is Split.by_piece:
+        val, rest = _take_pieces(pieces, config.val_fraction, seed, keep=1)
+        return np.concatenate(rest), val
+    if config.split is Split.blocked:
+        val, rest = _take_block(pieces, config.val_fraction, config.val_block, config.window_size)
+        return np.concatenate(rest), val
+    starts = np.concatenate(pieces)
+    shuffled = np.random.default_rng([seed, _SHUFFLE_STREAM]).permutation(starts)
+    train_count = int(len(starts) * (1 - config.val_fraction))
+    return shuffled[:train_count], shuffled[train_count:]
+
+
+def _take_block(
+    segments: list[Indices], fraction: float, block: Block, window_size: int
+) -> tuple[Indices, list[Indices]]:
+    """Hold out a run of `fraction` of all windows, at least one, from the longest segment; drop those that overlap."""
+    total = sum(len(segment) for segment in segments)
+    longest = max(range(len(segments)), key=lambda k: len(segments[k]))
+    segment = segments[longest]
+    count = min(len(segment), max(1, round(total * fraction)))
+    begin = {Block.start: 0, Block.middle: (len(segment) - count) // 2, Block.end: len(segment) - count}[block]
+    held = segment[begin : begin + count]
+    # A window shares an event with its window_size neighbours on each side.
+    before, after = segment[: max(0, begin - window_size)], segment[begin + count + window_size :]
+    kept = [s for s in [*segments[:longest], before, after, *segments[longest + 1 :]] if len(s)]
+    return held, kept or [np.empty(0, np.int64)]
+
+
+def _take_pieces(pieces: list[Indices], fraction: float, seed: int, *, keep: int) -> tuple[Indices, list[Indices]]:
+    """Hold out `fraction` of the pieces, at least one and leaving at least `keep`, chosen by the seed."""
+    count = min(max(1, round(len(pieces) * fraction)), len(pieces) - keep)
+    order = np.random.default_rng([seed, _PIECE_STREAM]).permutation(len(pieces))
+    chosen = set(order[:count].tolist())
+    held = [piece for k, piece in enumerate(pieces) if k in chosen]
+    return np.concatenate(held), [piece for k, piece in enumerate(pieces) if k not in chosen]
+
+
+def covered(events: int, starts: Indices, window_size: int) -> NDArray[np.bool_]:
+    """(events,) whether each position is an input or the target of some window that begins at `starts`."""
+    # +1 where a window begins, -1 after its target: the running sum counts the windows over a position.
+    steps = np.zeros(events + 1, np.int64)
+    np.add.at(steps, starts, 1)
+    np.add.at(steps, starts + window_size + 1, -1)
+    return np.cumsum(steps)[:-1] > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """How much of the validation set the training set has already seen.
+
+    Attributes:
+        by_index: share of validation windows whose target event is, at the same position, an input or a target of
+            some training window.
+        by_content: share of validation windows whose events, input and target, occur alike in some training window.
+    """
+
+    by_index: float
+    by_content: float
+
+
+def leak(tokens: NDArray[np.uint8], splits: Splits, window_size: int) -> Leak:
+    """Measure the leak of a split.
+
+    Args:
+        tokens: (N, 3) classes of all pieces.
+        splits: the windows.
+        window_size: events before the target.
+    """
+    by_index = covered(len(tokens), splits.train, window_size)[splits.val + window_size].mean()
+    digests = window_digests(tokens, window_size + 1)
+    by_content = np.isin(digests[splits.val], digests[splits.train]).mean()
+    return Leak(float(by_index), float(by_content))
+
+
+def window_digests(tokens: NDArray[np.uint8], length: int) -> NDArray[np.uint64]:
+    """A 64-bit digest of every run of `length` events: equal runs have equal digests.
+
+    A polynomial in an odd multiplier modulo 2^64 over mixed event codes; of n different runs two share a digest with a
+    probability of about n^2 / 2^64.
+
+    Args:
+        tokens: (N, 3) classes.
+        length: events of a run.
+
+    Returns:
+        (N - length + 1,) digests.
+    """
+    code = tokens.astype(np.uint64) @ np.array([1, 1 << 8, 1 << 16], np.uint64)
+    # Mixed by the finaliser of SplitMix64 (Steele, Lea and Flood 2014), so that neighbouring codes do not cancel.
+    code = (code ^ (code >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    code = (code ^ (code >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    code ^= code >> np.uint64(31)
+    digest = np.zeros(len(tokens) - length + 1, np.uint64)
+    for k in range(length):
+        digest = digest * np.uint64(0x9E3779B97F4A7C15) + code[k : k + len(digest)]
+    return digest

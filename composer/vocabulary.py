@@ -1,0 +1,218 @@
+"""The vocabulary: an event as one class in each of three channels, and back.
+
+    note      pitch - pitch_low              0 .. pitch_high - pitch_low
+    velocity  the velocity itself            0 .. 127   (0 is a release)
+    time      0: exactly 0;  k >= 1: time_edges[k-1] <= time < time_edges[k], the last class open above
+
+The article's vocabulary is pitches 24..112 (89 classes), 128 velocities, and ten equal intervals of the positive times
+[min, max], class = 1 + floor((time - min) / width), so that class 11 holds time = max alone: 89 + 128 + 12 = 229.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.errors import ComposerError
+from composer.events import Events
+from composer.schema import EncodingConfig, TimeBinning, TimeUnit
+
+VELOCITIES = 128
+_KMEANS_ROUNDS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What each class means. Made by `fit`, kept in the checkpoint as plain values.
+
+    Attributes:
+        time_edges: lower edge of each positive time class, ascending, in `time_unit`.
+        time_values: time that each class decodes to, class 0 first: the mean of its training members; for a class
+            without any, the middle of its interval.
+    """
+
+    pitch_low: int
+    pitch_high: int
+    time_unit: TimeUnit
+    time_edges: tuple[float, ...]
+    time_values: tuple[float, ...]
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Classes of the note, velocity and time channels."""
+        return (self.pitch_high - self.pitch_low + 1, VELOCITIES, len(self.time_edges) + 1)
+
+    def encode(self, events: Events) -> NDArray[np.uint8]:
+        """Classes of the events.
+
+        A time below the first edge is of class 1, a time above the training maximum of the last class.
+
+        Args:
+            events: N events in the vocabulary's time unit.
+
+        Returns:
+            (N, 3) classes.
+
+        Raises:
+            ComposerError: a pitch lies outside the range, or the unit differs.
+        """
+        if events.time_unit is not self.time_unit:
+            raise ComposerError(
+                f"encoding.time_unit={self.time_unit.name}: the events are in {events.time_unit.name}; read them anew"
+            )
+        outside = (events.pitch < self.pitch_low) | (events.pitch > self.pitch_high)
+        if outside.any():
+            low, high = int(events.pitch.min()), int(events.pitch.max())
+            raise ComposerError(
+                f"{int(outside.sum())} of {len(events)} events lie outside the encoding's pitches "
+                f"{self.pitch_low}..{self.pitch_high} (the piece has {low}..{high}); encoding=full takes every pitch"
+            )
+        classes = [events.pitch - self.pitch_low, events.velocity, self.time_classes(events.delta_time)]
+        return np.stack(classes, axis=1).astype(np.uint8)
+
+    def decode(self, classes: NDArray[Any]) -> Events:
+        """Events of (N, 3) classes; exact but for the time, which is the class's value."""
+        return Events(
+            (classes[:, 0] + self.pitch_low).astype(np.uint8),
+            classes[:, 1].astype(np.uint8),
+            np.asarray(self.time_values, np.float64)[classes[:, 2]],
+            self.time_unit,
+        )
+
+    def time_classes(self, delta_time: NDArray[np.float64]) -> NDArray[np.uint8]:
+        """Classes (N,) of times (N,) in the vocabulary's unit."""
+        # Without edges there was no positive time to learn from: all times are class 0.
+        lowest = min(1, len(self.time_edges))
+        positive = np.maximum(lowest, np.searchsorted(self.time_edges, delta_time, side="right"))
+        return np.where(delta_time > 0, positive, 0).astype(np.uint8)
+
+    def time_error(self, delta_time: NDArray[np.float64]) -> TimeError:
+        """How far encoding and decoding moves the positive ones of these times (N,)."""
+        decoded = np.asarray(self.time_values)[self.time_classes(delta_time)]
+        positive = (np.abs(decoded - delta_time) * 1000)[delta_time > 0]
+        if not len(positive):
+            return TimeError(0.0, 0.0, self.time_unit)
+        return TimeError(float(positive.mean()), float(positive.max()), self.time_unit)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values for a checkpoint."""
+        return {
+            "pitch_low": self.pitch_low,
+            "pitch_high": self.pitch_high,
+            "time_unit": self.time_unit.name,
+            "time_edges": list(self.time_edges),
+            "time_values": list(self.time_values),
+        }
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Vocabulary:
+        """The inverse of `to_plain`.
+
+        Raises:
+            ComposerError: the values do not describe a vocabulary.
+        """
+        try:
+            edges = tuple(float(edge) for edge in plain["time_edges"])
+            values = tuple(float(value) for value in plain["time_values"])
+            unit = TimeUnit[plain["time_unit"]]
+            low, high = int(plain["pitch_low"]), int(plain["pitch_high"])
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ComposerError(f"the checkpoint's vocabulary is damaged ({error!r})") from error
+        # Equal edges are the empty classes of times that lie a few rounding steps apart.
+        ascending = all(a <= b for a, b in zip(edges, edges[1:], strict=False))
+        finite = all(math.isfinite(value) and value >= 0 for value in (*edges, *values))
+        if not (0 <= low <= high <= 127 and len(values) == len(edges) + 1 <= 256 and ascending and finite):
+            raise ComposerError("the checkpoint's vocabulary is damaged (its values contradict each other)")
+        return cls(low, high, unit, edges, values)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeError:
+    """Round-trip error of the positive times, in thousandths of the unit (milliseconds, or thousandths of a beat)."""
+
+    mean: float
+    maximum: float
+    unit: TimeUnit
+
+    def __str__(self) -> str:
+        unit = "ms" if self.unit is TimeUnit.seconds else "thousandths of a beat"
+        return f"mean {self.mean:.2f} {unit}, largest {self.maximum:.2f} {unit}"
+
+
+def fit(config: EncodingConfig, times: NDArray[np.float64]) -> Vocabulary:
+    """Fit the time classes to the training events' times; pitches and velocities need no fitting.
+
+    Args:
+        config: which pitches, and how to divide the times.
+        times: (N,) times since the previous event, of the training events alone, in `config.time_unit`.
+    """
+    positive = np.sort(times[times > 0])
+    if not len(positive):
+        edges: list[float] = []
+    elif config.time_binning is TimeBinning.equal_width:
+        edges = _equal_width_edges(float(positive[0]), float(positive[-1]), config.time_bins)
+    elif config.time_binning is TimeBinning.quantile:
+        edges = _quantile_edges(positive, config.time_bins)
+    else:
+        edges = _kmeans_edges(positive, config.time_bins)
+    values = _class_means(positive, edges)
+    return Vocabulary(config.pitch_low, config.pitch_high, config.time_unit, tuple(edges), (0.0, *values))
+
+
+def _equal_width_edges(low: float, high: float, bins: int) -> list[float]:
+    """Lower edges such that the class of t is exactly 1 + floor((t - low) / width), as floats compute it."""
+    width = (high - low) / bins
+    if width == 0:
+        return [low]
+    edges = [low]
+    for k in range(1, bins + 1):
+        edge = low + k * width
+        # low + k * width may miss the first float of its class by a rounding step.
+        while math.floor((edge - low) / width) < k:
+            edge = math.nextafter(edge, math.inf)
+        while math.floor((math.nextafter(edge, -math.inf) - low) / width) >= k:
+            edge = math.nextafter(edge, -math.inf)
+        edges.append(edge)
+    # Where rounding puts the maximum below the last class, that class is empty, as with the formula.
+    return edges
+
+
+def _quantile_edges(positive: NDArray[np.float64], bins: int) -> list[float]:
+    """Lower edges at equal shares of the sorted times; equal edges fall together."""
+    distinct = np.unique(positive)
+    if len(distinct) <= bins:
+        return [float(edge) for edge in distinct]
+    ranks = np.arange(bins) * len(positive) // bins
+    return [float(edge) for edge in np.unique(positive[ranks])]
+
+
+def _kmeans_edges(positive: NDArray[np.float64], bins: int) -> list[float]:
+    """Lower edges half-way between the centres of Lloyd's algorithm, started at the quantiles of the distinct times."""
+    distinct, counts = np.unique(positive, return_counts=True)
+    if len(distinct) <= bins:
+        return [float(edge) for edge in distinct]
+    centres = distinct[(np.arange(bins) * 2 + 1) * len(distinct) // (2 * bins)]
+    for _ in range(_KMEANS_ROUNDS):
+        member = np.searchsorted((centres[1:] + centres[:-1]) / 2, distinct, side="right")
+        weights = np.bincount(member, counts, len(centres))
+        sums = np.bincount(member, counts * distinct, len(centres))
+        moved = (sums / np.maximum(weights, 1))[weights > 0]
+        if len(moved) == len(centres) and np.array_equal(moved, centres):
+            break
+        centres = moved
+    return [float(edge) for edge in (distinct[0], *((centres[1:] + centres[:-1]) / 2))]
+
+
+def _class_means(positive: NDArray[np.float64], edges: list[float]) -> list[float]:
+    member = np.searchsorted(edges, positive, side="right") - 1
+    means = []
+    for k, edge in enumerate(edges):
+        inside = positive[member == k]
+        following = edges[k + 1] if k + 1 < len(edges) else edge
+        # Rounding must not take the mean out of its members' range, and so into the class below or above.
+        means.append(float(inside.mean().clip(inside[0], inside[-1])) if len(inside) else (edge + following) / 2)
+    return means

@@ -1,0 +1,324 @@
+"""Splits by exact indices, what they promise about shared events, and the two measures of leak."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from composer.errors import ComposerError
+from composer.schema import Block, DataConfig, Split
+from composer.splits import Splits, covered, leak, split_windows, window_digests, window_starts
+
+Data = Callable[..., DataConfig]
+
+
+def lists(splits: Splits) -> tuple[list[int], list[int], list[int]]:
+    return splits.train.tolist(), splits.val.tolist(), splits.test.tolist()
+
+
+def tokens_of(codes: list[int]) -> NDArray[np.uint8]:
+    """(N, 3) classes; each code its own event."""
+    return np.array([[code % 5, code // 5, 1] for code in codes], np.uint8)
+
+
+def splits_of(train: list[int], val: list[int]) -> Splits:
+    return Splits(np.array(train, np.int64), np.array(val, np.int64), np.empty(0, np.int64))
+
+
+# Exact indices: 20 events in windows of 3 + 1 make the windows 0 .. 16
+
+
+def test_windows_do_not_cross_pieces() -> None:
+    assert [starts.tolist() for starts in window_starts([5, 2, 3, 6], 3)] == [[0, 1], [], [], [10, 11, 12]]
+
+
+@pytest.mark.parametrize(
+    ("block", "test", "rest"),
+    [
+        # round(0.2 * 17) = 3 windows, and a gap of 3 where there are neighbours.
+        (Block.start, [0, 1, 2], [*range(6, 17)]),
+        (Block.middle, [7, 8, 9], [0, 1, 2, 3, 13, 14, 15, 16]),
+        (Block.end, [14, 15, 16], [*range(11)]),
+    ],
+)
+def test_test_block_and_its_gap(data_config: Data, block: Block, test: list[int], rest: list[int]) -> None:
+    config = data_config(window_size=3, split=Split.shuffled, val_fraction=0.25, test_fraction=0.2, test_block=block)
+    splits = split_windows([20], config, seed=0)
+    assert splits.test.tolist() == test
+    assert sorted([*splits.train.tolist(), *splits.val.tolist()]) == rest
+    assert len(splits.train) == int(len(rest) * 0.75)
+
+
+def test_shuffled_is_the_seeds_permutation(data_config: Data) -> None:
+    config = data_config(window_size=3, split=Split.shuffled, val_fraction=0.3, test_fraction=0.0)
+    assert lists(split_windows([13], config, seed=0)) == ([9, 1, 3, 8, 7, 6, 0], [4, 2, 5], [])
+    again = lists(split_windows([13], config, seed=0))
+    assert again == ([9, 1, 3, 8, 7, 6, 0], [4, 2, 5], [])
+    assert lists(split_windows([13], config, seed=1)) != again
+
+
+@pytest.mark.parametrize(
+    ("block", "val", "train"),
+    [
+        (Block.start, [0, 1, 2], [*range(6, 17)]),
+        (Block.middle, [7, 8, 9], [0, 1, 2, 3, 13, 14, 15, 16]),
+        (Block.end, [14, 15, 16], [*range(11)]),
+    ],
+)
+def test_blocked_validation_and_its_gap(data_config: Data, block: Block, val: list[int], train: list[int]) -> None:
+    config = data_config(window_size=3, split=Split.blocked, val_fraction=0.2, val_block=block, test_fraction=0.0)
+    assert lists(split_windows([20], config, seed=0)) == (train, val, [])
+    # The seed has no part in it.
+    assert lists(split_windows([20], config, seed=5)) == (train, val, [])
+
+
+def test_blocked_validation_beside_a_test_block(data_config: Data) -> None:
+    config = data_config(
+        window_size=2,
+        split=Split.blocked,
+        val_fraction=0.2,
+        val_block=Block.start,
+        test_fraction=0.1,
+        test_block=Block.end,
+    )
+    # 30 windows: the last 3 test, 25 and 26 are their gap; round(0.2 * 25) = 5 validate, 5 and 6 are theirs.
+    train, val, test = lists(split_windows([32], config, seed=0))
+    assert (train, val, test) == ([*range(7, 25)], [0, 1, 2, 3, 4], [27, 28, 29])
+
+
+def test_blocked_validation_is_in_the_longest_stretch(data_config: Data) -> None:
+    config = data_config(window_size=2, split=Split.blocked, val_fraction=0.25, val_block=Block.end, test_fraction=0.0)
+    # Windows 0..3 and 6..17: a quarter of 16 from the end of the second piece, and its gap.
+    assert lists(split_windows([6, 14], config, seed=0)) == ([0, 1, 2, 3, *range(6, 12)], [14, 15, 16, 17], [])
+
+
+def test_by_piece_holds_out_whole_pieces(data_config: Data) -> None:
+    config = data_config(window_size=3, split=Split.by_piece, val_fraction=0.4, test_fraction=0.0)
+    # Seed 0 takes pieces 4 and 2 of five, whose windows are 10, 11 and 20, 21.
+    train, val, test = lists(split_windows([5] * 5, config, seed=0))
+    assert (train, val, test) == ([0, 1, 5, 6, 15, 16], [10, 11, 20, 21], [])
+    assert lists(split_windows([5] * 5, config, seed=2))[1] == [0, 1, 5, 6]
+
+
+def test_by_piece_holds_out_test_pieces_first(data_config: Data) -> None:
+    config = data_config(window_size=3, split=Split.by_piece, val_fraction=0.1, test_fraction=0.1)
+    train, val, test = lists(split_windows([5] * 5, config, seed=0))
+    assert test == [20, 21]  # piece 4
+    assert len(val) == 2  # one of the four others
+    assert len(train) == 6
+    assert sorted(train + val + test) == [0, 1, 5, 6, 10, 11, 15, 16, 20, 21]
+
+
+def test_several_pieces_hold_out_a_test_piece_for_the_other_splits_too(data_config: Data) -> None:
+    config = data_config(window_size=3, split=Split.shuffled, val_fraction=0.25, test_fraction=0.1)
+    train, val, test = lists(split_windows([5, 5, 5, 5, 5], config, seed=0))
+    assert test == [20, 21]
+    assert sorted(train + val) == [0, 1, 5, 6, 10, 11, 15, 16]
+    assert len(val) == 2
+
+
+def test_article_has_716_training_and_80_validation_windows(data_config: Data) -> None:
+    config = data_config(window_size=30, split=Split.shuffled, val_fraction=0.1, test_fraction=0.0)
+    train, val, test = lists(split_windows([826], config, seed=0))
+    assert (len(train), len(val), len(test)) == (716, 80, 0)
+    assert sorted(train + val) == list(range(796))
+
+
+def test_a_share_below_one_window_holds_out_one(data_config: Data) -> None:
+    config = data_config(window_size=3, split=Split.blocked, val_fraction=0.02, test_fraction=0.02)
+    splits = split_windows([20], config, seed=0)
+    assert splits.test.tolist() == [8]
+    assert splits.val.tolist() == [2]
+    assert splits.train.tolist() == [12, 13, 14, 15, 16]
+
+
+# Promises
+
+configs = st.fixed_dictionaries(
+    {
+        "window_size": st.integers(1, 6),
+        "split": st.sampled_from(Split),
+        "val_fraction": st.floats(0.01, 0.6),
+        "val_block": st.sampled_from(Block),
+        "test_fraction": st.just(0.0) | st.floats(0.01, 0.5),
+        "test_block": st.sampled_from(Block),
+    }
+)
+
+
+def positions(starts: NDArray[np.int64], window_size: int) -> set[int]:
+    return {start + k for start in starts.tolist() for k in range(window_size + 1)}
+
+
+@given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=5), changes=configs, seed=st.integers(0, 2**32 - 1))
+def test_held_out_windows_share_no_event_and_no_window_is_lost_needlessly(
+    data_config: Data, lengths: list[int], changes: dict[str, Any], seed: int
+) -> None:
+    config = data_config(**changes)
+    size = config.window_size
+    starts = {start for piece in window_starts(lengths, size) for start in piece.tolist()}
+    try:
+        splits = split_windows(lengths, config, seed)
+    except ComposerError as error:
+        line = str(error)
+    else:
+        line = ""
+    if line:
+        # Refused only for a reason: too few pieces for whole ones, or too few windows.
+        few_pieces = config.split is Split.by_piece and len(lengths) < 3
+        assert line.startswith("data.split=by_piece" if few_pieces else "data.window_size=")
+        return
+    train, val, test = lists(splits)
+    assert train
+    assert val
+    assert len(set(train + val + test)) == len(train) + len(val) + len(test)
+    assert set(train + val + test) <= starts
+
+    # No event of the test is in another window; none of the validation in a training window unless shuffled.
+    held = positions(splits.test, size)
+    assert not held & positions(splits.train, size)
+    assert not held & positions(splits.val, size)
+    if config.split is not Split.shuffled:
+        held |= positions(splits.val, size)
+        assert not positions(splits.train, size) & positions(splits.val, size)
+    # What is used for nothing shares an event with a held-out window.
+    assert all(held & positions(np.array([start]), size) for start in starts - set(train + val + test))
+    # The same again: a function of its arguments.
+    assert lists(split_windows(lengths, config, seed)) == (train, val, test)
+
+
+@given(
+    lengths=st.lists(st.integers(8, 40), min_size=3, max_size=6),
+    seed=st.integers(0, 1000),
+    fractions=st.tuples(st.floats(0.01, 0.9), st.floats(0.01, 0.9)),
+)
+def test_by_piece_never_divides_a_piece(
+    data_config: Data, lengths: list[int], seed: int, fractions: tuple[float, float]
+) -> None:
+    config = data_config(window_size=4, split=Split.by_piece, val_fraction=fractions[0], test_fraction=fractions[1])
+    splits = split_windows(lengths, config, seed)
+    bounds = np.cumsum(lengths)
+    parts = [
+        set(np.searchsorted(bounds, part, side="right").tolist()) for part in (splits.train, splits.val, splits.test)
+    ]
+    assert all(parts)
+    assert sum(len(part) for part in parts) == len(lengths)
+    assert len(splits.train) + len(splits.val) + len(splits.test) == sum(lengths) - 4 * len(lengths)
+
+
+# Too little music
+
+
+@pytest.mark.parametrize("test_block", Block)
+@pytest.mark.parametrize("test_fraction", [0.0, 0.2])
+def test_by_piece_needs_several_pieces(data_config: Data, test_fraction: float, test_block: Block) -> None:
+    # Also where a test block divides the one piece in two.
+    config = data_config(window_size=3, split=Split.by_piece, test_fraction=test_fraction, test_block=test_block)
+    with pytest.raises(ComposerError) as caught:
+        split_windows([60], config, seed=0)
+    expected = "data.split=by_piece: needs several pieces; data.split=blocked holds out part of one"
+    assert str(caught.value) == expected
+
+
+def test_by_piece_with_a_test_piece_needs_three(data_config: Data) -> None:
+    config = data_config(window_size=3, split=Split.by_piece, test_fraction=0.1)
+    with pytest.raises(ComposerError) as caught:
+        split_windows([60, 60], config, seed=0)
+    assert str(caught.value) == "data.split=by_piece: needs 3 pieces with a test piece, and there are 2"
+
+
+@pytest.mark.parametrize(
+    ("length", "changes", "counts"),
+    [
+        (4, {"split": Split.shuffled, "test_fraction": 0.0}, "0 training and 1 validation"),
+        (3, {"split": Split.shuffled, "test_fraction": 0.0}, "0 training and 0 validation"),
+        (3, {"split": Split.blocked, "test_fraction": 0.5}, "0 training and 0 validation"),
+        (8, {"split": Split.blocked, "test_fraction": 0.0, "val_fraction": 0.5}, "0 training and 2 validation"),
+        (9, {"split": Split.shuffled, "test_fraction": 0.5}, "0 training and 0 validation"),
+    ],
+)
+def test_too_little_music_tells_the_counts_and_the_way_out(
+    data_config: Data, length: int, changes: dict[str, Any], counts: str
+) -> None:
+    with pytest.raises(ComposerError) as caught:
+        split_windows([length], data_config(**{"window_size": 3, **changes}), seed=0)
+    assert str(caught.value) == (
+        f"data.window_size=3: leaves {counts} windows; use a smaller window, smaller held-out shares "
+        "(data.test_fraction, data.val_fraction) or more music"
+    )
+
+
+# Leak
+
+
+def test_covered_positions_are_inputs_and_targets() -> None:
+    assert covered(8, np.array([0, 1, 5]), 2).tolist() == [True, True, True, True, False, True, True, True]
+    assert covered(4, np.empty(0, np.int64), 2).tolist() == [False] * 4
+
+
+def test_leak_by_index_asks_where_the_target_lies() -> None:
+    # Training windows cover 0..4; the targets of windows 1, 2 and 3 (size 2) are 3, 4 and 5.
+    measured = leak(tokens_of([*range(8)]), splits_of([0, 2], [1, 2, 3]), 2)
+    assert (measured.by_index, measured.by_content) == (2 / 3, 1 / 3)
+
+
+def test_leak_by_content_asks_whether_the_window_is_heard_elsewhere() -> None:
+    # The events 0 1 2 return at 5 and, with another last event, at 9.
+    tokens = tokens_of([0, 1, 2, 7, 8, 0, 1, 2, 9, 0, 1, 3])
+    measured = leak(tokens, splits_of([0], [5, 9]), 2)
+    assert (measured.by_index, measured.by_content) == (0.0, 0.5)
+
+
+def test_leak_of_the_splits_on_one_long_piece(data_config: Data) -> None:
+    # 1000 different events: nothing repeats, so that only the same positions can leak.
+    tokens = np.stack([np.arange(1000) // 100, np.arange(1000) % 100, np.arange(1000) * 0], axis=1).astype(np.uint8)
+    config = data_config(window_size=30, test_fraction=0.0, split=Split.shuffled)
+    shuffled = leak(tokens, split_windows([1000], config, 0), 30)
+    config = data_config(window_size=30, test_fraction=0.0, split=Split.blocked)
+    blocked = leak(tokens, split_windows([1000], config, 0), 30)
+    assert shuffled.by_index == pytest.approx(1.0, abs=0.03)
+    assert (shuffled.by_content, blocked.by_index, blocked.by_content) == (0.0, 0.0, 0.0)
+
+
+@given(
+    codes=st.lists(st.integers(0, 2), min_size=8, max_size=40),
+    size=st.integers(1, 5),
+    data=st.data(),
+)
+def test_leak_equals_a_slow_search(codes: list[int], size: int, data: st.DataObject) -> None:
+    windows = st.integers(0, len(codes) - size - 1)
+    train = data.draw(st.lists(windows, min_size=1, max_size=10, unique=True))
+    val = data.draw(st.lists(windows, min_size=1, max_size=10, unique=True))
+
+    def content(start: int) -> tuple[int, ...]:
+        return tuple(codes[start : start + size + 1])
+
+    seen = {start + k for start in train for k in range(size + 1)}
+    heard = {content(start) for start in train}
+    measured = leak(tokens_of(codes), splits_of(train, val), size)
+    assert measured.by_index == pytest.approx(sum(start + size in seen for start in val) / len(val))
+    assert measured.by_content == pytest.approx(sum(content(start) in heard for start in val) / len(val))
+
+
+@given(
+    events=st.lists(st.tuples(*[st.integers(0, 1)] * 3), min_size=5, max_size=60)
+    | st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=5, max_size=60),
+    length=st.integers(1, 5),
+)
+def test_digests_are_equal_exactly_where_the_runs_are(events: list[tuple[int, int, int]], length: int) -> None:
+    digests = window_digests(np.array(events, np.uint8), length).tolist()
+    runs = [tuple(events[k : k + length]) for k in range(len(events) - length + 1)]
+    assert len(digests) == len(runs)
+    # Both number the runs alike.
+    assert [digests.index(digest) for digest in digests] == [runs.index(run) for run in runs]
+
+
+def test_digests_tell_channels_and_order_apart() -> None:
+    same = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0], [0, 0, 0], [0, 1, 0]], np.uint8)
+    assert len(set(window_digests(same, 1).tolist())) == 4
+    swapped = np.array([[1, 2, 3], [4, 5, 6], [1, 2, 3]], np.uint8)
+    assert len(set(window_digests(swapped, 2).tolist())) == 2
