@@ -1,0 +1,101 @@
+"""The article's network: three one-hot channels side by side, an LSTM, dropout, one linear layer, three heads.
+
+    B = batch, T = events read, H = hidden_size, L = num_layers
+    V = sizes of the three channels; sum(V) = 229 in the article
+    tokens (B, T, 3) integers in the channels' order note, velocity, time
+    state  (h, c), each (L, B, H)
+
+The weights are those of `nn.LSTM(sum(V), H, L)` and `nn.Linear(H, sum(V))` under the names `lstm` and `linear`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from composer.schema import ModelConfig
+
+State = tuple[Tensor, Tensor]
+
+
+class Logits(NamedTuple):
+    """Unnormalised log-probabilities of each channel, (..., V[channel])."""
+
+    note: Tensor
+    velocity: Tensor
+    time: Tensor
+
+
+class ThreeHeadLSTM(nn.Module):
+    """An LSTM over events that predicts the next one, channel by channel."""
+
+    offsets: Tensor
+
+    def __init__(self, config: ModelConfig, sizes: tuple[int, int, int]) -> None:
+        """Args: `config` as typed; `sizes` the classes of the note, velocity and time channels."""
+        super().__init__()
+        self.sizes = sizes
+        width = sum(sizes)
+        between = config.dropout if config.num_layers > 1 else 0.0
+        self.lstm = nn.LSTM(width, config.hidden_size, config.num_layers, batch_first=True, dropout=between)
+        self.dropout = nn.Dropout(config.dropout)
+        self.linear = nn.Linear(config.hidden_size, width)
+        # Column of each channel's class 0 in the concatenated input.
+        offsets = torch.tensor([0, sizes[0], sizes[0] + sizes[1]])
+        self.register_buffer("offsets", offsets, persistent=False)
+
+    def forward(self, tokens: Tensor) -> Logits:
+        """Logits (B, V) of the event after the T events of `tokens`, read from an empty state."""
+        hidden, _ = self.lstm(self.one_hot(tokens))
+        return self.heads(self.dropout(hidden[:, -1]))
+
+    def step(self, event: Tensor, state: State | None = None) -> tuple[Logits, State]:
+        """Read one event and predict the next, dropout as in `forward`.
+
+        The input layer gathers and sums three rows of its weights: for one event that is quicker than a product with a
+        one-hot vector. The gates are those of `nn.LSTM` (Hochreiter and Schmidhuber 1997, with forget gates):
+        i, f, o = sigmoid(...), g = tanh(...), c = f c + i g, h = o tanh(c).
+
+        Args:
+            event: (B, 3) classes.
+            state: after the events before; None is the empty state.
+
+        Returns:
+            Logits (B, V) of the next event, and the new state.
+        """
+        weights = dict(self.lstm.named_parameters())
+        if state is None:
+            shape = (self.lstm.num_layers, len(event), self.lstm.hidden_size)
+            state = (self.linear.weight.new_zeros(shape), self.linear.weight.new_zeros(shape))
+        rows = weights["weight_ih_l0"].t()[event.long() + self.offsets].sum(1)
+        h_layers: list[Tensor] = []
+        c_layers: list[Tensor] = []
+        for layer, (h, c) in enumerate(zip(*state, strict=True)):
+            if layer > 0:
+                rows = F.linear(self.dropout(h_layers[-1]), weights[f"weight_ih_l{layer}"])
+            bias = weights[f"bias_ih_l{layer}"] + weights[f"bias_hh_l{layer}"]
+            i, f, g, o = (rows + F.linear(h, weights[f"weight_hh_l{layer}"], bias)).chunk(4, dim=1)
+            c_layers.append(torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g))
+            h_layers.append(torch.sigmoid(o) * torch.tanh(c_layers[-1]))
+        return self.heads(self.dropout(h_layers[-1])), (torch.stack(h_layers), torch.stack(c_layers))
+
+    def heads(self, hidden: Tensor) -> Logits:
+        """Split the linear layer's output (..., sum(V)) into the channels."""
+        return Logits(*self.linear(hidden).split(self.sizes, dim=-1))
+
+    def one_hot(self, tokens: Tensor) -> Tensor:
+        """The concatenated input (B, T, sum(V)) with three ones an event.
+
+        Made for one batch at a time and dropped after it. Over many events, gathering rows instead (as `step` does)
+        means a recurrence in Python, slower than `nn.LSTM` on this input (`benchmarks/input_layer.py`).
+        """
+        ones = torch.zeros(*tokens.shape[:2], sum(self.sizes), device=tokens.device, dtype=self.linear.weight.dtype)
+        return ones.scatter_(2, tokens.long() + self.offsets, 1.0)
+
+
+def log_probabilities(logits: Logits) -> Logits:
+    """Log-softmax of each channel."""
+    return Logits(*(F.log_softmax(channel, dim=-1) for channel in logits))
