@@ -1,0 +1,305 @@
+"""From the command line to typed values: the only place, with the command mains, that knows Hydra and OmegaConf."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import logging
+import os
+import re
+import secrets
+import shutil
+import sys
+import typing
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from composer.errors import ComposerError, RunInterrupted, UsageError
+from composer.schema import GenerateConfig, TrainConfig
+
+ConfigType = TypeVar("ConfigType")
+log = logging.getLogger(__name__)
+
+_PACKAGE = Path(__file__).resolve().parent
+# A wheel carries conf/ inside the package; a checkout and an editable install have it beside the package.
+CONF_DIR = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
+
+_SCHEMAS: dict[str, type[Any]] = {"train": TrainConfig, "generate": GenerateConfig}
+_MAX_CONFIG_BYTES = 1 << 20
+_JOB_NAME_LENGTH = 64
+# What these keys are called elsewhere.
+_OTHER_NAMES = {
+    "l1_lambda": "regularizer.weight",
+    "lambda": "regularizer.weight",
+    "l1": "regularizer.weight",
+    "l2": "regularizer.weight",
+    "learning_rate": "optimizer.lr",
+    "epochs": "trainer.max_epochs",
+    "layers": "model.num_layers",
+    "hidden": "model.hidden_size",
+}
+
+
+def run_id() -> str:
+    """A folder name that no other run has: the time, and random letters for runs of the same second."""
+    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(3)}"
+
+
+def job_name(overrides: str) -> str:
+    """A safe folder name (`[A-Za-z0-9._-]+`, at most 64 characters) for a job of a sweep, from its overrides."""
+    name = re.sub(r"[^A-Za-z0-9._=,-]+", "-", overrides).replace("=", "-").replace(",", "_").strip("-_.")
+    return name[:_JOB_NAME_LENGTH] or "job"
+
+
+def register() -> None:
+    """Make the schemas and resolvers known to Hydra; calling it again changes nothing."""
+    store = ConfigStore.instance()
+    for name, schema in _SCHEMAS.items():
+        store.store(name=f"{name}_schema", node=schema)
+    # Cached, so that every job of one sweep sees the same value.
+    OmegaConf.register_new_resolver("run_id", run_id, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("job_name", job_name, replace=True)
+
+
+def typed(config: DictConfig, schema: type[ConfigType]) -> ConfigType:
+    """Resolve a composed config into its dataclass, with every limit checked.
+
+    Raises:
+        ComposerError: a value is missing, of the wrong type, or outside its limits.
+    """
+    try:
+        missing = sorted(OmegaConf.missing_keys(config))
+        if missing:
+            raise UsageError(f"{missing[0]} is missing: add {missing[0]}=VALUE")
+        value = OmegaConf.to_object(config)
+    except OmegaConfBaseException as error:
+        raise ComposerError(_one_line(error)) from error
+    assert isinstance(value, schema)
+    return value
+
+
+def to_yaml(config: TrainConfig) -> str:
+    """The resolved config as YAML text."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Read a run's `config.yaml` into the typed config.
+
+    Only the keys of the schema are accepted and they are data: nothing in the file is imported, called or interpolated.
+
+    Raises:
+        ComposerError: the file is missing, damaged, too large, or does not fit the schema.
+    """
+    try:
+        if path.stat().st_size > _MAX_CONFIG_BYTES:
+            raise ComposerError(f"{path}: larger than {_MAX_CONFIG_BYTES} bytes, which no run's config is")
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ComposerError(f"{path}: not found, so this is not a run directory of composer") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ComposerError(f"{path}: cannot be read ({error})") from error
+    return parse_config(text, str(path))
+
+
+def parse_config(text: str, name: str) -> TrainConfig:
+    """The typed config of YAML text that stands in the file `name`; see `read_config`."""
+    if "${" in text:
+        raise ComposerError(f"{name}: holds an interpolation, which a run's resolved config never does")
+    try:
+        loaded = OmegaConf.create(text)
+        merged = OmegaConf.merge(OmegaConf.structured(TrainConfig), loaded)
+        assert isinstance(merged, DictConfig)
+        return typed(merged, TrainConfig)
+    except ComposerError as error:
+        raise ComposerError(f"{name}: {error}") from error
+    except Exception as error:  # YAML and OmegaConf raise many kinds for a damaged file
+        raise ComposerError(f"{name}: does not fit this version of composer ({_one_line(error)})") from error
+
+
+def differing_keys(left: TrainConfig, right: TrainConfig) -> list[str]:
+    """The dotted keys in which two configs differ, in order."""
+    one, two = flatten(dataclasses.asdict(left)), flatten(dataclasses.asdict(right))
+    return [key for key in one if one[key] != two[key]]
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` as `{"a.b": 1}`, with enums as their names."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value.name if hasattr(value, "name") else value
+    return flat
+
+
+def schema_keys(schema: type[Any], prefix: str = "") -> list[str]:
+    """Every dotted key that a schema has, nodes and leaves."""
+    keys = []
+    hints = typing.get_type_hints(schema)
+    for field in dataclasses.fields(schema):
+        keys.append(prefix + field.name)
+        if dataclasses.is_dataclass(hints[field.name]):
+            keys += schema_keys(hints[field.name], f"{prefix}{field.name}.")
+    return keys
+
+
+def parse_overrides(arguments: Iterable[str]) -> list[Override]:
+    """Parse `key=value` arguments by Hydra's grammar.
+
+    Raises:
+        UsageError: an argument is not of the form `key=value`.
+    """
+    overrides = []
+    for argument in arguments:
+        try:
+            overrides.append(OverridesParser.create().parse_override(argument))
+        except HydraException as error:
+            raise UsageError(f"{argument}: not understood; write key=value ({_one_line(error)})") from error
+    return overrides
+
+
+def check_keys(overrides: Iterable[Override], command: str) -> None:
+    """Refuse a key that the command does not have, also behind `+`, and suggest the nearest one.
+
+    Hydra would take `+model.l1_lamda=1` into an untyped config and train the baseline; with ours it fails, but late and
+    in several lines.
+
+    Raises:
+        ComposerError: names the key and the nearest known ones.
+    """
+    schema = _SCHEMAS[command]
+    keys = schema_keys(schema)
+    groups = [path.name for path in sorted(CONF_DIR.iterdir()) if path.is_dir()] if command == "train" else []
+    known = set(keys) | set(groups)
+    for override in overrides:
+        key = override.key_or_group
+        if key in known or key.split(".")[0] == "hydra" or key.split("/")[0] == "hydra":
+            continue
+        raise ComposerError(f"{override.input_line}: there is no key {key}{_suggestion(key, sorted(known))}")
+
+
+def _suggestion(key: str, known: list[str]) -> str:
+    # `hidden_size` alone is a common slip for `model.hidden_size`, and other projects have other names.
+    leaf = key.rsplit(".", 1)[-1]
+    leaves = {name.rsplit(".", 1)[-1]: name for name in known}
+    leaves |= {alias: name for alias, name in _OTHER_NAMES.items() if name in known}
+    near = [leaves[name] for name in difflib.get_close_matches(leaf, leaves, n=2, cutoff=0.75)]
+    near += difflib.get_close_matches(key, known, n=2, cutoff=0.6)
+    near = list(dict.fromkeys(near))[:2]
+    return f"; did you mean {' or '.join(near)}?" if near else "; composer train --cfg job lists the keys"
+
+
+def _one_line(error: BaseException) -> str:
+    """An error of Hydra or OmegaConf, often of several lines and with a cause, as one line."""
+    parts: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(parts) < 2:
+        text = re.split(r"\n\s*(?:full_key|reference_type|object_type|Config search path)", str(cause))[0]
+        text = re.sub(r"\s+", " ", text).strip()
+        if text and not any(text in part for part in parts):
+            parts.append(text)
+        cause = cause.__cause__
+    return ": ".join(parts) or type(error).__name__
+
+
+def hydra_command(command: str, arguments: Sequence[str], run: Callable[[Any, Path], Any]) -> None:
+    """Compose the config of `command` from `arguments` and call `run(config, output_dir)`, once or for each job.
+
+    Args:
+        command: name of the config file in `conf/` and of its schema.
+        arguments: overrides and Hydra's own flags (`-m`, `--cfg job`, `--help` ...).
+        run: gets the typed config and the directory that Hydra made for it.
+
+    Raises:
+        ComposerError: a user's mistake, as one line. With `HYDRA_FULL_ERROR=1` set by the user, the original error.
+    """
+    register()
+    check_keys(parse_overrides(get_args_parser().parse_args(list(arguments)).overrides), command)
+    schema = _SCHEMAS[command]
+
+    failures: list[tuple[str, ComposerError]] = []
+    jobs = 0
+
+    def job(config: DictConfig) -> Any:
+        nonlocal jobs
+        jobs += 1
+        hydra_config = HydraConfig.get()
+        output_dir = Path(hydra_config.runtime.output_dir)
+        try:
+            return run(typed(config, schema), output_dir)
+        except RunInterrupted:
+            raise
+        except ComposerError as error:
+            # Kept and raised below: a sweep goes on with its other jobs, and Hydra adds no lines of its own.
+            failures.append((output_dir.name, error))
+            log.error("%s", error) if hydra_config.mode is RunMode.MULTIRUN else None
+            return float("nan")
+        finally:
+            remove_unused(output_dir)
+
+    full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    # Hydra prints several lines and exits by itself unless it is told to raise.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    saved = sys.argv
+    sys.argv = [f"composer {command}", *arguments]
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=command)(job)()
+    except (HydraException, OmegaConfBaseException) as error:
+        if full_error:
+            raise
+        raise ComposerError(_one_line(error)) from error
+    finally:
+        sys.argv = saved
+        if not full_error:
+            del os.environ["HYDRA_FULL_ERROR"]
+    if len(failures) == 1 == jobs:
+        raise failures[0][1]
+    if failures:
+        lines = [f"{len(failures)} of {jobs} jobs failed", *(f"  {name}: {error}" for name, error in failures)]
+        raise ComposerError("\n".join(lines))
+
+
+def remove_unused(folder: Path) -> None:
+    """Remove a run directory in which nothing but Hydra's own notes was written: a mistake leaves no litter."""
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if found and all(name == ".hydra" or name.endswith(".log") for name in found) and ".hydra" in found:
+        shutil.rmtree(folder)
+
+
+def apply_overrides(config: TrainConfig, overrides: Iterable[Override]) -> TrainConfig:
+    """The config with plain `key=value` overrides applied and its limits checked again."""
+    node = OmegaConf.structured(config)
+    for override in overrides:
+        if override.is_sweep_override() or override.is_delete() or override.is_add():
+            raise ComposerError(f"{override.input_line}: only key=value can be given here")
+        try:
+            OmegaConf.update(node, override.key_or_group, override.value())
+        except OmegaConfBaseException as error:
+            raise ComposerError(f"{override.input_line}: {_one_line(error)}") from error
+    return typed(node, TrainConfig)
+
+
+def compose(*overrides: str, command: str = "train") -> Any:
+    """Compose a typed config in a notebook or a test, as the command line would.
+
+    Example: `compose("experiment=article", "seed=1")` gives a `TrainConfig`.
+    """
+    register()
+    check_keys(parse_overrides(overrides), command)
+    with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        return typed(hydra.compose(command, list(overrides)), _SCHEMAS[command])
