@@ -1,0 +1,238 @@
+"""Composing with a trained run: what `composer generate` does, and `composer.load(...)` in a notebook."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from composer import checkpoint as ckpt
+from composer import config as configs
+from composer.errors import ComposerError
+from composer.events import Events, Piece, join
+from composer.midi import read_piece, write_midi
+from composer.model import ThreeHeadLSTM
+from composer.rundir import CHECKPOINTS, shown
+from composer.sampling import compose_window
+from composer.schema import GenerateConfig, SamplingConfig, TimeUnit, TrainConfig
+from composer.vocabulary import Vocabulary
+
+_PIECE_STREAM = 5
+# Events composed between two looks at the length in seconds.
+_CHUNK = 64
+# A piece whose time does not advance would never reach its seconds.
+_EVENTS_PER_SECOND_LIMIT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """A composed piece: `piece` is ready to write, `classes` (N, 3) are what the network drew, primer included."""
+
+    piece: Piece
+    classes: np.ndarray
+
+    def save(self, path: str | Path) -> Path:
+        """Write it as a MIDI file, all or nothing, every started note ended."""
+        write_midi(Path(path), self.piece)
+        return Path(path)
+
+
+class Composer:
+    """A trained network with its vocabulary, ready to compose."""
+
+    def __init__(self, model: ThreeHeadLSTM, vocabulary: Vocabulary, origin: ckpt.Origin, config: TrainConfig) -> None:
+        """Args: what a checkpoint holds; see `Composer.load`."""
+        self.model, self.vocabulary, self.origin, self.config = model.eval(), vocabulary, origin, config
+
+    @classmethod
+    def load(cls, run: str | Path, checkpoint: str = "best") -> Composer:
+        """Load a run directory's `best` or `last` checkpoint, or one checkpoint file.
+
+        Raises:
+            ComposerError: there is no such run or checkpoint, or it is damaged.
+        """
+        path = checkpoint_path(Path(run).expanduser(), checkpoint)
+        values = ckpt.load(path)
+        try:
+            plain = values["composer"]
+            config = configs.parse_config(plain["config"], str(path))
+            vocabulary = Vocabulary.from_plain(plain["vocabulary"])
+            origin = ckpt.Origin.from_plain(plain["origin"])
+            state = ckpt.model_state(values)
+            # On the meta device a config of absurd sizes takes no memory before it is compared with the weights.
+            with torch.device("meta"):
+                model = ThreeHeadLSTM(config.model, vocabulary.sizes)
+            _check_shapes(model, state)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise ComposerError(f"{path}: does not hold a model that fits its own config ({error})") from error
+        model = ThreeHeadLSTM(config.model, vocabulary.sizes)
+        model.load_state_dict(state)
+        return cls(model, vocabulary, origin, config)
+
+    def generate(
+        self,
+        *,
+        events: int = 500,
+        seconds: float | None = None,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+        primer: Tensor | None = None,
+        include_primer: bool = False,
+    ) -> Composition:
+        """Compose one piece.
+
+        Args:
+            events: events after the primer.
+            seconds: compose this long instead.
+            temperature: below 1 is safer, above 1 is bolder.
+            top_k: sample among the k likeliest classes of each channel.
+            top_p: sample among the likeliest classes whose probabilities reach p.
+            seed: the same seed gives the same piece.
+            primer: (T, 3) classes to begin from; None takes the first events of the training piece.
+            include_primer: begin the piece with the primer's events.
+
+        Raises:
+            ComposerError: a value is outside its limits.
+        """
+        sampling = SamplingConfig(
+            events=events,
+            seconds=seconds,
+            n=1,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            include_primer=include_primer,
+        )
+        return self.compose(sampling, seed, primer)[0]
+
+    def compose(self, sampling: SamplingConfig, seed: int, primer: Tensor | None = None) -> list[Composition]:
+        """Compose `sampling.n` pieces; the k-th depends on (seed, k) alone."""
+        primer = self.origin.primer if primer is None else primer
+        if primer.ndim != 2 or primer.shape[1] != 3 or not len(primer):
+            raise ComposerError(f"primer: must be (T, 3) classes, not {tuple(primer.shape)}")
+        generators = []
+        for k in range(sampling.n):
+            state = np.random.SeedSequence([seed, k, _PIECE_STREAM]).generate_state(1, np.uint64)
+            generators.append(torch.Generator().manual_seed(int(state[0])))
+        batch = primer.long().expand(sampling.n, -1, -1)
+        if sampling.seconds is None:
+            drawn = compose_window(self.model, batch, sampling, generators, sampling.events)
+            rows = list(drawn)
+        else:
+            rows = self._compose_seconds(batch, sampling, generators)
+        return [self._composition(primer, row, sampling.include_primer, k) for k, row in enumerate(rows)]
+
+    def _compose_seconds(
+        self, primer: Tensor, sampling: SamplingConfig, generators: list[torch.Generator]
+    ) -> list[Tensor]:
+        assert sampling.seconds is not None
+        limit = sampling.seconds
+        if self.vocabulary.time_unit is TimeUnit.beats:
+            limit *= self.origin.timing.ticks_per_second / self.origin.timing.ticks_per_beat
+        values = torch.tensor(self.vocabulary.time_values, dtype=torch.float64)
+        window = primer
+        parts: list[Tensor] = []
+        elapsed = torch.zeros(len(primer), dtype=torch.float64)
+        while bool((elapsed <= limit).any()):
+            if len(parts) * _CHUNK > sampling.seconds * _EVENTS_PER_SECOND_LIMIT + _CHUNK:
+                raise ComposerError(
+                    f"seconds={sampling.seconds:g}: the network strikes note after note without advancing in time; "
+                    "compose a number of events instead (events=500)"
+                )
+            part = compose_window(self.model, window, sampling, generators, _CHUNK)
+            window = torch.cat([window, part], dim=1)[:, -primer.shape[1] :]
+            parts.append(part)
+            elapsed += values[part[:, :, 2]].sum(1)
+        drawn = torch.cat(parts, dim=1)
+        within = values[drawn[:, :, 2]].cumsum(1) <= limit
+        return [row[: int(inside.sum())] for row, inside in zip(drawn, within, strict=True)]
+
+    def _composition(self, primer: Tensor, drawn: Tensor, include_primer: bool, number: int) -> Composition:
+        events = self.vocabulary.decode(drawn.cpu().numpy())
+        if include_primer:
+            events = join(self.vocabulary.decode(primer.numpy()), events)
+        piece = Piece(f"after {self.origin.piece}, {number}", events, self.origin.timing, self.origin.program)
+        return Composition(piece, torch.cat([primer.long(), drawn.cpu()]).numpy())
+
+    def primer_from_file(self, path: Path) -> Tensor:
+        """(T, 3) classes of the first events of a MIDI file, read as the training data was.
+
+        Raises:
+            ComposerError: the file cannot be read, is too short, or leaves the encoding's range.
+        """
+        data = self.config.data
+        unit = self.vocabulary.time_unit
+        events = read_piece(path, part=data.part, time_unit=unit, drums=data.drums, clip=data.clip).events
+        return self.primer_from_events(events, 0, str(path))
+
+    def primer_from_events(self, events: Events, offset: int, name: str) -> Tensor:
+        """(T, 3) classes of the events from `offset` on, T being the training window."""
+        size = self.config.data.window_size
+        if len(events) < size:
+            raise ComposerError(f"primer: {name} has {len(events)} events; a primer of {size} needs as many")
+        if offset > len(events) - size:
+            raise ComposerError(
+                f"primer: {name} has {len(events)} events; a primer of {size} begins at 0 to {len(events) - size}"
+            )
+        return torch.from_numpy(self.vocabulary.encode(events[offset : offset + size]))
+
+
+def _check_shapes(model: ThreeHeadLSTM, state: dict[str, Tensor]) -> None:
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in state.items()}
+    if expected != found:
+        names = sorted(name for name in expected | found if expected.get(name) != found.get(name))
+        raise ValueError(f"{names[0]} should be {expected.get(names[0])} and is {found.get(names[0])}")
+
+
+def checkpoint_path(run: Path, checkpoint: str = "best") -> Path:
+    """The checkpoint file that a run directory or file stands for.
+
+    Raises:
+        ComposerError: there is none.
+    """
+    if run.is_file():
+        return run
+    if not run.is_dir():
+        raise ComposerError(f"run={run}: no such run directory or checkpoint file")
+    folder = run / CHECKPOINTS
+    path = folder / f"{checkpoint}.ckpt"
+    if path.is_file():
+        return path
+    if (folder / ckpt.LAST).is_file():
+        raise ComposerError(
+            f"run={run}: has no {checkpoint}.ckpt (it had not finished an epoch when it was last saved); "
+            f"finish it with composer train resume={shown(run)}, or compose with checkpoint=last"
+        )
+    raise ComposerError(f"run={run}: has no checkpoints, so it is not a run directory of composer train")
+
+
+def run(config: GenerateConfig) -> list[Path]:
+    """Compose as configured and write the pieces; tells where they are."""
+    composer = Composer.load(config.run, config.checkpoint)
+    primer = _primer(composer, config.primer)
+    folder = Path(config.output) if config.output else Path("outputs") / "generate" / configs.run_id()
+    paths = []
+    for number, composition in enumerate(composer.compose(config, config.seed, primer)):
+        path = folder / f"{composer.config.name}-seed{config.seed}-{number:03d}.mid"
+        paths.append(composition.save(path))
+        length = float(composition.piece.events.delta_time.sum())
+        unit = composition.piece.events.time_unit.name
+        print(f"{path}  {len(composition.piece.events)} events, {length:.1f} {unit}")
+    return paths
+
+
+def _primer(composer: Composer, primer: str | None) -> Tensor | None:
+    if primer is None:
+        return None
+    if primer.isdecimal():
+        from composer.datamodule import read_pieces
+
+        pieces, _, _ = read_pieces(composer.config.data, composer.config.encoding)
+        return composer.primer_from_events(pieces[0].events, int(primer), pieces[0].name)
+    return composer.primer_from_file(Path(primer).expanduser())

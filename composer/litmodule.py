@@ -1,0 +1,162 @@
+"""The Lightning module: the model with its loss, regulariser, optimiser and the metrics of an epoch.
+
+Randomness is a function of (seed, epoch, batch): the generators are seeded before every batch, so that a resumed run
+draws what the uninterrupted one drew, whatever came before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.optim import Adam, AdamW, Optimizer
+
+from composer.errors import ComposerError
+from composer.losses import Regularizer, nll, sparsity
+from composer.metrics import MetricSums
+from composer.model import ThreeHeadLSTM
+from composer.schema import LossConfig, OptimizerConfig, OptimizerName, RegularizerConfig, Schedule
+
+_BATCH_STREAM = 4
+SUMS_KEY = "composer_train_sums"
+
+
+class NonFiniteLoss(ComposerError):
+    """The loss became NaN or infinite; the weights are those before that batch."""
+
+
+def position_seed(seed: int, epoch: int, batch: int) -> int:
+    """A seed for the generators that depends on the place in the training alone."""
+    return int(np.random.SeedSequence([seed, epoch, batch, _BATCH_STREAM]).generate_state(1, np.uint64)[0])
+
+
+def learning_rate(config: OptimizerConfig, epoch: int, max_epochs: int) -> float:
+    """The rate of an epoch (from 0); `cosine` falls from `lr` to 0 (Loshchilov and Hutter 2017, without restarts)."""
+    if config.schedule is Schedule.constant:
+        return config.lr
+    return config.lr * 0.5 * (1 + math.cos(math.pi * epoch / max_epochs))
+
+
+class ComposerModule(pl.LightningModule):
+    """Trains a `ThreeHeadLSTM` on batches (B, T + 1, 3) of windows."""
+
+    def __init__(
+        self,
+        model: ThreeHeadLSTM,
+        *,
+        loss: LossConfig,
+        regularizer: RegularizerConfig,
+        optimizer: OptimizerConfig,
+        seed: int,
+        max_epochs: int,
+    ) -> None:
+        """Args: `model` and the configs as typed; `seed` of the run; `max_epochs` for the schedule."""
+        super().__init__()
+        self.model = model
+        self.regularizer = Regularizer(regularizer, model)
+        self.optimizer_config, self.seed, self.max_epochs = optimizer, seed, max_epochs
+        self.loss_weights: Tensor
+        self.register_buffer("loss_weights", torch.tensor(loss.weights), persistent=False)
+        self.train_sums = MetricSums()
+        self.val_sums = MetricSums()
+
+    def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
+        """Seed the generators by position."""
+        torch.manual_seed(position_seed(self.seed, self.current_epoch, batch_idx))
+
+    def on_train_epoch_start(self) -> None:
+        """Forget the last epoch's sums and set the learning rate; not called when a run resumes inside an epoch."""
+        self.train_sums = MetricSums(self.device)
+        for group in self.optimizers().param_groups:  # type: ignore[union-attr]
+            group["lr"] = learning_rate(self.optimizer_config, self.current_epoch, self.max_epochs)
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        """The trained loss: weighted NLLs and the penalty.
+
+        Raises:
+            NonFiniteLoss: before any weight is touched.
+        """
+        targets = batch[:, -1]
+        logits = self.model(batch[:, :-1])
+        channels = nll(logits, targets)
+        self.train_sums.add(logits, targets, channels.detach())
+        loss = (channels * self.loss_weights).sum()
+        penalty = self.regularizer.penalty()
+        if penalty is not None:
+            loss = loss + penalty
+        # Reading the value waits for a GPU, so there the sums are looked at once an epoch (`check_finite`).
+        if self.device.type == "cpu" and not math.isfinite(loss.detach().item()):
+            raise self._non_finite(batch_idx)
+        return loss
+
+    def check_finite(self) -> None:
+        """Raise `NonFiniteLoss` if any loss of this epoch was not finite."""
+        if not bool(self.train_sums.sums.isfinite().all()):
+            raise self._non_finite(None)
+
+    def _non_finite(self, batch_idx: int | None) -> NonFiniteLoss:
+        place = f"epoch {self.current_epoch + 1}" + ("" if batch_idx is None else f", batch {batch_idx + 1}")
+        return NonFiniteLoss(
+            f"the loss is not finite in {place}: lower optimizer.lr={self.optimizer_config.lr:g} "
+            "or set optimizer.gradient_clip_norm=1"
+        )
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Any,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """One step, and the proximal operator after it."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.regularizer.after_step(optimizer.param_groups[0]["lr"])
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last validation's sums."""
+        self.val_sums = MetricSums(self.device)
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        """Add a batch to the validation's sums; dropout is off."""
+        targets = batch[:, -1]
+        logits = self.model(batch[:, :-1])
+        self.val_sums.add(logits, targets, nll(logits, targets))
+
+    def epoch_metrics(self) -> dict[str, float]:
+        """Everything that is logged once an epoch, by key."""
+        for sums in (self.train_sums, self.val_sums):
+            if self.trainer.world_size > 1:
+                torch.distributed.all_reduce(sums.sums)
+        metrics = self.train_sums.values("train") | self.val_sums.values("val")
+        metrics["penalty/train"] = self.regularizer.value()
+        metrics["lr"] = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
+        for name, (zeros, small) in sparsity(self.model).items():
+            metrics[f"zeros/{name}"] = zeros
+            metrics[f"small/{name}"] = small
+        return metrics
+
+    def configure_optimizers(self) -> Optimizer:
+        """Adam as in the article, or AdamW."""
+        config = self.optimizer_config
+        kind = Adam if config.name is OptimizerName.adam else AdamW
+        return kind(
+            self.model.parameters(),
+            lr=config.lr,
+            betas=(config.beta1, config.beta2),
+            eps=config.eps,
+            weight_decay=config.weight_decay,
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the sums of an unfinished epoch."""
+        checkpoint[SUMS_KEY] = self.train_sums.sums.clone()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the sums of an unfinished epoch up again."""
+        self.train_sums = MetricSums(self.device)
+        self.train_sums.sums += checkpoint[SUMS_KEY].to(self.device)

@@ -1,0 +1,71 @@
+"""How far a run has come: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+from tqdm import tqdm
+
+_LINES = 10
+
+
+class Progress:
+    """Shows the training's place and the latest validation figures."""
+
+    def __init__(self, epochs: int, split: str, *, shown: bool = True, stream: TextIO | None = None) -> None:
+        """Args: `epochs` in all; `split` that the accuracies come from, always said beside them."""
+        self.epochs, self.split, self.shown = epochs, split, shown
+        self.stream = stream or sys.stderr
+        self.bar: tqdm[None] | None = None
+        self.batches = 1
+        self.started_at = time.monotonic()
+
+    def start(self, batches: int, position: tuple[int, int]) -> None:
+        """Begin at a position (epoch, batch) of epochs of so many batches."""
+        self.batches = batches
+        self.started_at = time.monotonic()
+        if self.shown and self.stream.isatty():
+            self.bar = tqdm(
+                total=self.epochs * batches,
+                initial=position[0] * batches + position[1],
+                unit="batch",
+                file=self.stream,
+                dynamic_ncols=True,
+                bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+                desc="epoch",
+            )
+
+    def update(self, epoch: int, batch: int) -> None:
+        """A batch is done."""
+        if self.bar is not None:
+            self.bar.update(epoch * self.batches + batch - self.bar.n)
+
+    def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
+        """An epoch is done."""
+        if not self.shown:
+            return
+        figures = (
+            f"loss train {metrics['loss/train']:.3f} val {metrics['loss/val']:.3f}, "
+            f"accuracy train {metrics['accuracy/train']:.3f} val {metrics['accuracy/val']:.3f} ({self.split} split)"
+        )
+        if self.bar is not None:
+            self.bar.set_description(f"epoch {epoch}/{self.epochs}", refresh=False)
+            self.bar.set_postfix_str(figures)
+        elif epoch == self.epochs or epoch * _LINES // self.epochs > (epoch - 1) * _LINES // self.epochs:
+            elapsed = time.monotonic() - self.started_at
+            print(f"epoch {epoch}/{self.epochs}  {figures}  {elapsed:.0f} s", file=self.stream, flush=True)
+
+    def say(self, line: str) -> None:
+        """Print a line without spoiling the bar."""
+        if self.bar is not None:
+            self.bar.write(line, file=self.stream)
+        else:
+            print(line, file=self.stream, flush=True)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None

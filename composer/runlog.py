@@ -1,0 +1,145 @@
+"""The written record of a run: `metrics.csv` and TensorBoard, a row and a point an epoch.
+
+A checkpoint remembers how long each file was when it was written. Resuming cuts the files back to that length, so that
+no point is there twice and none comes from work that was lost; what follows goes into a TensorBoard file of its own.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
+from torch import nn
+
+from composer.rundir import METRICS
+from composer.schema import CHANNELS
+
+EVENTS_PREFIX = "events.out.tfevents."
+HPARAM_METRICS = [f"{kind}/{split}" for split in ("val", "test", "train") for kind in ("accuracy", "loss")]
+# Train and validation in one chart each.
+_CHARTS = {
+    "article": ["loss", "accuracy", "accuracy_joint"],
+    "note, velocity, time": [f"{kind}_{channel}" for kind in ("nll", "accuracy") for channel in CHANNELS],
+}
+
+
+class RunLog:
+    """Appends to the record of one run directory."""
+
+    def __init__(self, folder: Path, lengths: dict[str, int] | None = None, next_epoch: int = 0) -> None:
+        """Begin or go on.
+
+        Args:
+            folder: the run directory.
+            lengths: file lengths in bytes from a checkpoint; files are cut back to them and unknown ones removed.
+                None begins a new record.
+            next_epoch: the first epoch (counted from 1) that will be written, when going on.
+        """
+        self.folder = folder
+        cut_back(folder, lengths or {})
+        # TensorBoard reads the files of a run in the order of their names.
+        number = len(event_files(folder))
+        self.stream = (folder / f"{EVENTS_PREFIX}{number:06d}").open("wb")
+        self.events = RecordWriter(self.stream)
+        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        if lengths is not None:
+            # A TensorBoard that is watching drops what it has read of the lost epochs.
+            started = SessionLog(status=SessionLog.START)
+            self._write(Event(wall_time=time.time(), step=next_epoch, session_log=started))
+        self.csv = (folder / METRICS).open("a", encoding="utf-8", newline="")
+
+    def describe(self, hyperparameters: dict[str, Any]) -> None:
+        """Write what is said once: the hyperparameters, and which charts belong together."""
+        # Imported late: only a training process needs them, and they take a while.
+        from torch.utils.tensorboard.summary import custom_scalars, hparams
+
+        plain = {key: _hyperparameter(value) for key, value in hyperparameters.items()}
+        # The metrics are named only: their values are the scalars of the run itself, as they are at any time.
+        for summary in hparams(plain, dict.fromkeys(HPARAM_METRICS, 0.0)):  # type: ignore[no-untyped-call]
+            self._write(Event(wall_time=time.time(), summary=summary))
+        layout = {
+            chapter: {key: ["Multiline", [f"{key}/train$", f"{key}/val$"]] for key in keys}
+            for chapter, keys in _CHARTS.items()
+        }
+        charts = custom_scalars(layout)  # type: ignore[no-untyped-call]
+        self._write(Event(wall_time=time.time(), summary=charts))
+
+    def add_row(self, epoch: int, step: int, metrics: dict[str, float]) -> None:
+        """Write an epoch's metrics; `epoch` counts finished epochs, `step` optimiser steps."""
+        row = {"epoch": epoch, "step": step, **metrics}
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, fieldnames=list(row), lineterminator="\n")
+        if self.csv.tell() == 0:
+            writer.writeheader()
+        writer.writerow(row)
+        self.csv.write(buffer.getvalue())
+        self.csv.flush()
+        self.add_scalars(epoch, metrics)
+
+    def add_scalars(self, epoch: int, metrics: dict[str, float]) -> None:
+        """Write points to TensorBoard, all in one record."""
+        values = [Summary.Value(tag=key, simple_value=value) for key, value in metrics.items()]
+        self._write(Event(wall_time=time.time(), step=epoch, summary=Summary(value=values)))
+        self.stream.flush()
+
+    def add_histograms(self, epoch: int, model: nn.Module) -> None:
+        """Write a histogram of each parameter whose values are finite."""
+        from torch.utils.tensorboard.summary import histogram
+
+        for name, parameter in model.named_parameters():
+            values = parameter.detach().cpu()
+            if bool(torch.isfinite(values).all()):
+                # As many bins as tell a spike at zero from its surroundings.
+                summary = histogram(f"weights/{name}", values.numpy(), 64)  # type: ignore[no-untyped-call]
+                self._write(Event(wall_time=time.time(), step=epoch, summary=summary))
+
+    def _write(self, event: Event) -> None:
+        self.events.write(event.SerializeToString())
+
+    def lengths(self) -> dict[str, int]:
+        """Write everything down for good and tell each file's length in bytes."""
+        self.stream.flush()
+        self.csv.flush()
+        lengths = {}
+        for path in [self.folder / METRICS, *event_files(self.folder)]:
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
+                lengths[path.name] = os.fstat(stream.fileno()).st_size
+        return lengths
+
+    def close(self) -> None:
+        """Close the files."""
+        self.stream.close()
+        self.csv.close()
+
+
+def event_files(folder: Path) -> list[Path]:
+    """TensorBoard's files in a run directory, in the order of writing."""
+    return sorted(folder.glob(f"{EVENTS_PREFIX}*"))
+
+
+def cut_back(folder: Path, lengths: dict[str, int]) -> None:
+    """Cut the record of a folder back to the given file lengths; files without one are removed."""
+    for path in [folder / METRICS, *event_files(folder)]:
+        if not path.exists():
+            continue
+        length, size = lengths.get(path.name), path.stat().st_size
+        if length is None:
+            path.unlink()
+        elif size > length:
+            os.truncate(path, length)
+        elif size < length:
+            warnings.warn(f"{path}: shorter than its checkpoint knows; some of its points are lost", stacklevel=2)
+
+
+def _hyperparameter(value: Any) -> str | bool | int | float:
+    return value if isinstance(value, (str, bool, int, float)) else str(value)

@@ -1,0 +1,191 @@
+"""Composing: sampling as pure functions, and pieces from a real run."""
+
+from pathlib import Path
+
+import mido
+import numpy as np
+import pytest
+import torch
+
+import composer
+from composer import checkpoint as ckpt
+from composer.config import compose
+from composer.errors import ComposerError
+from composer.generate import Composer, run
+from composer.model import Logits, ThreeHeadLSTM
+from composer.sampling import choose, compose_window, draw, probabilities
+from composer.schema import ModelConfig, SamplingConfig
+from composer.train import start
+
+
+def sampling(**changes: object) -> SamplingConfig:
+    values = {"events": 40, "seconds": None, "n": 1, "temperature": 1.0, "top_k": None, "top_p": None}
+    return SamplingConfig(**{**values, "include_primer": False, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "trained"
+    quick = ("model.hidden_size=8", "trainer.max_epochs=1", "trainer.threads=1", "trainer.progress_bar=false")
+    start(compose(*quick, "data.batch_size=90", "sampling.events=20"), folder)
+    return folder
+
+
+def stuck_or_impossible(path: Path) -> list[str]:
+    """What is wrong with a MIDI file's notes; empty when nothing is."""
+    wrong, sounding = [], set()
+    for message in mido.MidiFile(path).tracks[0]:
+        if message.time < 0:
+            wrong.append(f"negative time {message}")
+        if message.type == "note_on" and message.velocity:
+            if message.note in sounding:
+                wrong.append(f"restarted {message}")
+            sounding.add(message.note)
+        elif message.type in ("note_on", "note_off"):
+            if message.note not in sounding:
+                wrong.append(f"silent released {message}")
+            sounding.discard(message.note)
+    return wrong + [f"stuck {note}" for note in sounding]
+
+
+def test_probabilities_follow_temperature_top_k_and_top_p() -> None:
+    logits = torch.tensor([[0.4, 0.3, 0.2, 0.1]]).log()
+    assert probabilities(logits, 1.0, None, None).tolist()[0] == pytest.approx([0.4, 0.3, 0.2, 0.1])
+    squares = np.array([0.16, 0.09, 0.04, 0.01])
+    assert probabilities(logits, 0.5, None, None).tolist()[0] == pytest.approx(squares / squares.sum())
+    assert probabilities(logits, 1.0, 2, None).tolist()[0] == pytest.approx([4 / 7, 3 / 7, 0, 0])
+    assert probabilities(logits, 1.0, None, 0.65).tolist()[0] == pytest.approx([4 / 7, 3 / 7, 0, 0])
+    assert probabilities(logits, 1.0, None, 0.75).tolist()[0] == pytest.approx([4 / 9, 3 / 9, 2 / 9, 0])
+    assert probabilities(logits, 1.0, 1, 0.9).tolist()[0] == [1, 0, 0, 0]
+
+
+def test_draw_inverts_the_cumulative_distribution() -> None:
+    p = torch.tensor([[0.25, 0.0, 0.5, 0.25, 0.0]], dtype=torch.float64)
+    drawn = [int(draw(p, torch.tensor([u], dtype=torch.float64))) for u in (0.0, 0.2, 0.25, 0.7, 0.75, 1 - 1e-16)]
+    assert drawn == [0, 0, 2, 2, 3, 3]
+
+
+def test_drawn_frequencies_are_the_probabilities() -> None:
+    logits = torch.tensor([[0.5, 0.3, 0.2]]).log().expand(20_000, -1)
+    uniform = torch.rand(20_000, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    events = choose(Logits(logits, logits, logits), sampling(), uniform)
+    for k in range(3):
+        shares = torch.bincount(events[:, k], minlength=3) / 20_000
+        # Four standard errors of a share of one half.
+        assert shares.tolist() == pytest.approx([0.5, 0.3, 0.2], abs=4 * (0.25 / 20_000) ** 0.5)
+
+
+def test_the_window_slides_as_in_the_article() -> None:
+    torch.manual_seed(0)
+    model = ThreeHeadLSTM(ModelConfig(hidden_size=8, num_layers=1, dropout=0.5), (5, 4, 3)).eval()
+    primer = torch.randint(0, 3, (1, 6, 3))
+    composed = compose_window(model, primer, sampling(), [torch.Generator().manual_seed(7)], 10)[0]
+
+    generator, notes = torch.Generator().manual_seed(7), primer[0].tolist()
+    for _ in range(10):
+        with torch.no_grad():
+            logits = model(torch.tensor([notes[-6:]]))
+        uniform = torch.rand(3, dtype=torch.float64, generator=generator)
+        notes.append(
+            [int(draw(probabilities(c, 1.0, None, None), u[None])) for c, u in zip(logits, uniform, strict=True)]
+        )
+    assert composed.tolist() == notes[6:]
+
+
+def test_a_loaded_run_composes_the_same_piece_for_the_same_seed(trained: Path) -> None:
+    player = composer.load(trained)
+    one, same = player.generate(events=50, seed=3), player.generate(events=50, seed=3)
+    other = player.generate(events=50, seed=4)
+    assert np.array_equal(one.classes, same.classes)
+    assert not np.array_equal(one.classes, other.classes)
+    assert len(one.piece.events) == 50
+    assert len(one.classes) == 80
+
+
+def test_a_checkpoint_file_alone_is_enough(trained: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "some.ckpt"
+    moved.write_bytes((trained / "checkpoints" / "best.ckpt").read_bytes())
+    expected = composer.load(trained).generate(events=20)
+    assert np.array_equal(composer.load(moved).generate(events=20).classes, expected.classes)
+
+
+def test_generate_writes_valid_files_that_a_seed_fixes(trained: Path, tmp_path: Path) -> None:
+    contents = []
+    for name in ("a", "b"):
+        overrides = (f"run={trained}", "n=3", "seed=5", "events=120", f"output={tmp_path / name}")
+        paths = run(compose(*overrides, command="generate"))
+        assert [path.name for path in paths] == [f"train-seed5-00{k}.mid" for k in range(3)]
+        contents.append([path.read_bytes() for path in paths])
+        assert [stuck_or_impossible(path) for path in paths] == [[], [], []]
+    assert contents[0] == contents[1]
+    assert len(set(contents[0])) == 3
+
+
+def test_files_have_the_tempo_division_and_program_of_the_source(trained: Path) -> None:
+    file = mido.MidiFile(trained / "samples" / "train-seed0-000.mid")
+    assert file.ticks_per_beat == 480
+    assert [m.tempo for m in file.tracks[0] if m.type == "set_tempo"] == [833_333]
+    assert [m.program for m in file.tracks[0] if m.type == "program_change"] == [0]
+
+
+def test_length_in_seconds_is_kept(trained: Path) -> None:
+    piece = composer.load(trained).generate(seconds=7.5).piece
+    total = float(piece.events.delta_time.sum())
+    assert 0 < total <= 7.5
+
+
+def test_the_default_primer_is_the_first_30_events_and_can_be_included(trained: Path) -> None:
+    player = composer.load(trained)
+    piece = player.generate(events=5, include_primer=True)
+    assert len(piece.piece.events) == 35
+    # The prelude begins C4 E4 G4 C5 E5, each struck before the first is released.
+    struck = piece.piece.events.pitch[piece.piece.events.velocity > 0][:5]
+    assert struck.tolist() == [60, 64, 67, 72, 76]
+
+
+def test_a_primer_comes_from_an_offset_or_a_file_and_is_refused_when_too_short(trained: Path, tmp_path: Path) -> None:
+    output = f"output={tmp_path / 'out'}"
+    pieces = []
+    for primer in ((), ("primer=0",), ("primer=200",)):
+        config = compose(f"run={trained}", "events=30", output, *primer, command="generate")
+        pieces.append(run(config)[0].read_bytes())
+    assert pieces[0] == pieces[1]
+    assert pieces[0] != pieces[2]
+    file = mido.MidiFile()
+    file.add_track().extend(mido.Message("note_on", note=60, velocity=v, time=240) for v in (64, 0) * 20)
+    file.save(tmp_path / "long.mid")
+    run(compose(f"run={trained}", "events=5", output, f"primer={tmp_path / 'long.mid'}", command="generate"))
+    del file.tracks[0][20:]
+    file.save(tmp_path / "short.mid")
+    short = compose(f"run={trained}", output, f"primer={tmp_path / 'short.mid'}", command="generate")
+    with pytest.raises(ComposerError, match=r"short\.mid has 20 events; a primer of 30 needs as many"):
+        run(short)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda values: values["composer"]["vocabulary"].pop("time_edges"), "vocabulary is damaged"),
+        (lambda values: values["state_dict"].pop("model.linear.bias"), r"linear\.bias should be \(229,\) and is None"),
+        (lambda values: values["composer"]["origin"].update(division=0), "timing is impossible"),
+        (lambda values: values["composer"].update(config="a: [1"), "does not fit this version"),
+    ],
+)
+def test_a_checkpoint_that_contradicts_itself_gets_one_line(
+    trained: Path, tmp_path: Path, damage: object, message: str
+) -> None:
+    values = ckpt.load(trained / "checkpoints" / "best.ckpt")
+    damage(values)  # type: ignore[operator]
+    ckpt.save(tmp_path / "bad.ckpt", values)
+    with pytest.raises(ComposerError, match=message) as error:
+        Composer.load(tmp_path / "bad.ckpt")
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_without_a_best_checkpoint_says_what_to_do(trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    (folder / "last.ckpt").write_bytes((trained / "checkpoints" / "last.ckpt").read_bytes())
+    with pytest.raises(ComposerError, match="checkpoint=last"):
+        Composer.load(tmp_path)
+    assert Composer.load(tmp_path, checkpoint="last").generate(events=3).classes.shape == (33, 3)

@@ -1,0 +1,283 @@
+"""Whole runs, small ones: what they leave, that they repeat, resume and stop as promised."""
+
+import csv
+import json
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from composer import checkpoint as ckpt
+from composer.config import compose
+from composer.errors import ComposerError, RunInterrupted
+from composer.progress import Progress
+from composer.schema import CHANNELS
+from composer.train import resume, start
+
+# One thread: threads that wait for each other's cores make small runs many times slower.
+QUICK = (
+    "model.hidden_size=8",
+    "data.window_size=10",
+    "data.batch_size=64",
+    "trainer.max_epochs=3",
+    "trainer.threads=1",
+    "trainer.progress_bar=false",
+    "sampling.events=20",
+)
+BATCHES = 14  # 863 training windows of the prelude in batches of 64
+
+
+def quick(*overrides: str) -> Any:
+    return compose(*QUICK, *overrides)
+
+
+def last(folder: Path) -> dict[str, Any]:
+    return ckpt.load(folder / "checkpoints" / "last.ckpt")
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return ckpt.model_state(last(folder))
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    accumulator.Reload()
+    tags = accumulator.Tags()["scalars"]
+    return {tag: [(event.step, event.value) for event in accumulator.Scalars(tag)] for tag in tags}
+
+
+def assert_same_run(one: Path, two: Path) -> None:
+    """Equal to the last bit, times aside."""
+    a, b = last(one), last(two)
+    for name, value in a["state_dict"].items():
+        assert torch.equal(value, b["state_dict"][name]), name
+    for key, state in a["optimizer_states"][0]["state"].items():
+        for name, value in state.items():
+            assert torch.equal(value, b["optimizer_states"][0]["state"][key][name]), (key, name)
+    assert (one / "metrics.csv").read_bytes() == (two / "metrics.csv").read_bytes()
+    assert scalars(one) == scalars(two)
+    summaries = [json.loads((folder / "summary.json").read_text()) for folder in (one, two)]
+    for summary in summaries:
+        summary.pop("seconds")
+    assert summaries[0] == summaries[1]
+    samples = [sorted((folder / "samples").iterdir()) for folder in (one, two)]
+    assert [path.read_bytes() for path in samples[0]] == [path.read_bytes() for path in samples[1]]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    start(quick(), folder)
+    return folder
+
+
+@pytest.fixture
+def interrupt_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
+    """Send a real signal to this process at the end of a batch."""
+
+    def at(epoch: int, batch: int, number: int = signal.SIGINT) -> None:
+        update = Progress.update
+
+        def hooked(progress: Progress, now_epoch: int, now_batch: int) -> None:
+            update(progress, now_epoch, now_batch)
+            if (now_epoch, now_batch) == (epoch, batch):
+                monkeypatch.setattr(Progress, "update", update)
+                signal.raise_signal(number)
+
+        monkeypatch.setattr(Progress, "update", hooked)
+
+    return at
+
+
+def test_a_finished_run_holds_what_the_interface_promises(finished: Path) -> None:
+    names = {path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file()}
+    events = {name for name in names if name.startswith("events.out.tfevents.")}
+    assert len(events) == 1
+    assert names - events == {
+        "config.yaml",
+        "manifest.json",
+        "metrics.csv",
+        "summary.json",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        "checkpoints/previous.ckpt",
+        "samples/train-seed0-000.mid",
+    }
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["status"] == "completed"
+    assert (summary["epochs"], summary["steps"], summary["seed"]) == (3, 3 * BATCHES, 0)
+    assert (summary["windows_train"], summary["windows_val"], summary["windows_test"]) == (863, 96, 109)
+    assert summary["leak_rate"] == 1.0
+    for split in ("train", "val", "test"):
+        for key in ("loss", "accuracy", "accuracy_joint"):
+            assert f"{key}/{split}" in summary
+        for channel in CHANNELS:
+            assert {f"nll_{channel}/{split}", f"accuracy_{channel}/{split}"} <= set(summary)
+    assert summary["penalty/train"] > 0
+    assert summary["best"]["epoch"] == 3
+    manifest = json.loads((finished / "manifest.json").read_text())
+    assert manifest["versions"]["torch"] == torch.__version__
+    assert len(manifest["data"]["sha256"]) == 64
+
+
+def test_metrics_csv_tensorboard_and_summary_agree(finished: Path) -> None:
+    table, points = rows(finished), scalars(finished)
+    assert [row["epoch"] for row in table] == ["1", "2", "3"]
+    for key in table[0]:
+        if key in ("epoch", "step"):
+            continue
+        assert [step for step, _ in points[key]] == [1, 2, 3]
+        assert [value for _, value in points[key]] == pytest.approx([float(row[key]) for row in table])
+    summary = json.loads((finished / "summary.json").read_text())
+    assert float(table[-1]["loss/val"]) == summary["loss/val"]
+    assert points["accuracy/test"] == [(3, pytest.approx(summary["accuracy/test"]))]
+
+
+def test_the_loss_never_contains_the_penalty(finished: Path) -> None:
+    row = rows(finished)[-1]
+    assert float(row["loss/train"]) == pytest.approx(sum(float(row[f"nll_{channel}/train"]) for channel in CHANNELS))
+    assert float(row["penalty/train"]) > 0
+
+
+def test_tensorboard_has_hyperparameters_real_metrics_and_charts_of_train_and_validation(finished: Path) -> None:
+    accumulator = EventAccumulator(str(finished))
+    accumulator.Reload()
+    assert "hp_metric" not in accumulator.Tags()["scalars"]
+    content = {tag: accumulator.PluginTagToContent(tag) for tag in ("hparams", "custom_scalars")}
+    assert set(content["hparams"]) == {
+        "_hparams_/experiment",
+        "_hparams_/session_start_info",
+        "_hparams_/session_end_info",
+    }
+    session = content["hparams"]["_hparams_/session_start_info"]
+    assert b"regularizer.weight" in session
+    assert b"model.hidden_size" in session
+    layout = accumulator.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+    assert b"loss/train$" in layout
+    assert b"loss/val$" in layout
+    assert "weights/lstm.weight_ih_l0" in accumulator.Tags()["histograms"]
+
+
+def test_the_same_seed_gives_the_same_run_and_another_another(finished: Path, tmp_path: Path) -> None:
+    start(quick(), tmp_path / "same")
+    assert_same_run(finished, tmp_path / "same")
+    start(quick("seed=1"), tmp_path / "other")
+    assert not torch.equal(weights(finished)["linear.weight"], weights(tmp_path / "other")["linear.weight"])
+
+
+@pytest.mark.parametrize(("epoch", "batch"), [(0, 1), (1, 7), (1, BATCHES), (2, 13)])
+def test_a_run_stopped_by_ctrl_c_resumes_to_the_same_end(
+    finished: Path, tmp_path: Path, interrupt_at: Callable[[int, int], None], epoch: int, batch: int
+) -> None:
+    interrupt_at(epoch, batch)
+    with pytest.raises(RunInterrupted, match="resume=") as stopped:
+        start(quick(), tmp_path / "run")
+    assert stopped.value.exit_status == 130
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "interrupted"
+    resume(str(tmp_path / "run"), [])
+    assert_same_run(finished, tmp_path / "run")
+
+
+def test_a_run_resumed_twice_and_from_an_older_checkpoint_ends_the_same(
+    finished: Path, tmp_path: Path, interrupt_at: Callable[[int, int], None]
+) -> None:
+    run, copy = tmp_path / "run", tmp_path / "copy"
+    interrupt_at(0, 10)
+    with pytest.raises(RunInterrupted):
+        start(quick(), run)
+    shutil.copytree(run / "checkpoints", copy)
+    interrupt_at(2, 3)
+    with pytest.raises(RunInterrupted):
+        resume(str(run), [])
+    # As after a crash: the record is ahead of the newest checkpoint.
+    shutil.rmtree(run / "checkpoints")
+    copy.rename(run / "checkpoints")
+    resume(str(run), [])
+    assert_same_run(finished, run)
+
+
+def test_resuming_with_more_epochs_equals_training_longer_at_once(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    start(quick("trainer.max_epochs=2"), run)
+    resume(str(run), ["trainer.max_epochs=3"])
+    assert torch.equal(weights(finished)["lstm.weight_hh_l0"], weights(run)["lstm.weight_hh_l0"])
+    assert (finished / "metrics.csv").read_bytes() == (run / "metrics.csv").read_bytes()
+
+
+def test_resuming_a_finished_run_changes_nothing(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    resume(str(run), [])
+    assert_same_run(finished, run)
+
+
+def test_resuming_refuses_a_changed_key_and_leaves_the_run_alone(finished: Path) -> None:
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    with pytest.raises(ComposerError, match=r"^model\.hidden_size: cannot change when a run is resumed"):
+        resume(str(finished), ["model.hidden_size=16"])
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_that_holds_a_run_is_not_begun_again(finished: Path) -> None:
+    with pytest.raises(ComposerError, match="resume="):
+        start(quick(), finished)
+
+
+def test_a_weight_of_zero_trains_the_same_bits_as_no_regularizer(tmp_path: Path) -> None:
+    for name in ("none", "l1", "l2", "elastic_net", "proximal_l1"):
+        weight = [] if name == "none" else ["regularizer.weight=0"]
+        start(quick("trainer.max_epochs=1", f"regularizer={name}", *weight), tmp_path / name)
+        for key, value in weights(tmp_path / "none").items():
+            assert torch.equal(value, weights(tmp_path / name)[key]), (name, key)
+
+
+def test_proximal_l1_reaches_exact_zeros_where_the_loss_term_does_not(tmp_path: Path) -> None:
+    for name in ("l1", "proximal_l1"):
+        start(quick(f"regularizer={name}", "regularizer.weight=1", "trainer.max_epochs=2"), tmp_path / name)
+    zeros = {name: float(rows(tmp_path / name)[-1]["zeros/linear.weight"]) for name in ("l1", "proximal_l1")}
+    assert zeros["l1"] == 0
+    assert zeros["proximal_l1"] > 0.01
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(
+        ComposerError, match=r"the loss is not finite in epoch \d, batch \d+: lower optimizer\.lr=1e\+30"
+    ):
+        start(quick("optimizer.lr=1e30"), run)
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["status"] == "failed"
+    assert "not finite" in summary["error"]
+    assert all(value.isfinite().all() for value in weights(run).values())
+
+
+def test_early_stopping_ends_after_the_patience_and_a_resumed_run_ends_there_too(tmp_path: Path) -> None:
+    # A rate of almost nothing lets loss/val move by rounding alone, so the patience runs out.
+    config = quick("optimizer.lr=1e-12", "trainer.early_stopping_patience=2", "trainer.max_epochs=50")
+    summary = start(config, tmp_path / "run")
+    assert summary["epochs"] == summary["best"]["epoch"] + 2 < 50
+    before = (tmp_path / "run" / "metrics.csv").read_bytes()
+    resume(str(tmp_path / "run"), [])
+    assert (tmp_path / "run" / "metrics.csv").read_bytes() == before
+
+
+def test_best_ckpt_holds_the_weights_of_the_lowest_validation_loss(tmp_path: Path) -> None:
+    summary = start(quick("optimizer.lr=0.3", "trainer.max_epochs=4"), tmp_path / "run")
+    losses = [float(row["loss/val"]) for row in rows(tmp_path / "run")]
+    assert summary["best"]["epoch"] == 1 + losses.index(min(losses))
+    assert summary["best"]["loss/val"] == min(losses)
+
+
+def test_the_cosine_schedule_falls_to_nothing(tmp_path: Path) -> None:
+    start(quick("optimizer.schedule=cosine", "trainer.max_epochs=2"), tmp_path / "run")
+    assert [float(row["lr"]) for row in rows(tmp_path / "run")] == pytest.approx([1e-3, 5e-4])
