@@ -1,0 +1,110 @@
+"""`composer COMMAND ...`: one line for every mistake, exit status 1 (2 for a wrong command line)."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from composer import __version__
+from composer.config import hydra_command
+from composer.errors import ComposerError
+from composer.schema import GenerateConfig, TrainConfig
+
+
+def train(arguments: list[str]) -> None:
+    """`composer train [overrides]`, `composer train -m ...`, `composer train resume=RUN_DIR`."""
+    resumed = [argument for argument in arguments if argument.startswith("resume=")]
+    if resumed:
+        from composer.train import resume
+
+        resume(resumed[-1].removeprefix("resume="), [a for a in arguments if a not in resumed])
+        return
+
+    def job(config: TrainConfig, folder: Path) -> float:
+        from composer.train import start
+
+        return float(start(config, folder)[OBJECTIVE])
+
+    hydra_command("train", arguments, job)
+
+
+def generate(arguments: list[str]) -> None:
+    """`composer generate run=RUN_DIR_OR_CKPT [key=value ...]`."""
+
+    def job(config: GenerateConfig, folder: Path) -> list[str]:
+        from composer.generate import run
+
+        return [str(path) for path in run(config)]
+
+    hydra_command("generate", arguments, job)
+
+
+# The commands import torch when a job runs and not before, so that help and --cfg are quick.
+COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
+    "train": (train, "train a network: one run, a sweep with -m, or resume=RUN_DIR"),
+    "generate": (generate, "compose with a trained run: run=RUN_DIR_OR_CKPT"),
+}
+# What a job returns to Hydra's sweepers.
+OBJECTIVE = "loss/val"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit with its status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments in ([], ["-h"], ["--help"], ["help"]):
+        print(usage())
+        sys.exit(0 if arguments else 2)
+    if arguments == ["--version"]:
+        print(f"composer {__version__}")
+        sys.exit(0)
+    command, *rest = arguments
+    if command not in COMMANDS:
+        print(f"composer: there is no command {command}; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(run(command, rest))
+
+
+def usage() -> str:
+    """The help text."""
+    commands = [f"  {name:<10}{text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: composer COMMAND [key=value ...]",
+            "",
+            *commands,
+            "",
+            "composer COMMAND --cfg job lists a command's keys with their values; README.md shows the way.",
+        ]
+    )
+
+
+def run(command: str, arguments: list[str]) -> int:
+    """Run one command; the exit status."""
+    # A warning is a line for the user, not a place in the source.
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    try:
+        COMMANDS[command][0](arguments)
+    except ComposerError as error:
+        print(f"composer {command}: {error}", file=sys.stderr)
+        if os.environ.get("COMPOSER_DEBUG"):
+            raise
+        return error.exit_status
+    except KeyboardInterrupt:
+        print(f"composer {command}: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone; Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *rest: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
