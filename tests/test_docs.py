@@ -1,0 +1,69 @@
+"""The commands and snippets of the README and the docs are real."""
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import composer
+from composer import config as configs
+from composer.generate import Composer
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        for body in re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.DOTALL):
+            found.append((page.name, body))
+    return found
+
+
+def commands() -> list[tuple[str, str]]:
+    lines = [(page, line) for page, body in blocks("sh") for line in body.splitlines()]
+    return [(page, line.split("#")[0].strip()) for page, line in lines if "composer" in line]
+
+
+@pytest.mark.parametrize(("page", "line"), commands())
+def test_every_documented_command_composes(page: str, line: str) -> None:
+    program, command, *arguments = shlex.split(line)
+    if program in ("python3", "make", "tensorboard") or program.endswith("pip"):
+        pytest.skip("not one of our commands")
+    assert program.endswith("composer"), page
+    overrides = configs.get_args_parser().parse_args(arguments).overrides
+    configs.check_keys(configs.parse_overrides(overrides), command)
+    resumed = [override for override in overrides if not override.startswith("resume=")]
+    # A sweep's values are composed one by one: the first of each stands for all.
+    single = [re.sub(r"=([^\[,]+),.*", r"=\1", override) for override in resumed]
+    assert configs.compose(*single, command=command) is not None
+
+
+@pytest.mark.parametrize(("page", "body"), blocks("python"))
+def test_every_documented_snippet_uses_what_exists(page: str, body: str) -> None:
+    tree = ast.parse(body)
+    called = {node.func.attr for node in ast.walk(tree) if isinstance(node, ast.Call) and hasattr(node.func, "attr")}
+    assert called <= {"load", "generate", "save"}, page
+    assert callable(composer.load)
+    keywords = {k.arg for node in ast.walk(tree) if isinstance(node, ast.Call) for k in node.keywords}
+    known = set(Composer.generate.__kwdefaults__ or {})
+    assert keywords <= known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_every_key_named_in_the_docs_exists() -> None:
+    known = set(configs.schema_keys(configs.TrainConfig)) | set(configs.schema_keys(configs.GenerateConfig))
+    roots = {key.split(".")[0] for key in known if "." in key}
+    for page in PAGES:
+        for name in re.findall(r"`([a-z_]+\.[a-z_0-9]+)(?:=[^`]*)?`", page.read_text()):
+            if name.split(".")[0] in roots and not name.endswith((".yaml", ".py", ".json", ".csv")):
+                assert name in known, (page.name, name)
