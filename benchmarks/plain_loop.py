@@ -76,7 +76,7 @@ def plain(data: str | None, epochs: int) -> None:
         total, right_total = 0.0, torch.zeros(3)
         for batch in torch.split(train[torch.randperm(count)], 30):
             loss, right = losses(batch)
-            penalty = 1e-5 * sum(p.abs().sum() for p in network.parameters())
+            penalty = 1e-6 * sum(p.abs().sum() for p in network.parameters())
             optimizer.zero_grad()
             torch.autograd.backward(loss.sum() + penalty)
             optimizer.step()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from composer import __version__
 from composer.config import hydra_command
-from composer.errors import ComposerError
+from composer.errors import ComposerError, UsageError
 from composer.schema import GenerateConfig, TrainConfig
 
 
@@ -24,6 +24,8 @@ def train(arguments: list[str]) -> None:
         return
 
     def job(config: TrainConfig, folder: Path) -> float:
+        if config.resume is not None:
+            raise UsageError(f"resume={config.resume}: only composer train resume=RUN_DIR resumes a run")
         from composer.train import start
 
         return float(start(config, folder)[OBJECTIVE])

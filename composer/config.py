@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import hashlib
 import logging
 import os
 import re
@@ -17,11 +18,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import hydra
+import yaml
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -39,7 +41,10 @@ CONF_DIR = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.paren
 
 _SCHEMAS: dict[str, type[Any]] = {"train": TrainConfig, "generate": GenerateConfig}
 _MAX_CONFIG_BYTES = 1 << 20
+_MAX_CONFIG_DEPTH = 8
 _JOB_NAME_LENGTH = 64
+# What lies in a run directory when no run has begun: Hydra's notes, our lock, what a failed atomic write leaves.
+_LITTER = re.compile(r"\.hydra|\.lock|(train|generate)\.log|\..+\.tmp")
 # What these keys are called elsewhere.
 _OTHER_NAMES = {
     "l1_lambda": "regularizer.weight",
@@ -59,9 +64,16 @@ def run_id() -> str:
 
 
 def job_name(overrides: str) -> str:
-    """A safe folder name (`[A-Za-z0-9._-]+`, at most 64 characters) for a job of a sweep, from its overrides."""
-    name = re.sub(r"[^A-Za-z0-9._=,-]+", "-", overrides).replace("=", "-").replace(",", "_").strip("-_.")
-    return name[:_JOB_NAME_LENGTH] or "job"
+    """A safe folder name (`[A-Za-z0-9._-]+`, at most 64 characters) for a job of a sweep, from its overrides.
+
+    Where something had to be left out, a digest keeps the jobs apart.
+    """
+    plain = overrides.replace("=", "-").replace(",", "_")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).lstrip("-_.") or "job"
+    if name == plain and len(name) <= _JOB_NAME_LENGTH:
+        return name
+    digest = hashlib.sha256(overrides.encode()).hexdigest()[:8]
+    return f"{name[: _JOB_NAME_LENGTH - 9]}-{digest}"
 
 
 def register() -> None:
@@ -117,9 +129,15 @@ def read_config(path: Path) -> TrainConfig:
 
 def parse_config(text: str, name: str) -> TrainConfig:
     """The typed config of YAML text that stands in the file `name`; see `read_config`."""
-    if "${" in text:
-        raise ComposerError(f"{name}: holds an interpolation, which a run's resolved config never does")
     try:
+        # Before OmegaConf builds anything: an alias can stand for gigabytes, and an escape can hide an interpolation.
+        depth = 0
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent) or depth > _MAX_CONFIG_DEPTH:
+                raise ComposerError("holds a YAML alias or too many levels, which a run's config never does")
+            if isinstance(event, yaml.ScalarEvent) and "${" in event.value:
+                raise ComposerError("holds an interpolation, which a run's resolved config never does")
         loaded = OmegaConf.create(text)
         merged = OmegaConf.merge(OmegaConf.structured(TrainConfig), loaded)
         assert isinstance(merged, DictConfig)
@@ -188,6 +206,12 @@ def check_keys(overrides: Iterable[Override], command: str) -> None:
     known = set(keys) | set(groups)
     for override in overrides:
         key = override.key_or_group
+        value = override.value()
+        values = value.list if isinstance(value, ChoiceSweep) else [value]
+        choosable = override.is_delete() or all(isinstance(v, str | list | dict | QuotedString) for v in values)
+        if key in groups and not choosable:
+            options = ", ".join(path.stem for path in sorted((CONF_DIR / key).glob("*.yaml")))
+            raise ComposerError(f"{override.input_line}: {key} is one of {options}")
         if key in known or key.split(".")[0] == "hydra" or key.split("/")[0] == "hydra":
             continue
         raise ComposerError(f"{override.input_line}: there is no key {key}{_suggestion(key, sorted(known))}")
@@ -242,9 +266,9 @@ def hydra_command(command: str, arguments: Sequence[str], run: Callable[[Any, Pa
         output_dir = Path(hydra_config.runtime.output_dir)
         try:
             return run(typed(config, schema), output_dir)
-        except RunInterrupted:
-            raise
         except ComposerError as error:
+            if isinstance(error, RunInterrupted) and hydra_config.mode is RunMode.MULTIRUN:
+                raise
             # Kept and raised below: a sweep goes on with its other jobs, and Hydra adds no lines of its own.
             failures.append((output_dir.name, error))
             log.error("%s", error) if hydra_config.mode is RunMode.MULTIRUN else None
@@ -275,10 +299,22 @@ def hydra_command(command: str, arguments: Sequence[str], run: Callable[[Any, Pa
 
 
 def remove_unused(folder: Path) -> None:
-    """Remove a run directory in which nothing but Hydra's own notes was written: a mistake leaves no litter."""
+    """Remove a run directory that holds nothing but Hydra's own notes, and empty folders above it: no mistake litters.
+
+    The current folder and those above it always stay.
+    """
+    here = Path.cwd()
     found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if found and all(name == ".hydra" or name.endswith(".log") for name in found) and ".hydra" in found:
-        shutil.rmtree(folder)
+    if ".hydra" not in found or not all(_LITTER.fullmatch(name) for name in found) or here.is_relative_to(folder):
+        return
+    shutil.rmtree(folder)
+    for parent in folder.parents:
+        if here not in parent.parents:
+            return
+        try:
+            parent.rmdir()
+        except OSError:
+            return  # not empty
 
 
 def apply_overrides(config: TrainConfig, overrides: Iterable[Override]) -> TrainConfig:

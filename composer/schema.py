@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from composer.errors import ComposerError
 
-SAFE_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 # The channels of an event, everywhere in this order.
 CHANNELS = ("note", "velocity", "time")
@@ -23,7 +23,7 @@ CHANNELS = ("note", "velocity", "time")
 def require(holds: bool, key: str, value: object, limit: str) -> None:
     """Raise a `ComposerError` that names `key`, its `value` and the `limit` unless `holds`."""
     if not holds:
-        raise ComposerError(f"{key}={value}: must be {limit}")
+        raise ComposerError(f"{key}={'null' if value is None else value}: must be {limit}")
 
 
 def _finite(value: float) -> bool:
@@ -237,7 +237,7 @@ class OptimizerConfig:
         require(decay >= 0 and _finite(decay), "optimizer.weight_decay", decay, "a finite number >= 0")
         require(0 <= self.beta1 < 1, "optimizer.beta1", self.beta1, "at least 0 and less than 1")
         require(0 <= self.beta2 < 1, "optimizer.beta2", self.beta2, "at least 0 and less than 1")
-        require(self.eps > 0, "optimizer.eps", self.eps, "above 0")
+        require(self.eps > 0 and _finite(self.eps), "optimizer.eps", self.eps, "a finite number above 0")
         clip = self.gradient_clip_norm
         require(clip is None or clip > 0, "optimizer.gradient_clip_norm", clip, "null or above 0")
 
@@ -316,7 +316,9 @@ class SamplingConfig:
     def __post_init__(self) -> None:
         prefix = self.prefix
         require(self.events >= 1, f"{prefix}events", self.events, "at least 1")
-        require(self.seconds is None or self.seconds > 0, f"{prefix}seconds", self.seconds, "null or above 0")
+        seconds = self.seconds
+        valid = seconds is None or (seconds > 0 and _finite(seconds))
+        require(valid, f"{prefix}seconds", seconds, "null, or finite and above 0")
         require(self.n >= 1, f"{prefix}n", self.n, "at least 1")
         temperature = self.temperature
         require(temperature > 0 and _finite(temperature), f"{prefix}temperature", temperature, "finite and above 0")
@@ -346,7 +348,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         valid = SAFE_NAME.fullmatch(self.name) is not None
-        require(valid, "name", self.name, "1 to 64 letters, digits, dots, underscores or hyphens")
+        limit = "1 to 64 letters, digits, dots, underscores or hyphens, the first a letter or digit"
+        require(valid, "name", self.name, limit)
         require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 4294967295")
 
 

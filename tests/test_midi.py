@@ -113,6 +113,7 @@ def test_type_2_tracks_are_sequences_of_their_own(midi_file: Build) -> None:
     assert rows(read_piece(path, part="track:2")) == [(70, 64, 1.0), (70, 0, 0.5)]
     assert rows(read_piece(path, part="all")) == [(60, 64, 1.0), (60, 0, 1.0), (70, 64, 1.0), (70, 0, 0.5)]
     assert read_piece(path).timing.microseconds_per_beat == 1_000_000
+    assert read_piece(path, part="all").timing.microseconds_per_beat == 1_000_000  # of the first part with notes
     assert read_piece(path, part="track:2").timing.microseconds_per_beat == 500_000
 
 
@@ -288,6 +289,12 @@ def test_program_of_the_part_is_kept_for_writing(band: Path) -> None:
 @pytest.mark.parametrize("part", ["track:0", "track:1", "track:7", "channel:9", "channel:15", "family:organ"])
 def test_a_part_without_notes_is_named(band: Path, part: str) -> None:
     assert error_line(band, part=part).startswith(f"no notes in part {part} ")
+
+
+@pytest.mark.parametrize("part", ["first", "all", "track:0", "channel:0", "family:piano"])
+def test_releases_alone_are_no_notes(midi_file: Build, part: str) -> None:
+    path = midi_file([[off(60, time=480), on(60, 0, time=480)]])
+    assert error_line(path, part=part).startswith(f"no notes in part {part}")
 
 
 @pytest.mark.parametrize("part", BAD_PARTS)
@@ -669,8 +676,8 @@ def test_join_counts_from_the_last_event_of_the_first() -> None:
 
 
 @given(
-    ticks=st.lists(st.integers(0, 10_000), min_size=1, max_size=20),
-    tempos=st.lists(st.tuples(st.integers(0, 2000), st.integers(1, 0xFFFFFF)), max_size=5),
+    ticks=st.lists(st.integers(0, 3) | st.integers(0, 10_000), min_size=1, max_size=20),
+    tempos=st.lists(st.tuples(st.integers(0, 3) | st.integers(0, 2000), st.integers(1, 0xFFFFFF)), max_size=5),
     division=st.integers(1, 0x7FFF),
 )
 def test_times_equal_the_tempo_integrated_tick_by_tick(
