@@ -22,7 +22,8 @@ from composer.schema import TrainConfig
 
 # `loss/val` decides which epoch is the best, and when to stop early.
 MONITOR = "loss/val"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Ctrl-C; a scheduler's stop; the warnings before preemption of Slurm (USR1) and of submitit on Slurm (USR2).
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class RunCallback(Checkpoint):
@@ -60,6 +61,8 @@ class RunCallback(Checkpoint):
         self.best_unsaved: dict[str, Any] | None = None
         self.started_at = self.saved_at = time.monotonic()
         self.stop_signal: int | None = None
+        # Whoever listened before the training, submitit for example, is told after the checkpoint is written.
+        self._outer = {int(number): signal.getsignal(number) for number in _SIGNALS}
         self._handlers: dict[int, Any] = {}
 
     @property
@@ -223,9 +226,16 @@ class RunCallback(Checkpoint):
         trainer.save_checkpoint(path)
 
     def _stop_if_asked(self) -> None:
-        if self.stop_signal is not None:
-            name = signal.Signals(self.stop_signal).name
-            raise RunInterrupted(
-                f"{name}: stopped, and saved; continue with: composer train resume={shown(self.folder)}",
-                self.stop_signal,
-            )
+        if self.stop_signal is None:
+            return
+        number, self.stop_signal = self.stop_signal, None
+        outer = self._outer[number]
+        if callable(outer) and outer is not signal.default_int_handler:
+            # submitit requeues the job and exits here; on SIGTERM, which announces a preemption, it lets us go on.
+            outer(number, None)
+            if number == signal.SIGTERM:
+                return
+        name = signal.Signals(number).name
+        raise RunInterrupted(
+            f"{name}: stopped, and saved; continue with: composer train resume={shown(self.folder)}", number
+        )

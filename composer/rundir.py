@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,6 +18,7 @@ SUMMARY = "summary.json"
 METRICS = "metrics.csv"
 CHECKPOINTS = "checkpoints"
 SAMPLES = "samples"
+LOCK = ".lock"
 
 
 def shown(path: Path) -> Path:
@@ -48,6 +51,32 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise ComposerError(f"{path}: cannot be written ({error.strerror or error}); free some space") from error
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run directory for this process alone.
+
+    A POSIX record lock: the kernel drops it when the process ends, however it ends, and children do not inherit it, so
+    that no crash leaves a directory locked. (On network file systems it needs their lock service.)
+
+    Raises:
+        ComposerError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a+") as stream:
+        try:
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            stream.seek(0)
+            holder = stream.read().strip() or "unknown"
+            raise ComposerError(
+                f"{shown(folder)}: another process (number {holder}) is training in this directory; wait for it to end"
+            ) from error
+        stream.truncate(0)
+        stream.write(f"{os.getpid()}\n")
+        stream.flush()
+        yield
 
 
 def sync_folder(folder: Path) -> None:

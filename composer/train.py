@@ -7,7 +7,10 @@ import hashlib
 import logging
 import os
 import platform
+import shutil
+import signal
 import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +34,18 @@ from composer.litmodule import ComposerModule
 from composer.losses import score
 from composer.model import ThreeHeadLSTM
 from composer.progress import Progress
-from composer.rundir import CHECKPOINTS, CONFIG, MANIFEST, SAMPLES, SUMMARY, read_json, shown, write_json, write_text
+from composer.rundir import (
+    CHECKPOINTS,
+    CONFIG,
+    MANIFEST,
+    SAMPLES,
+    SUMMARY,
+    locked,
+    read_json,
+    shown,
+    write_json,
+    write_text,
+)
 from composer.schema import CHANNELS, TrainConfig
 from composer.splits import covered
 
@@ -41,14 +55,22 @@ _PACKAGES = ("composer", "torch", "pytorch-lightning", "hydra-core", "omegaconf"
 
 
 def start(config: TrainConfig, folder: Path) -> dict[str, Any]:
-    """Begin a run in a folder that holds none yet; returns its summary.
+    """Begin a run in a folder, or go on with the same run there; returns its summary.
+
+    A scheduler that runs a job again (Slurm's requeue) and a sweep that is started again come here with the config and
+    the folder of before: the run goes on where it was saved.
 
     Raises:
-        ComposerError: the config, the data or the machine does not allow it (nothing is written then), or the training
-            failed (`summary.json` says how).
+        ComposerError: the config, the data or the machine does not allow it (nothing is written then), the folder holds
+            another run, or the training failed (`summary.json` says how).
     """
     if (folder / CONFIG).exists():
-        raise ComposerError(f"{shown(folder)}: holds a run; go on with composer train resume={shown(folder)}")
+        different = configs.differing_keys(configs.read_config(folder / CONFIG), config)
+        if different:
+            raise ComposerError(
+                f"{shown(folder)}: holds another run (its {different[0]} differs); choose another folder, "
+                f"or go on with that run: composer train resume={shown(folder)}"
+            )
     return _run(config, folder)
 
 
@@ -80,17 +102,28 @@ def resume(run: str, arguments: list[str]) -> dict[str, Any]:
 
 def _run(config: TrainConfig, folder: Path) -> dict[str, Any]:
     """Train to the end whatever the folder already holds, and record how it ended."""
-    try:
-        return _train(config, folder)
-    except RunInterrupted as error:
-        _write_failure(folder, "interrupted", str(error))
-        raise
-    except KeyboardInterrupt as error:
-        _write_failure(folder, "interrupted", "stopped by Ctrl-C")
-        raise RunInterrupted(f"stopped; continue with: composer train resume={shown(folder)}", 2) from error
-    except Exception as error:
-        _write_failure(folder, "failed", str(error))
-        raise
+    with locked(folder):
+        try:
+            return _train(config, folder)
+        except RunInterrupted as error:
+            _write_failure(folder, "interrupted", str(error))
+            raise
+        except SystemExit:
+            # A scheduler's handler (submitit's) has requeued the job and ends this process.
+            _write_failure(folder, "interrupted", "stopped by the scheduler")
+            raise
+        except KeyboardInterrupt as error:
+            _write_failure(folder, "interrupted", "stopped by Ctrl-C")
+            again = f"stopped; continue with: composer train resume={shown(folder)}"
+            raise RunInterrupted(again, signal.SIGINT) from error
+        except OSError as error:
+            # The record's own files: the checkpoints report their errors themselves.
+            line = f"{error.filename or shown(folder)}: {error.strerror or error}; then composer train resume=..."
+            _write_failure(folder, "failed", line)
+            raise ComposerError(line) from error
+        except Exception as error:
+            _write_failure(folder, "failed", str(error))
+            raise
 
 
 def _write_failure(folder: Path, status: str, reason: str) -> None:
@@ -350,7 +383,14 @@ def _report(config: TrainConfig, folder: Path, summary: dict[str, Any]) -> str:
         "loss in nats an event; accuracy is the mean of the three channels, joint is all three right",
         "",
         f"composed     {shown(samples[0])}" if samples else "",
-        f"compose more composer generate run={shown(folder)}",
-        f"curves       tensorboard --logdir {shown(folder.parent)}",
+        f"compose more {_program('composer')} generate run={shown(folder)}",
+        f"curves       {_program('tensorboard')} --logdir {shown(folder.parent)}",
     ]
     return "\n".join(lines)
+
+
+def _program(name: str) -> str:
+    """A program of this environment as the user can type it: its path where the environment is not activated."""
+    beside = Path(sys.executable).parent / name
+    found = shutil.which(name)
+    return name if found is not None and Path(found) == beside or not beside.exists() else str(shown(beside))

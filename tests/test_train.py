@@ -112,6 +112,7 @@ def test_a_finished_run_holds_what_the_interface_promises(finished: Path) -> Non
         "checkpoints/last.ckpt",
         "checkpoints/previous.ckpt",
         "samples/train-seed0-000.mid",
+        ".lock",
     }
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["status"] == "completed"
@@ -228,9 +229,55 @@ def test_resuming_refuses_a_changed_key_and_leaves_the_run_alone(finished: Path)
     assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
 
 
-def test_a_folder_that_holds_a_run_is_not_begun_again(finished: Path) -> None:
-    with pytest.raises(ComposerError, match="resume="):
-        start(quick(), finished)
+def test_a_folder_that_holds_another_run_is_not_overwritten(finished: Path) -> None:
+    with pytest.raises(ComposerError, match=r"holds another run \(its seed differs\)"):
+        start(quick("seed=1"), finished)
+
+
+def test_the_same_run_started_again_goes_on_as_a_requeued_job_does(
+    finished: Path, tmp_path: Path, interrupt_at: Callable[[int, int], None]
+) -> None:
+    interrupt_at(1, 3)
+    with pytest.raises(RunInterrupted):
+        start(quick(), tmp_path / "run")
+    start(quick(), tmp_path / "run")
+    assert_same_run(finished, tmp_path / "run")
+
+
+def test_a_scheduler_that_listens_is_told_after_the_checkpoint_and_its_requeued_job_goes_on(
+    finished: Path, tmp_path: Path, interrupt_at: Callable[[int, int], None]
+) -> None:
+    run, told = tmp_path / "run", []
+
+    def requeue(number: int, frame: object) -> None:
+        told.append((number, last(run)["callbacks"]["RunCallback"]["position"]))
+        raise SystemExit(0)
+
+    before = signal.signal(signal.SIGUSR2, requeue)
+    interrupt_at(1, 5, signal.SIGUSR2)
+    try:
+        with pytest.raises(SystemExit):
+            start(quick(), run)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert told == [(signal.SIGUSR2, [1, 5])]
+    assert json.loads((run / "summary.json").read_text())["status"] == "interrupted"
+    start(quick(), run)
+    assert_same_run(finished, run)
+
+
+def test_a_termination_that_a_scheduler_waves_through_is_saved_and_trained_past(
+    finished: Path, tmp_path: Path, interrupt_at: Callable[[int, int], None]
+) -> None:
+    told = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+    interrupt_at(1, 5, signal.SIGTERM)
+    try:
+        start(quick(), tmp_path / "run")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert told == [signal.SIGTERM]
+    assert_same_run(finished, tmp_path / "run")
 
 
 def test_a_weight_of_zero_trains_the_same_bits_as_no_regularizer(tmp_path: Path) -> None:
