@@ -7,6 +7,7 @@ exact integers and divided once, so that equal times in the file are equal float
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ FAMILIES = (
     "sound_effects",
 )
 MIDI_SUFFIXES = (".mid", ".midi")
+# Far beyond any piece: a file of more bytes, or one that lasts longer (in seconds or in beats), is damaged or no music.
+LARGEST_BYTES = 64 << 20
+LONGEST = 7 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +113,8 @@ def read_piece(
     choose = _chooser(part)
     parts: list[tuple[list[_Message], list[tuple[int, int]]]] = []
     for tracks in sequences:
-        messages = [m for track in tracks for m in _messages(file.tracks[track], track)]
-        messages = [m for m in messages if drums or m.channel != DRUM_CHANNEL]
-        messages = choose(messages, file.type)
-        # Stable: messages of one tick keep the order of their tracks and of the file.
-        messages.sort(key=lambda message: message.ticks)
+        messages = _messages({track: file.tracks[track] for track in tracks})
+        messages = choose([m for m in messages if drums or m.channel != DRUM_CHANNEL], file.type)
         if messages:
             tempos = _tempo_map(file.tracks[track] for track in tracks)
             if any(microseconds == 0 for _, microseconds in tempos):
@@ -128,7 +129,12 @@ def read_piece(
 
     deltas: list[float] = []
     for messages, tempos in parts:
-        deltas += _deltas([m.ticks for m in messages], tempos, timing, time_unit)
+        try:
+            deltas += _deltas([m.ticks for m in messages], tempos, timing, time_unit)
+        except OverflowError:
+            deltas.append(math.inf)
+    if sum(deltas) > LONGEST:
+        raise MidiError(f"{path}: lasts more than {LONGEST:,} {time_unit.name}, so its times are damaged")
     chosen = [message for messages, _ in parts for message in messages]
     events = Events(
         np.array([m.pitch for m in chosen], np.uint8),
@@ -141,8 +147,11 @@ def read_piece(
 
 def _parse(path: Path, clip: bool) -> mido.MidiFile:
     try:
-        if path.stat().st_size == 0:
+        size = path.stat().st_size
+        if size == 0:
             raise MidiError(f"{path}: an empty file")
+        if size > LARGEST_BYTES:
+            raise MidiError(f"{path}: {size:,} bytes, more than {LARGEST_BYTES:,}, which no piece needs")
         with path.open("rb") as stream:
             if stream.read(4) != b"MThd":
                 raise MidiError(f"{path}: not a MIDI file (it does not begin with MThd)")
@@ -164,17 +173,36 @@ def _parse(path: Path, clip: bool) -> mido.MidiFile:
         raise MidiError(f"{path}: damaged ({error})") from error
 
 
-def _messages(track: Iterable[Any], number: int) -> Iterable[_Message]:
-    ticks = 0
+def _messages(tracks: dict[int, Iterable[Any]]) -> list[_Message]:
+    """The note messages of tracks that play together, in the order of their ticks.
+
+    A program holds for its channel whichever track sets it, and a release has the program of its strike.
+    """
+    timed = []
+    for number, track in tracks.items():
+        ticks = 0
+        for message in track:
+            ticks += message.time
+            if message.type in ("program_change", "note_on", "note_off"):
+                timed.append((ticks, number, message))
+    # Stable: messages of one tick keep the order of their tracks and of the file.
+    timed.sort(key=lambda entry: entry[0])
+    messages = []
     programs: dict[int, int] = {}
-    for message in track:
-        ticks += message.time
+    struck: dict[tuple[int, int], int] = {}
+    for ticks, number, message in timed:
+        channel = message.channel
         if message.type == "program_change":
-            programs[message.channel] = message.program
-        elif message.type in ("note_on", "note_off"):
-            channel = message.channel
-            velocity = message.velocity if message.type == "note_on" else 0
-            yield _Message(ticks, number, channel, programs.get(channel, 0), message.note, velocity)
+            programs[channel] = message.program
+            continue
+        velocity = message.velocity if message.type == "note_on" else 0
+        program = programs.get(channel, 0)
+        if velocity:
+            struck[channel, message.note] = program
+        else:
+            program = struck.pop((channel, message.note), program)
+        messages.append(_Message(ticks, number, channel, program, message.note, velocity))
+    return messages
 
 
 def _tempo_map(tracks: Iterable[Iterable[Any]]) -> list[tuple[int, int]]:
@@ -237,12 +265,13 @@ def _chooser(part: str) -> Callable[[list[_Message], int], list[_Message]]:
 
 
 def _first_part(messages: list[_Message], file_type: int) -> list[_Message]:
-    sounding = next((m for m in messages if m.velocity), None)
-    if sounding is None:
+    sounding = [m for m in messages if m.velocity]
+    if not sounding:
         return []
     if file_type == 0:  # one track: its parts are its channels
-        return [m for m in messages if m.channel == sounding.channel]
-    return [m for m in messages if m.track == sounding.track]
+        return [m for m in messages if m.channel == sounding[0].channel]
+    first = min(m.track for m in sounding)
+    return [m for m in messages if m.track == first]
 
 
 def write_midi(path: Path, piece: Piece) -> None:

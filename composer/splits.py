@@ -94,7 +94,8 @@ def _take_validation(pieces: list[Indices], config: DataConfig, seed: int) -> tu
         return np.concatenate(rest), val
     starts = np.concatenate(pieces)
     shuffled = np.random.default_rng([seed, _SHUFFLE_STREAM]).permutation(starts)
-    train_count = int(len(starts) * (1 - config.val_fraction))
+    # A hair above the product, which rounding may put below a whole number.
+    train_count = int(len(starts) * (1 - config.val_fraction) + 1e-9)
     return shuffled[:train_count], shuffled[train_count:]
 
 

@@ -701,3 +701,34 @@ def test_times_equal_the_tempo_integrated_tick_by_tick(
     places = [place(tick) for tick in np.cumsum([0, *ticks]).tolist()]
     expected = [float(later - earlier) for earlier, later in zip(places, places[1:], strict=False)]
     assert read_piece(path).events.delta_time.tolist() == expected
+
+
+def test_a_program_set_in_another_track_counts_and_a_change_does_not_part_a_note_from_its_release(
+    tmp_path: Path,
+) -> None:
+    file = mido.MidiFile(type=1, ticks_per_beat=480)
+    settings, notes = file.add_track(), file.add_track()
+    settings.append(mido.Message("program_change", channel=2, program=40, time=0))
+    settings.append(mido.Message("program_change", channel=2, program=0, time=120))
+    notes.append(mido.Message("note_on", channel=2, note=60, velocity=64, time=0))
+    notes.append(mido.Message("note_off", channel=2, note=60, time=240))
+    notes.append(mido.Message("note_on", channel=2, note=62, velocity=64, time=0))
+    notes.append(mido.Message("note_off", channel=2, note=62, time=240))
+    file.save(tmp_path / "file.mid")
+    strings = read_piece(tmp_path / "file.mid", part="family:strings")
+    assert strings.events.pitch.tolist() == [60, 60]
+    assert strings.program == 40
+    assert read_piece(tmp_path / "file.mid", part="family:piano").events.pitch.tolist() == [62, 62]
+
+
+def test_absurd_lengths_and_sizes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = mido.MidiFile(type=0, ticks_per_beat=1)
+    track = file.add_track()
+    track.append(mido.MetaMessage("set_tempo", tempo=16_000_000, time=0))
+    track.append(mido.Message("note_on", note=60, velocity=64, time=100_000))
+    file.save(tmp_path / "long.mid")
+    with pytest.raises(MidiError, match=r"long\.mid: lasts more than 604,800 seconds"):
+        read_piece(tmp_path / "long.mid")
+    monkeypatch.setattr("composer.midi.LARGEST_BYTES", 20)
+    with pytest.raises(MidiError, match=r"long\.mid: \d+ bytes, more than 20"):
+        read_piece(tmp_path / "long.mid")
