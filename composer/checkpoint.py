@@ -165,6 +165,20 @@ def composer_values(config_yaml: str, vocabulary: Vocabulary, origin: Origin) ->
     }
 
 
+def check_fits(path: Path, values: dict[str, Any], model: torch.nn.Module) -> None:
+    """Raise a `ComposerError` unless the weights in a checkpoint have the names and shapes of the model's."""
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    try:
+        found = {name: tuple(value.shape) for name, value in model_state(values).items()}
+    except (KeyError, AttributeError) as error:
+        raise ComposerError(f"{path}: holds no weights of a network") from error
+    if expected != found:
+        name = min(name for name in expected | found if expected.get(name) != found.get(name))
+        raise ComposerError(
+            f"{path}: does not fit its own config: {name} should be {expected.get(name)} and is {found.get(name)}"
+        )
+
+
 class AtomicCheckpointIO(CheckpointIO):
     """Lightning's way of writing and reading checkpoints, by `save` and `load`; keeps the previous file."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from composer import __version__
 from composer.config import hydra_command
 from composer.errors import ComposerError, UsageError
-from composer.schema import GenerateConfig, TrainConfig
+from composer.schema import EvaluateConfig, ExportConfig, GenerateConfig, TrainConfig
 
 
 def train(arguments: list[str]) -> None:
@@ -44,10 +44,34 @@ def generate(arguments: list[str]) -> None:
     hydra_command("generate", arguments, job)
 
 
+def evaluate(arguments: list[str]) -> None:
+    """`composer evaluate run=RUN_DIR_OR_CKPT [data.path=FILE_OR_FOLDER]`."""
+
+    def job(config: EvaluateConfig, folder: Path) -> str:
+        from composer.evaluate import run
+
+        return str(run(config))
+
+    hydra_command("evaluate", arguments, job)
+
+
+def export(arguments: list[str]) -> None:
+    """`composer export run=RUN_DIR_OR_CKPT output=FILE.safetensors`."""
+
+    def job(config: ExportConfig, folder: Path) -> str:
+        from composer.generate import export_run
+
+        return str(export_run(config))
+
+    hydra_command("export", arguments, job)
+
+
 # The commands import torch when a job runs and not before, so that help and --cfg are quick.
 COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "train": (train, "train a network: one run, a sweep with -m, or resume=RUN_DIR"),
     "generate": (generate, "compose with a trained run: run=RUN_DIR_OR_CKPT"),
+    "evaluate": (evaluate, "score a run on held-out music: run=RUN_DIR_OR_CKPT"),
+    "export": (export, "write a run's weights for sharing: run=RUN_DIR_OR_CKPT output=NAME.safetensors"),
 }
 # What a job returns to Hydra's sweepers.
 OBJECTIVE = "loss/val"

@@ -30,7 +30,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from composer.errors import ComposerError, RunInterrupted, UsageError
-from composer.schema import GenerateConfig, TrainConfig
+from composer.schema import EvaluateConfig, ExportConfig, GenerateConfig, TrainConfig
 
 ConfigType = TypeVar("ConfigType")
 log = logging.getLogger(__name__)
@@ -39,12 +39,17 @@ _PACKAGE = Path(__file__).resolve().parent
 # A wheel carries conf/ inside the package; a checkout and an editable install have it beside the package.
 CONF_DIR = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 
-_SCHEMAS: dict[str, type[Any]] = {"train": TrainConfig, "generate": GenerateConfig}
+_SCHEMAS: dict[str, type[Any]] = {
+    "train": TrainConfig,
+    "generate": GenerateConfig,
+    "evaluate": EvaluateConfig,
+    "export": ExportConfig,
+}
 _MAX_CONFIG_BYTES = 1 << 20
 _MAX_CONFIG_DEPTH = 8
 _JOB_NAME_LENGTH = 64
-# What lies in a run directory when no run has begun: Hydra's notes, our lock, what a failed atomic write leaves.
-_LITTER = re.compile(r"\.hydra|\.lock|(train|generate)\.log|\..+\.tmp")
+# What lies in a run directory when no run has begun: Hydra's notes, and what a failed atomic write leaves.
+_LITTER = re.compile(r"\.hydra|(train|generate)\.log|\..+\.tmp")
 # What these keys are called elsewhere.
 _OTHER_NAMES = {
     "l1_lambda": "regularizer.weight",
@@ -68,7 +73,7 @@ def job_name(overrides: str) -> str:
 
     Where something had to be left out, a digest keeps the jobs apart.
     """
-    plain = overrides.replace("=", "-").replace(",", "_")
+    plain = overrides.replace("=", "-").replace(",", "_") or "job"
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).lstrip("-_.") or "job"
     if name == plain and len(name) <= _JOB_NAME_LENGTH:
         return name
@@ -241,6 +246,13 @@ def _one_line(error: BaseException) -> str:
     return ": ".join(parts) or type(error).__name__
 
 
+class _Stop(BaseException):
+    """Carries an interruption through Hydra, which after an `Exception` would go on with the next job of a sweep."""
+
+    def __init__(self, error: RunInterrupted) -> None:
+        self.error = error
+
+
 def hydra_command(command: str, arguments: Sequence[str], run: Callable[[Any, Path], Any]) -> None:
     """Compose the config of `command` from `arguments` and call `run(config, output_dir)`, once or for each job.
 
@@ -266,11 +278,13 @@ def hydra_command(command: str, arguments: Sequence[str], run: Callable[[Any, Pa
         output_dir = Path(hydra_config.runtime.output_dir)
         try:
             return run(typed(config, schema), output_dir)
+        except RunInterrupted as error:
+            raise _Stop(error) from error
         except ComposerError as error:
-            if isinstance(error, RunInterrupted) and hydra_config.mode is RunMode.MULTIRUN:
-                raise
             # Kept and raised below: a sweep goes on with its other jobs, and Hydra adds no lines of its own.
-            failures.append((output_dir.name, error))
+            # `composer generate` works in the current folder, whose name tells nothing.
+            here = output_dir == Path.cwd()
+            failures.append((hydra_config.job.override_dirname if here else output_dir.name, error))
             log.error("%s", error) if hydra_config.mode is RunMode.MULTIRUN else None
             return float("nan")
         finally:
@@ -287,6 +301,8 @@ def hydra_command(command: str, arguments: Sequence[str], run: Callable[[Any, Pa
         if full_error:
             raise
         raise ComposerError(_one_line(error)) from error
+    except _Stop as stop:
+        raise stop.error from None
     finally:
         sys.argv = saved
         if not full_error:

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from composer import checkpoint as ckpt
 from composer import config as configs
+from composer import export
 from composer.errors import ComposerError
 from composer.events import Events, Piece, join
 from composer.midi import read_piece, write_midi
 from composer.model import ThreeHeadLSTM
 from composer.rundir import CHECKPOINTS, shown
 from composer.sampling import compose_window
-from composer.schema import GenerateConfig, SamplingConfig, TimeUnit, TrainConfig
+from composer.schema import ExportConfig, GenerateConfig, SamplingConfig, TimeUnit, TrainConfig
 from composer.vocabulary import Vocabulary
 
 _PIECE_STREAM = 5
@@ -55,21 +56,19 @@ class Composer:
             ComposerError: there is no such run or checkpoint, or it is damaged.
         """
         path = checkpoint_path(Path(run).expanduser(), checkpoint)
-        values = ckpt.load(path)
+        values = export.read(path) if path.suffix == export.SUFFIX else ckpt.load(path)
         try:
             plain = values["composer"]
             config = configs.parse_config(plain["config"], str(path))
             vocabulary = Vocabulary.from_plain(plain["vocabulary"])
             origin = ckpt.Origin.from_plain(plain["origin"])
-            state = ckpt.model_state(values)
-            # On the meta device a config of absurd sizes takes no memory before it is compared with the weights.
-            with torch.device("meta"):
-                model = ThreeHeadLSTM(config.model, vocabulary.sizes)
-            _check_shapes(model, state)
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise ComposerError(f"{path}: does not hold a model that fits its own config ({error})") from error
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ComposerError(f"{path}: what it says of its training is damaged ({error})") from error
+        # On the meta device a config of absurd sizes takes no memory before it is compared with the weights.
+        with torch.device("meta"):
+            ckpt.check_fits(path, values, ThreeHeadLSTM(config.model, vocabulary.sizes))
         model = ThreeHeadLSTM(config.model, vocabulary.sizes)
-        model.load_state_dict(state)
+        model.load_state_dict(ckpt.model_state(values))
         return cls(model, vocabulary, origin, config)
 
     def generate(
@@ -182,14 +181,6 @@ class Composer:
         return torch.from_numpy(self.vocabulary.encode(events[offset : offset + size]))
 
 
-def _check_shapes(model: ThreeHeadLSTM, state: dict[str, Tensor]) -> None:
-    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in state.items()}
-    if expected != found:
-        names = sorted(name for name in expected | found if expected.get(name) != found.get(name))
-        raise ValueError(f"{names[0]} should be {expected.get(names[0])} and is {found.get(names[0])}")
-
-
 def checkpoint_path(run: Path, checkpoint: str = "best") -> Path:
     """The checkpoint file that a run directory or file stands for.
 
@@ -236,3 +227,13 @@ def _primer(composer: Composer, primer: str | None) -> Tensor | None:
         pieces, _, _ = read_pieces(composer.config.data, composer.config.encoding)
         return composer.primer_from_events(pieces[0].events, int(primer), pieces[0].name)
     return composer.primer_from_file(Path(primer).expanduser())
+
+
+def export_run(config: ExportConfig) -> Path:
+    """Write a run's weights as safetensors; the file."""
+    composer = Composer.load(config.run, config.checkpoint)
+    path = Path(config.output)
+    yaml = configs.to_yaml(composer.config)
+    export.write(path, composer.model.state_dict(), ckpt.composer_values(yaml, composer.vocabulary, composer.origin))
+    print(f"{shown(path)}  {path.stat().st_size:,} bytes; compose with: composer generate run={shown(path)}")
+    return path

@@ -76,7 +76,12 @@ def locked(folder: Path) -> Iterator[None]:
         stream.truncate(0)
         stream.write(f"{os.getpid()}\n")
         stream.flush()
-        yield
+        try:
+            yield
+        finally:
+            if not (folder / CONFIG).exists():
+                # No run began here; whoever made the folder may remove it.
+                (folder / LOCK).unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -169,8 +169,8 @@ class ModelConfig:
     """Probability of dropping a unit of the LSTM's output, and between its layers."""
 
     def __post_init__(self) -> None:
-        require(self.hidden_size >= 1, "model.hidden_size", self.hidden_size, "at least 1")
-        require(self.num_layers >= 1, "model.num_layers", self.num_layers, "at least 1")
+        require(1 <= self.hidden_size <= 16_384, "model.hidden_size", self.hidden_size, "from 1 to 16384")
+        require(1 <= self.num_layers <= 32, "model.num_layers", self.num_layers, "from 1 to 32")
         require(0 <= self.dropout < 1, "model.dropout", self.dropout, "at least 0 and less than 1")
 
 
@@ -374,3 +374,43 @@ class GenerateConfig(SamplingConfig):
         SamplingConfig.__post_init__(self)
         require(self.checkpoint in ("best", "last"), "checkpoint", self.checkpoint, "best or last")
         require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 4294967295")
+
+
+@dataclass(kw_only=True, slots=True)
+class EvaluateDataConfig:
+    """Node `data` of `composer evaluate`."""
+
+    path: str | None
+    """Files to score instead of the run's own held-out windows."""
+
+
+@dataclass(kw_only=True, slots=True)
+class EvaluateConfig:
+    """The root of `composer evaluate`."""
+
+    run: str
+    """A run directory or a checkpoint file."""
+    checkpoint: str
+    """`best` or `last`, for a run directory."""
+    data: EvaluateDataConfig
+    output: str | None
+    """Folder for `evaluation.json`; null makes a new one below `outputs/evaluate`."""
+
+    def __post_init__(self) -> None:
+        require(self.checkpoint in ("best", "last"), "checkpoint", self.checkpoint, "best or last")
+
+
+@dataclass(kw_only=True, slots=True)
+class ExportConfig:
+    """The root of `composer export`."""
+
+    run: str
+    """A run directory or a checkpoint file."""
+    checkpoint: str
+    """`best` or `last`, for a run directory."""
+    output: str
+    """The file to write; its name ends in `.safetensors`."""
+
+    def __post_init__(self) -> None:
+        require(self.checkpoint in ("best", "last"), "checkpoint", self.checkpoint, "best or last")
+        require(self.output.endswith(".safetensors"), "output", self.output, "a file name ending in .safetensors")

@@ -158,7 +158,11 @@ def _train(config: TrainConfig, folder: Path) -> dict[str, Any]:
     progress = Progress(config.trainer.max_epochs, config.data.split.name, shown=config.trainer.progress_bar)
     callback = RunCallback(folder, config, values, _hyperparameters(config), progress)
     if newest is not None:
-        data.start_at(*newest[1]["callbacks"][callback.state_key]["position"])
+        path, values_then = newest
+        ckpt.check_fits(path, values_then, model)
+        if callback.state_key not in values_then.get("callbacks", {}):
+            raise ComposerError(f"{path}: holds weights but no training to go on with")
+        data.start_at(*values_then["callbacks"][callback.state_key]["position"])
     with _quiet_lightning():
         trainer = _trainer(config, folder, callback, values)
         # From here on the folder holds a run.

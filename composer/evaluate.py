@@ -1,0 +1,87 @@
+"""Scoring a trained run on music it was not trained on: what `composer evaluate` does."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from composer import config as configs
+from composer.datamodule import read_pieces
+from composer.generate import Composer
+from composer.losses import score
+from composer.rundir import shown, write_json
+from composer.schema import CHANNELS, EvaluateConfig, Source
+from composer.splits import Indices, split_windows, window_starts
+from composer.windows import BatchOrder, Windows, loader
+
+_BATCH = 1024
+
+
+def evaluate(composer: Composer, path: str | None = None) -> dict[str, Any]:
+    """Metrics of a network on its own held-out windows, or on all windows of other files.
+
+    Args:
+        composer: a loaded run.
+        path: a MIDI file or folder; None scores the validation and test windows of the run's own data.
+
+    Returns:
+        Metrics by key, ending in `/val` and `/test`, or in `/data` for a path; `data_sha256`, and `same_data`: whether
+        the content is that of the training.
+
+    Raises:
+        ComposerError: the files cannot be used.
+    """
+    config, data = composer.config, composer.config.data
+    if path is not None:
+        data = dataclasses.replace(data, source=Source.midi, path=path)
+    pieces, sha256, _ = read_pieces(data, config.encoding)
+    same = sha256 == composer.origin.data_sha256
+    lengths = [len(piece.events) for piece in pieces]
+    tokens = np.concatenate([composer.vocabulary.encode(piece.events) for piece in pieces])
+    parts: dict[str, Indices]
+    if path is None:
+        if not same:
+            warnings.warn(
+                f"data.path={data.path}: its content is not what this run was trained on (SHA-256 {sha256[:12]}, was "
+                f"{composer.origin.data_sha256[:12]}); what is called held-out here may have been trained on",
+                stacklevel=2,
+            )
+        splits = split_windows(lengths, data, config.seed)
+        parts = {"val": splits.val, "test": splits.test}
+    else:
+        if same:
+            warnings.warn(f"data.path={path}: is the run's training data; this is no held-out score", stacklevel=2)
+        parts = {"data": np.concatenate(window_starts(lengths, data.window_size))}
+    results: dict[str, Any] = {"data_sha256": sha256, "same_data": same}
+    for name, starts in parts.items():
+        windows = Windows(tokens, starts, data.window_size)
+        order = BatchOrder(len(starts), _BATCH, config.seed, shuffle=False)
+        results[f"windows_{name}"] = len(starts)
+        results |= score(composer.model, loader(windows, order, 0), name)
+    return results
+
+
+def run(config: EvaluateConfig) -> Path:
+    """Score as configured, print a table and write `evaluation.json`; its path."""
+    composer = Composer.load(config.run, config.checkpoint)
+    results = evaluate(composer, config.data.path)
+    folder = Path(config.output) if config.output else Path("outputs") / "evaluate" / configs.run_id()
+    path = folder / "evaluation.json"
+    write_json(path, {"run": config.run, "checkpoint": config.checkpoint, **results})
+    print(f"{'split':<24}{'windows':>9}{'loss':>8}{'accuracy':>10}" + "".join(f"{c:>10}" for c in (*CHANNELS, "joint")))
+    names = {"val": f"val ({composer.config.data.split.name})", "test": "test (held-out block)", "data": "data"}
+    for key, name in names.items():
+        if results.get(f"windows_{key}"):
+            cells = [results[f"accuracy/{key}"]]
+            cells += [results[f"accuracy_{channel}/{key}"] for channel in (*CHANNELS, "joint")]
+            print(
+                f"{name:<24}{results[f'windows_{key}']:>9,}{results[f'loss/{key}']:>8.3f}"
+                + "".join(f"{cell:>10.3f}" for cell in cells)
+            )
+    print("loss in nats an event; accuracy is the mean of the three channels, joint is all three right")
+    print(f"written to {shown(path)}")
+    return path

@@ -1,0 +1,123 @@
+"""What the modules may know of each other, read from their sources."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "composer"
+# A module imports only what stands before it, so nothing goes round in circles and each can be understood alone.
+ORDER = [
+    "errors",
+    "schema",
+    "prelude",
+    "events",
+    "rundir",
+    "midi",
+    "vocabulary",
+    "splits",
+    "windows",
+    "datamodule",
+    "model",
+    "metrics",
+    "losses",
+    "litmodule",
+    "runlog",
+    "progress",
+    "checkpoint",
+    "export",
+    "callback",
+    "sampling",
+    "config",
+    "generate",
+    "evaluate",
+    "train",
+    "cli",
+]
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Every module that is imported anywhere, in functions too, with the names taken from a package."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def of_composer(tree: ast.AST) -> set[str]:
+    names = {name.split(".")[1] for name in imported(tree) if name.startswith("composer.")}
+    return {name for name in names if (PACKAGE / f"{name}.py").exists()}
+
+
+def top_level(tree: ast.AST) -> set[str]:
+    return {name.split(".")[0] for name in imported(tree)}
+
+
+def statements(tree: ast.Module) -> ast.Module:
+    """The import statements that run when the module is imported."""
+    return ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def by_name(path: Path) -> str:
+    return path.stem
+
+
+def test_every_module_has_its_place_in_the_order() -> None:
+    assert sorted(ORDER) == [path.stem for path in MODULES if path.stem != "__init__"]
+    assert all(path.parent == PACKAGE for path in MODULES)
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_a_module_imports_only_earlier_ones(module: str) -> None:
+    assert of_composer(parse(PACKAGE / f"{module}.py")) <= set(ORDER[: ORDER.index(module)])
+
+
+def test_the_package_itself_imports_nothing_until_load_is_called() -> None:
+    tree = parse(PACKAGE / "__init__.py")
+    assert of_composer(tree) == {"generate"}
+    assert top_level(statements(tree)) == {"__future__", "typing"}
+
+
+def test_only_the_configuration_knows_hydra_and_omegaconf() -> None:
+    knowing = {path.stem for path in MODULES if top_level(parse(path)) & {"hydra", "omegaconf"}}
+    assert "config" in knowing
+    assert knowing <= {"config", "cli"}
+
+
+@pytest.mark.parametrize("module", ["errors", "schema", "prelude", "rundir", "config", "cli"])
+def test_what_the_quick_commands_need_does_not_know_torch(module: str) -> None:
+    heavy = {"torch", "pytorch_lightning", "lightning_fabric", "tensorboard"}
+    assert not top_level(statements(parse(PACKAGE / f"{module}.py"))) & heavy
+
+
+@pytest.mark.parametrize("path", MODULES, ids=by_name)
+def test_nothing_read_from_a_file_can_become_code(path: Path) -> None:
+    text, tree = path.read_text(encoding="utf-8"), parse(path)
+    assert "_target_" not in text
+    assert "pickle" not in text
+    called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    assert not called & {"eval", "exec", "compile", "__import__"}
+    assert not top_level(tree) & {"dill", "joblib", "shelve", "marshal"}
+    assert "weights_only=False" not in text
+
+
+@pytest.mark.parametrize("path", MODULES, ids=by_name)
+def test_a_module_says_what_it_is_for(path: Path) -> None:
+    text = ast.get_docstring(parse(path))
+    assert text
+    assert len(text.splitlines()[0]) > 20
+
+
+def test_no_module_is_a_drawer_for_everything() -> None:
+    assert not [path for path in MODULES if re.search(r"util|helper|common|misc", path.stem)]

@@ -1,0 +1,96 @@
+"""Scoring a run, and sharing its weights."""
+
+import json
+from pathlib import Path
+
+import mido
+import numpy as np
+import pytest
+
+import composer
+from composer.config import compose
+from composer.errors import ComposerError
+from composer.evaluate import evaluate, run
+from composer.generate import Composer, export_run
+from composer.train import start
+
+QUICK = (
+    "model.hidden_size=8",
+    "data.window_size=10",
+    "data.batch_size=128",
+    "trainer.max_epochs=2",
+    "trainer.threads=1",
+    "trainer.progress_bar=false",
+    "sampling.events=5",
+)
+
+
+def write_scale(path: Path, low: int) -> Path:
+    file = mido.MidiFile(type=0, ticks_per_beat=480)
+    track = file.add_track()
+    for k in range(40):
+        track.append(mido.Message("note_on", note=low + k % 12, velocity=64, time=0))
+        track.append(mido.Message("note_on", note=low + k % 12, velocity=0, time=120))
+    file.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    piece = write_scale(folder / "piece.mid", 60)
+    start(compose(*QUICK, "data=midi", f"data.path={piece}"), folder / "run")
+    return folder / "run"
+
+
+def test_a_run_scores_as_it_did_when_it_was_trained(trained: Path, tmp_path: Path) -> None:
+    path = run(compose(f"run={trained}", "checkpoint=last", f"output={tmp_path}", command="evaluate"))
+    results, summary = json.loads(path.read_text()), json.loads((trained / "summary.json").read_text())
+    assert results["same_data"]
+    for key in ("loss/val", "loss/test", "accuracy/val", "accuracy_joint/test"):
+        assert results[key] == pytest.approx(summary[key])
+    assert results["windows_test"] == summary["windows_test"]
+
+
+def test_changed_training_data_is_warned_of(trained: Path) -> None:
+    piece = trained.parent / "piece.mid"
+    original = piece.read_bytes()
+    write_scale(piece, 61)
+    try:
+        with pytest.warns(UserWarning, match=r"piece\.mid: its content is not what this run was trained on"):
+            results = evaluate(Composer.load(trained))
+    finally:
+        piece.write_bytes(original)
+    assert not results["same_data"]
+
+
+def test_other_files_are_scored_whole_and_the_training_data_is_recognised(trained: Path, tmp_path: Path) -> None:
+    other = write_scale(tmp_path / "other.mid", 48)
+    results = evaluate(Composer.load(trained), str(other))
+    assert results["windows_data"] == 80 - 10
+    assert results["loss/data"] > 0
+    with pytest.warns(UserWarning, match="is the run's training data"):
+        assert evaluate(Composer.load(trained), str(trained.parent / "piece.mid"))["same_data"]
+
+
+def test_exported_weights_compose_the_same_piece(trained: Path, tmp_path: Path) -> None:
+    pytest.importorskip("safetensors")
+    file = tmp_path / "shared.safetensors"
+    export_run(compose(f"run={trained}", f"output={file}", command="export"))
+    expected = composer.load(trained).generate(events=30, seed=2)
+    assert np.array_equal(composer.load(file).generate(events=30, seed=2).classes, expected.classes)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x08\0\0\0\0\0\0\0{}      ", b"x" * 100])
+def test_a_damaged_or_foreign_safetensors_file_gets_one_line(tmp_path: Path, content: bytes) -> None:
+    pytest.importorskip("safetensors")
+    file = tmp_path / "bad.safetensors"
+    file.write_bytes(content)
+    with pytest.raises(ComposerError, match=r"bad\.safetensors: ") as error:
+        composer.load(file)
+    assert "\n" not in str(error.value)
+
+
+def test_an_export_is_named_safetensors() -> None:
+    with pytest.raises(ComposerError, match=r"^output=weights\.bin: must be a file name ending in \.safetensors"):
+        compose("run=x", "output=weights.bin", command="export")
