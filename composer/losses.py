@@ -112,7 +112,7 @@ def _choose(named: dict[str, nn.Parameter], which: str | list[str]) -> dict[str,
 def sparsity(model: nn.Module) -> dict[str, tuple[float, float]]:
     """For each parameter the share of exact zeros and the share below 1e-3 in absolute value."""
     return {
-        name: (float((p == 0).double().mean()), float((p.abs() < 1e-3).double().mean()))
+        name: (1 - int(p.count_nonzero()) / p.numel(), int((p.abs() < 1e-3).count_nonzero()) / p.numel())
         for name, p in model.named_parameters()
     }
 

@@ -55,6 +55,19 @@ class ThreeHeadLSTM(nn.Module):
     def step(self, event: Tensor, state: State | None = None) -> tuple[Logits, State]:
         """Read one event and predict the next, dropout as in `forward`.
 
+        Args:
+            event: (B, 3) classes.
+            state: after the events before; None is the empty state.
+
+        Returns:
+            Logits (B, V) of the next event, and the new state.
+        """
+        hidden, state = self.cell(event, state)
+        return self.heads(self.dropout(hidden)), state
+
+    def cell(self, event: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Advance the LSTM by one event.
+
         The input layer gathers and sums three rows of its weights: for one event that is quicker than a product with a
         one-hot vector. The gates are those of `nn.LSTM` (Hochreiter and Schmidhuber 1997, with forget gates):
         i, f, o = sigmoid(...), g = tanh(...), c = f c + i g, h = o tanh(c).
@@ -64,7 +77,7 @@ class ThreeHeadLSTM(nn.Module):
             state: after the events before; None is the empty state.
 
         Returns:
-            Logits (B, V) of the next event, and the new state.
+            The last layer's output (B, H), before dropout, and the new state.
         """
         weights = dict(self.lstm.named_parameters())
         if state is None:
@@ -80,7 +93,7 @@ class ThreeHeadLSTM(nn.Module):
             i, f, g, o = (rows + F.linear(h, weights[f"weight_hh_l{layer}"], bias)).chunk(4, dim=1)
             c_layers.append(torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g))
             h_layers.append(torch.sigmoid(o) * torch.tanh(c_layers[-1]))
-        return self.heads(self.dropout(h_layers[-1])), (torch.stack(h_layers), torch.stack(c_layers))
+        return h_layers[-1], (torch.stack(h_layers), torch.stack(c_layers))
 
     def heads(self, hidden: Tensor) -> Logits:
         """Split the linear layer's output (..., sum(V)) into the channels."""

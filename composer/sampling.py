@@ -60,6 +60,44 @@ def choose(logits: Logits, config: SamplingConfig, uniform: Tensor) -> Tensor:
     return torch.stack(channels, dim=1)
 
 
+class SlidingWindow:
+    """The network's prediction from the last T events, one network step an event.
+
+    Reading a window of T events anew for every event costs T steps. Here T states are kept, begun 1, 2, ..., T events
+    ago; a new event advances all of them in one batch, and the oldest has then read exactly the last T events. It is
+    used, and begun anew. The states stand in a ring, so that nothing is moved.
+    """
+
+    def __init__(self, model: ThreeHeadLSTM, primer: Tensor) -> None:
+        """Read the primer.
+
+        Args:
+            model: in evaluation mode.
+            primer: (B, T, 3) classes.
+        """
+        self.model = model
+        self.batch, self.length = primer.shape[:2]
+        shape = (model.lstm.num_layers, self.length, self.batch, model.lstm.hidden_size)
+        self.h = model.linear.weight.new_zeros(shape)
+        self.c = model.linear.weight.new_zeros(shape)
+        self.oldest = 0  # place in the ring of the state that will have read T events next
+        for position in range(self.length):
+            self.logits = self.read(primer[:, position])
+
+    def read(self, event: Tensor) -> Logits:
+        """Read an event (B, 3); logits (B, V) of the one after it, given the last T."""
+        events = event.expand(self.length, -1, -1).reshape(-1, 3)
+        layers, _, _, width = self.h.shape
+        flat = (self.h.view(layers, -1, width), self.c.view(layers, -1, width))
+        hidden, (h, c) = self.model.cell(events, flat)
+        self.h, self.c = h.view(self.h.shape), c.view(self.c.shape)
+        place, self.oldest = self.oldest, (self.oldest + 1) % self.length
+        logits = self.model.heads(hidden.view(self.length, self.batch, width)[place])
+        self.h[:, place] = 0
+        self.c[:, place] = 0
+        return logits
+
+
 @torch.no_grad()
 def compose_window(
     model: ThreeHeadLSTM, primer: Tensor, config: SamplingConfig, generators: list[torch.Generator], events: int
@@ -76,11 +114,10 @@ def compose_window(
     Returns:
         (B, events, 3) composed classes, without the primer.
     """
-    window = primer.long()
+    window = SlidingWindow(model, primer.long())
     composed = []
     for _ in range(events):
         uniform = torch.stack([torch.rand(3, dtype=torch.float64, generator=g) for g in generators])
-        event = choose(model(window), config, uniform.to(window.device))
-        composed.append(event)
-        window = torch.cat([window[:, 1:], event[:, None]], dim=1)
+        composed.append(choose(window.logits, config, uniform.to(primer.device)))
+        window.logits = window.read(composed[-1])
     return torch.stack(composed, dim=1)
