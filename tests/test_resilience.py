@@ -1,0 +1,62 @@
+"""The programs that kill training and damage files, at the size that CI runs."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+
+
+def program(name: str, *arguments: str, timeout: int) -> str:
+    command = [sys.executable, str(ROOT / "scripts" / name), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_ten_kills_at_random_instants_end_in_the_same_bits() -> None:
+    output = program("check_resume.py", "--kills", "10", "--per-run", "2", timeout=600)
+    assert "10 of 10 kills ended in the same bits" in output
+    # Two kills a run, so that every variant had its turn.
+    for variant in ("dropout", "schedule", "early stopping", "proximal", "workers"):
+        assert f"{variant:<15}2 kills, then to the end: equal" in output
+
+
+@pytest.mark.slow
+def test_a_thousand_damaged_files_are_read_or_refused_in_one_line() -> None:
+    files = ["--files", str(SHARED)] if SHARED.is_dir() else []
+    output = program("fuzz_midi.py", "--count", "1000", *files, timeout=600)
+    assert output.startswith("1000 mutants of")
+    # Both must happen, or the mutations teach nothing.
+    read, refused = (int(part.split()[0]) for part in output.split(": ")[1].split(","))
+    assert read > 50
+    assert refused > 200
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_ends_within_seconds_and_a_second_process_is_refused_meanwhile(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    quick = ["model.hidden_size=8", "trainer.max_epochs=100000", "trainer.threads=1", f"hydra.run.dir={run}"]
+    command = [sys.executable, "-m", "composer.cli", "train"]
+    with subprocess.Popen([*command, *quick], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not (run / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        second = subprocess.run(
+            [*command, f"resume={run}"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert second.returncode == 1
+        assert "another process" in second.stderr
+        asked = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+        assert time.monotonic() - asked < 20
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "continue with: composer train resume=run" in errors
+    assert '"status": "interrupted"' in (run / "summary.json").read_text()
