@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
@@ -92,19 +92,20 @@ def resume(run: str, arguments: list[str]) -> dict[str, Any]:
     overrides = configs.parse_overrides(arguments)
     configs.check_keys(overrides, "train")
     config = configs.apply_overrides(before, overrides)
-    for key in configs.differing_keys(before, config):
+    changed = configs.differing_keys(before, config)
+    for key in changed:
         if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in RESUME_KEYS):
             raise ComposerError(
                 f"{key}: cannot change when a run is resumed (only {', '.join(RESUME_KEYS)} can); start a new run"
             )
-    return _run(config, folder)
+    return _run(config, folder, changed)
 
 
-def _run(config: TrainConfig, folder: Path) -> dict[str, Any]:
+def _run(config: TrainConfig, folder: Path, changed: Sequence[str] = ()) -> dict[str, Any]:
     """Train to the end whatever the folder already holds, and record how it ended."""
     with locked(folder):
         try:
-            return _train(config, folder)
+            return _train(config, folder, changed)
         except RunInterrupted as error:
             _write_failure(folder, "interrupted", str(error))
             raise
@@ -137,7 +138,7 @@ def _write_failure(folder: Path, status: str, reason: str) -> None:
         logging.getLogger(__name__).warning("%s", error)
 
 
-def _train(config: TrainConfig, folder: Path) -> dict[str, Any]:
+def _train(config: TrainConfig, folder: Path, changed: Sequence[str]) -> dict[str, Any]:
     _set_up_torch(config)
     newest = ckpt.load_newest(folder)
     music = load_music(config.data, config.encoding, config.seed)
@@ -166,7 +167,7 @@ def _train(config: TrainConfig, folder: Path) -> dict[str, Any]:
     with _quiet_lightning():
         trainer = _trainer(config, folder, callback, values)
         # From here on the folder holds a run.
-        _write_manifest(config, folder, music)
+        _write_manifest(config, folder, music, changed)
         write_text(folder / CONFIG, configs.to_yaml(config))
         print(_describe(config, folder, music, model))
         trainer.fit(module, datamodule=data, ckpt_path=str(newest[0]) if newest else None, weights_only=True)
@@ -252,7 +253,7 @@ def _quiet_lightning() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _write_manifest(config: TrainConfig, folder: Path, music: Music) -> None:
+def _write_manifest(config: TrainConfig, folder: Path, music: Music, changed: Sequence[str]) -> None:
     """Say what made this run; a resumed run keeps the first account and adds when, and with what, it went on."""
     account = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -279,6 +280,8 @@ def _write_manifest(config: TrainConfig, folder: Path, music: Music) -> None:
                 f"data.path={config.data.path}: its content is not what {folder} was trained on; "
                 "put the old files back, or start a new run"
             )
+        values = configs.flatten(dataclasses.asdict(config))
+        account["changed"] = {key: values[key] for key in changed}
         manifest.setdefault("resumed", []).append(account)
         account = manifest
     write_json(path, account)

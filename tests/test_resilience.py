@@ -29,6 +29,12 @@ def test_ten_kills_at_random_instants_end_in_the_same_bits() -> None:
 
 
 @pytest.mark.slow
+def test_ten_kills_of_one_run_leave_no_step_twice_in_tensorboards_files() -> None:
+    output = program("check_resume.py", "--kills", "10", "--per-run", "10", "--variants", "dropout", timeout=600)
+    assert "dropout        10 kills, then to the end: equal" in output
+
+
+@pytest.mark.slow
 def test_a_thousand_damaged_files_are_read_or_refused_in_one_line() -> None:
     files = ["--files", str(SHARED)] if SHARED.is_dir() else []
     output = program("fuzz_midi.py", "--count", "1000", *files, timeout=600)

@@ -213,6 +213,9 @@ def test_resuming_with_more_epochs_equals_training_longer_at_once(finished: Path
     resume(str(run), ["trainer.max_epochs=3"])
     assert torch.equal(weights(finished)["lstm.weight_hh_l0"], weights(run)["lstm.weight_hh_l0"])
     assert (finished / "metrics.csv").read_bytes() == (run / "metrics.csv").read_bytes()
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert [entry["changed"] for entry in manifest["resumed"]] == [{"trainer.max_epochs": 3}]
+    assert "max_epochs: 3" in (run / "config.yaml").read_text()
 
 
 def test_resuming_a_finished_run_changes_nothing(finished: Path, tmp_path: Path) -> None:
