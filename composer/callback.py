@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Checkpoint
 
 from composer import checkpoint as ckpt
@@ -63,7 +65,6 @@ class RunCallback(Checkpoint):
         self.stop_signal: int | None = None
         # Whoever listened before the training, submitit for example, is told after the checkpoint is written.
         self._outer = {int(number): signal.getsignal(number) for number in _SIGNALS}
-        self._handlers: dict[int, Any] = {}
 
     @property
     def seconds(self) -> float:
@@ -95,8 +96,8 @@ class RunCallback(Checkpoint):
         """Open the record, take over the signals, and write the first checkpoint of a new run."""
         self.started_at = self.saved_at = time.monotonic()
         for number in _SIGNALS:
-            # After Lightning has set its own, which know nothing of checkpoints between its own.
-            self._handlers[number] = signal.signal(number, self._on_signal)
+            # After Lightning has set its own, which do not save.
+            signal.signal(number, self._on_signal)
         new = self.lengths is None
         if trainer.is_global_zero:
             self.record = RunLog(self.folder, self.lengths, self.position[0] + 1)
@@ -129,8 +130,8 @@ class RunCallback(Checkpoint):
         if batch_idx + 1 >= trainer.num_training_batches:
             return  # the epoch's end follows and saves
         every = self.config.checkpoint.every_steps
-        due = self._minutes_due(trainer) or (every is not None and trainer.global_step % every == 0)
-        if due or self.stop_signal is not None:
+        due = every is not None and trainer.global_step % every == 0
+        if self._agreed(trainer, due or self._minutes_due() or self.stop_signal is not None):
             self._save(trainer, pl_module)
         self._stop_if_asked()
 
@@ -141,6 +142,8 @@ class RunCallback(Checkpoint):
         epoch = trainer.current_epoch + 1
         self.position, self.steps = (epoch, 0), trainer.global_step
         self.metrics = pl_module.epoch_metrics()
+        if not math.isfinite(self.metrics[MONITOR]):
+            raise pl_module.non_finite()
         if self.metrics[MONITOR] < self.best_value:
             self.best_epoch, self.best_value = epoch, self.metrics[MONITOR]
             self.best_unsaved = self._weights(trainer, pl_module)
@@ -158,7 +161,7 @@ class RunCallback(Checkpoint):
         saving = self.config.checkpoint
         due = last or (saving.every_epochs is not None and epoch % saving.every_epochs == 0)
         due = due or (saving.every_steps is not None and trainer.global_step % saving.every_steps == 0)
-        if due or self._minutes_due(trainer) or self.stop_signal is not None:
+        if self._agreed(trainer, due or self._minutes_due() or self.stop_signal is not None):
             self._save(trainer, pl_module)
         if not last:
             self._stop_if_asked()
@@ -172,9 +175,9 @@ class RunCallback(Checkpoint):
         self._close()
 
     def _close(self) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers.clear()
+        # Those from before the Trainer: Lightning has its own in place until its teardown, which may come first.
+        for number, handler in self._outer.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
         self.seconds_before, self.started_at = self.seconds, time.monotonic()
         self.progress.close()
         if self.record is not None:
@@ -192,11 +195,19 @@ class RunCallback(Checkpoint):
         patience = self.config.trainer.early_stopping_patience
         return patience is not None and self.position[0] - self.best_epoch >= patience
 
-    def _minutes_due(self, trainer: pl.Trainer) -> bool:
+    def _minutes_due(self) -> bool:
         minutes = self.config.checkpoint.every_minutes
-        due = minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
-        # The clocks of several processes differ; all must save together.
-        return trainer.strategy.broadcast(due) if trainer.world_size > 1 else due
+        return minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
+
+    def _agreed(self, trainer: pl.Trainer, saving: bool) -> bool:
+        """Whether any process wants to save: clocks and signals differ, but all must save and stop together."""
+        if trainer.world_size == 1:
+            return saving
+        wishes = torch.tensor([int(saving), self.stop_signal or 0], device=trainer.strategy.root_device)
+        torch.distributed.all_reduce(wishes, torch.distributed.ReduceOp.MAX)
+        saving, number = bool(wishes[0]), int(wishes[1])
+        self.stop_signal = number or None
+        return saving
 
     def _weights(self, trainer: pl.Trainer, module: ComposerModule) -> dict[str, Any]:
         """A checkpoint for composing: the weights as they are now, copied."""

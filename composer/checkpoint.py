@@ -20,7 +20,7 @@ from lightning_fabric.plugins import CheckpointIO
 
 from composer.errors import ComposerError
 from composer.events import Timing, valid_division
-from composer.rundir import CHECKPOINTS, write_atomic
+from composer.rundir import CHECKPOINTS, unwritable, write_atomic
 from composer.vocabulary import Vocabulary
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
@@ -68,6 +68,8 @@ class Origin:
         if not (valid_division(timing.division) and timing.microseconds_per_beat > 0):
             raise ValueError("the timing is impossible")
         program = int(plain["program"])
+        if not 0 <= program <= 127:
+            raise ValueError(f"program {program} is not one of MIDI's")
         return cls(primer, str(plain["piece"]), timing, program, str(plain["data_sha256"]))
 
 
@@ -179,6 +181,37 @@ def check_fits(path: Path, values: dict[str, Any], model: torch.nn.Module) -> No
         )
 
 
+def check_resumable(path: Path, values: dict[str, Any], model: torch.nn.Module, state_key: str) -> tuple[int, int]:
+    """Check that a checkpoint holds a training of this model; the epoch and batch that come next.
+
+    Args:
+        path: for the message.
+        values: the checkpoint.
+        model: what its weights and its optimiser's moments must fit.
+        state_key: of `RunCallback`, under `callbacks`.
+
+    Raises:
+        ComposerError: it holds weights alone, or what it holds contradicts itself.
+    """
+    check_fits(path, values, model)
+    if state_key not in values.get("callbacks", {}):
+        raise ComposerError(f"{path}: holds weights but no training to go on with")
+    try:
+        state = values["callbacks"][state_key]
+        epoch, batch = (int(number) for number in state["position"])
+        for key in ("steps", "best_epoch", "best_value", "metrics", "lengths", "seconds"):
+            state[key]
+        moments = values["optimizer_states"][0]["state"]
+        for number, parameter in enumerate(model.parameters()):
+            for name in ("exp_avg", "exp_avg_sq"):
+                # Before the first step there are none; a wrong shape would reach into foreign memory.
+                if moments and moments[number][name].shape != parameter.shape:
+                    raise ValueError(f"{name} {number} has a wrong shape")
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise ComposerError(f"{path}: its training state is damaged ({error})") from error
+    return epoch, batch
+
+
 class AtomicCheckpointIO(CheckpointIO):
     """Lightning's way of writing and reading checkpoints, by `save` and `load`; keeps the previous file."""
 
@@ -212,7 +245,7 @@ def keep(path: Path, name: Path) -> None:
         os.link(path, temporary)
         temporary.replace(name)
     except OSError as error:
-        raise ComposerError(f"{name}: cannot be written ({error.strerror or error}); free some space") from error
+        raise unwritable(name, error) from error
 
 
 def model_state(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:

@@ -276,6 +276,8 @@ def hydra_command(command: str, arguments: Sequence[str], run: Callable[[Any, Pa
         jobs += 1
         hydra_config = HydraConfig.get()
         output_dir = Path(hydra_config.runtime.output_dir)
+        # A strategy of several processes starts the others by this command line: one job, not the sweep.
+        sys.argv = [*program, *hydra_config.overrides.task, "hydra.mode=RUN"]
         try:
             return run(typed(config, schema), output_dir)
         except RunInterrupted as error:
@@ -294,6 +296,8 @@ def hydra_command(command: str, arguments: Sequence[str], run: Callable[[Any, Pa
     # Hydra prints several lines and exits by itself unless it is told to raise.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     saved = sys.argv
+    # `composer train` or `scripts/train.py`, without what follows.
+    program = saved[: len(saved) - len(arguments)]
     sys.argv = [f"composer {command}", *arguments]
     try:
         hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=command)(job)()

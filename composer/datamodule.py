@@ -132,11 +132,13 @@ class MusicDataModule(pl.LightningDataModule):
 
     def _loader(self, starts: Indices, *, training: bool) -> DataLoader[Any]:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        size = self.config.batch_size if training else max(_EVAL_BATCH, self.config.batch_size)
-        order = BatchOrder(len(starts), size, self.seed, shuffle=training, rank=rank, world=world)
+        order = BatchOrder(len(starts), self._size(training), self.seed, shuffle=training, rank=rank, world=world)
         if training:
             order.start_at(*self.start)
         return loader(self._windows(starts), order, self.config.num_workers if training else 0)
+
+    def _size(self, training: bool) -> int:
+        return self.config.batch_size if training else max(_EVAL_BATCH, self.config.batch_size)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches (B, T + 1, 3) uint8 in the epoch's order."""
@@ -147,5 +149,7 @@ class MusicDataModule(pl.LightningDataModule):
         return self._loader(self.music.splits.val, training=False)
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Batches of the test windows, in order; none where there is no test block."""
-        return self._loader(self.music.splits.test, training=False)
+        """Batches of all test windows, in order, whatever the processes; none where there is no test block."""
+        starts = self.music.splits.test
+        order = BatchOrder(len(starts), self._size(False), self.seed, shuffle=False)
+        return loader(self._windows(starts), order, 0)

@@ -13,8 +13,9 @@ from composer import config as configs
 from composer.datamodule import read_pieces
 from composer.generate import Composer
 from composer.losses import score
+from composer.report import UNITS, split_name, table
 from composer.rundir import shown, write_json
-from composer.schema import CHANNELS, EvaluateConfig, Source
+from composer.schema import EvaluateConfig, Source
 from composer.splits import Indices, split_windows, window_starts
 from composer.windows import BatchOrder, Windows, loader
 
@@ -72,16 +73,8 @@ def run(config: EvaluateConfig) -> Path:
     folder = Path(config.output) if config.output else Path("outputs") / "evaluate" / configs.run_id()
     path = folder / "evaluation.json"
     write_json(path, {"run": config.run, "checkpoint": config.checkpoint, **results})
-    print(f"{'split':<24}{'windows':>9}{'loss':>8}{'accuracy':>10}" + "".join(f"{c:>10}" for c in (*CHANNELS, "joint")))
-    names = {"val": f"val ({composer.config.data.split.name})", "test": "test (held-out block)", "data": "data"}
-    for key, name in names.items():
-        if results.get(f"windows_{key}"):
-            cells = [results[f"accuracy/{key}"]]
-            cells += [results[f"accuracy_{channel}/{key}"] for channel in (*CHANNELS, "joint")]
-            print(
-                f"{name:<24}{results[f'windows_{key}']:>9,}{results[f'loss/{key}']:>8.3f}"
-                + "".join(f"{cell:>10.3f}" for cell in cells)
-            )
-    print("loss in nats an event; accuracy is the mean of the three channels, joint is all three right")
+    found = [key for key in ("val", "test", "data") if results.get(f"windows_{key}")]
+    rows = [("", split_name(key, composer.config), key, results) for key in found]
+    print("\n".join([*table(rows), UNITS]))
     print(f"written to {shown(path)}")
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,6 +115,8 @@ class Composer:
         primer = self.origin.primer if primer is None else primer
         if primer.ndim != 2 or primer.shape[1] != 3 or not len(primer):
             raise ComposerError(f"primer: must be (T, 3) classes, not {tuple(primer.shape)}")
+        if bool((primer.long() < 0).any() or (primer.long() >= torch.tensor(self.vocabulary.sizes)).any()):
+            raise ComposerError(f"primer: holds classes beyond the vocabulary's sizes {self.vocabulary.sizes}")
         generators = []
         for k in range(sampling.n):
             state = np.random.SeedSequence([seed, k, _PIECE_STREAM]).generate_state(1, np.uint64)
@@ -224,8 +227,12 @@ def _primer(composer: Composer, primer: str | None) -> Tensor | None:
     if primer.isdecimal():
         from composer.datamodule import read_pieces
 
-        pieces, _, _ = read_pieces(composer.config.data, composer.config.encoding)
-        return composer.primer_from_events(pieces[0].events, int(primer), pieces[0].name)
+        pieces, sha256, _ = read_pieces(composer.config.data, composer.config.encoding)
+        if sha256 != composer.origin.data_sha256:
+            warnings.warn(f"data.path={composer.config.data.path}: has changed since the training", stacklevel=2)
+        # The piece that the default primer is from too: one that trained.
+        piece = next((piece for piece in pieces if piece.name == composer.origin.piece), pieces[0])
+        return composer.primer_from_events(piece.events, int(primer), piece.name)
     return composer.primer_from_file(Path(primer).expanduser())
 
 

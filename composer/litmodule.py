@@ -21,18 +21,19 @@ from composer.losses import Regularizer, nll, sparsity
 from composer.metrics import MetricSums
 from composer.model import ThreeHeadLSTM
 from composer.schema import LossConfig, OptimizerConfig, OptimizerName, RegularizerConfig, Schedule
+from composer.windows import BatchOrder
 
 _BATCH_STREAM = 4
 SUMS_KEY = "composer_train_sums"
 
 
 class NonFiniteLoss(ComposerError):
-    """The loss became NaN or infinite; the weights are those before that batch."""
+    """The loss became NaN or infinite; nothing of it was saved."""
 
 
-def position_seed(seed: int, epoch: int, batch: int) -> int:
-    """A seed for the generators that depends on the place in the training alone."""
-    return int(np.random.SeedSequence([seed, epoch, batch, _BATCH_STREAM]).generate_state(1, np.uint64)[0])
+def position_seed(seed: int, epoch: int, batch: int, rank: int) -> int:
+    """A seed for the generators that depends on the place in the training, and on the process, alone."""
+    return int(np.random.SeedSequence([seed, epoch, batch, rank, _BATCH_STREAM]).generate_state(1, np.uint64)[0])
 
 
 def learning_rate(config: OptimizerConfig, epoch: int, max_epochs: int) -> float:
@@ -40,6 +41,13 @@ def learning_rate(config: OptimizerConfig, epoch: int, max_epochs: int) -> float
     if config.schedule is Schedule.constant:
         return config.lr
     return config.lr * 0.5 * (1 + math.cos(math.pi * epoch / max_epochs))
+
+
+def _counted(batches: Any, batch_idx: int) -> tuple[int, int]:
+    """Windows of a batch that this process counts, and those of the whole batch."""
+    order = batches.sampler
+    assert isinstance(order, BatchOrder)
+    return order.counted(batch_idx)
 
 
 class ComposerModule(pl.LightningModule):
@@ -67,7 +75,7 @@ class ComposerModule(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
         """Seed the generators by position."""
-        seed = position_seed(self.seed, self.current_epoch, batch_idx)
+        seed = position_seed(self.seed, self.current_epoch, batch_idx, self.global_rank)
         # Not torch.manual_seed: without a GPU it notes its caller's stack each time, for a GPU that never comes.
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
@@ -83,27 +91,34 @@ class ComposerModule(pl.LightningModule):
         """The trained loss: weighted NLLs and the penalty.
 
         Raises:
-            NonFiniteLoss: before any weight is touched.
+            NonFiniteLoss: on a CPU, before a weight is touched.
         """
         targets = batch[:, -1]
         logits = self.model(batch[:, :-1])
         channels = nll(logits, targets)
-        self.train_sums.add(logits, targets, channels.detach())
         loss = (channels * self.loss_weights).sum()
+        mine, whole = _counted(self.trainer.train_dataloader, batch_idx)
+        if mine:
+            self.train_sums.add(logits, targets, channels.detach())
+        if self.trainer.world_size > 1:
+            # The gradients are averaged over processes whose shares may differ by a window.
+            loss = loss * (mine * self.trainer.world_size / whole)
         penalty = self.regularizer.penalty()
         if penalty is not None:
             loss = loss + penalty
-        # Reading the value waits for a GPU, so there the sums are looked at once an epoch (`check_finite`).
+        # Reading the value waits for a GPU, so there it is looked at before each save (`check_finite`).
         if self.device.type == "cpu" and not math.isfinite(loss.detach().item()):
-            raise self._non_finite(batch_idx)
+            raise self.non_finite(batch_idx)
         return loss
 
     def check_finite(self) -> None:
-        """Raise `NonFiniteLoss` if any loss of this epoch was not finite."""
-        if not bool(self.train_sums.sums.isfinite().all()):
-            raise self._non_finite(None)
+        """Raise `NonFiniteLoss` if a loss of this epoch or a weight is not finite: what is saved must be good."""
+        sums_finite = bool(self.train_sums.sums.isfinite().all())
+        if not sums_finite or not all(bool(p.isfinite().all()) for p in self.model.parameters()):
+            raise self.non_finite()
 
-    def _non_finite(self, batch_idx: int | None) -> NonFiniteLoss:
+    def non_finite(self, batch_idx: int | None = None) -> NonFiniteLoss:
+        """The error for a loss that is NaN or infinite, with the way out."""
         place = f"epoch {self.current_epoch + 1}" + ("" if batch_idx is None else f", batch {batch_idx + 1}")
         return NonFiniteLoss(
             f"the loss is not finite in {place}: lower optimizer.lr={self.optimizer_config.lr:g} "
@@ -129,12 +144,14 @@ class ComposerModule(pl.LightningModule):
         """Add a batch to the validation's sums; dropout is off."""
         targets = batch[:, -1]
         logits = self.model(batch[:, :-1])
-        self.val_sums.add(logits, targets, nll(logits, targets))
+        mine, _ = _counted(self.trainer.val_dataloaders, batch_idx)
+        if mine:
+            self.val_sums.add(logits, targets, nll(logits, targets))
 
     def epoch_metrics(self) -> dict[str, float]:
         """Everything that is logged once an epoch, by key."""
-        for sums in (self.train_sums, self.val_sums):
-            if self.trainer.world_size > 1:
+        if self.trainer.world_size > 1:
+            for sums in (self.train_sums, self.val_sums):
                 torch.distributed.all_reduce(sums.sums)
         metrics = self.train_sums.values("train") | self.val_sums.values("val")
         metrics["penalty/train"] = self.regularizer.value()
@@ -154,15 +171,19 @@ class ComposerModule(pl.LightningModule):
             betas=(config.beta1, config.beta2),
             eps=config.eps,
             weight_decay=config.weight_decay,
-            # One kernel for the whole step: a third of the time on a CPU. (Lightning refuses it with mixed precision.)
-            fused=True if self.device.type == "cpu" else None,
+            # One kernel for the whole step: a third of the time on a CPU. Lightning refuses it with mixed precision.
+            fused=True if self.device.type == "cpu" and self.trainer.precision == "32-true" else None,
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the sums of an unfinished epoch."""
-        checkpoint[SUMS_KEY] = self.train_sums.sums.clone()
+        """Keep the sums of an unfinished epoch, over all processes."""
+        sums = self.train_sums.sums.clone()
+        if self.trainer.world_size > 1:
+            torch.distributed.all_reduce(sums)
+        checkpoint[SUMS_KEY] = sums
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the sums of an unfinished epoch up again."""
+        """Take the sums of an unfinished epoch up again, in one process for all."""
         self.train_sums = MetricSums(self.device)
-        self.train_sums.sums += checkpoint[SUMS_KEY].to(self.device)
+        if self.global_rank == 0:
+            self.train_sums.sums += checkpoint[SUMS_KEY].to(self.device)

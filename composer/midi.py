@@ -44,7 +44,7 @@ FAMILIES = (
 )
 MIDI_SUFFIXES = (".mid", ".midi")
 # Far beyond any piece: a file of more bytes, or one that lasts longer (in seconds or in beats), is damaged or no music.
-LARGEST_BYTES = 64 << 20
+LARGEST_BYTES = 4 << 20
 LONGEST = 7 * 24 * 3600
 
 
@@ -159,6 +159,8 @@ def _parse(path: Path, clip: bool) -> mido.MidiFile:
         raise MidiError(f"{path}: cannot be read ({error.strerror or error})") from error
     try:
         return mido.MidiFile(path)
+    except MemoryError:
+        raise
     except EOFError as error:
         raise MidiError(f"{path}: truncated, the file ends in the middle of a track") from error
     except Exception as error:  # mido raises OSError, ValueError, KeySignatureError, IndexError ... for damaged files

@@ -107,8 +107,3 @@ class ThreeHeadLSTM(nn.Module):
         """
         ones = torch.zeros(*tokens.shape[:2], sum(self.sizes), device=tokens.device, dtype=self.linear.weight.dtype)
         return ones.scatter_(2, tokens.long() + self.offsets, 1.0)
-
-
-def log_probabilities(logits: Logits) -> Logits:
-    """Log-softmax of each channel."""
-    return Logits(*(F.log_softmax(channel, dim=-1) for channel in logits))

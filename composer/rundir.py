@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -19,6 +20,14 @@ METRICS = "metrics.csv"
 CHECKPOINTS = "checkpoints"
 SAMPLES = "samples"
 LOCK = ".lock"
+
+
+def main_process() -> bool:
+    """Whether this process writes the run directory: of several that train together, the first.
+
+    Lightning starts the others with their number in the environment, and so do torchrun and Slurm.
+    """
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
 def shown(path: Path) -> Path:
@@ -50,7 +59,13 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
             temporary.unlink(missing_ok=True)
         sync_folder(path.parent)
     except OSError as error:
-        raise ComposerError(f"{path}: cannot be written ({error.strerror or error}); free some space") from error
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> ComposerError:
+    """The line for a file that cannot be written."""
+    way_out = "; free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return ComposerError(f"{path}: cannot be written ({error.strerror or error}){way_out}")
 
 
 @contextmanager
@@ -63,8 +78,15 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         ComposerError: another process holds it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a+") as stream:
+    if not main_process():
+        yield  # the first process holds it for all
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = (folder / LOCK).open("a+")
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    with stream:
         try:
             fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -73,6 +95,9 @@ def locked(folder: Path) -> Iterator[None]:
             raise ComposerError(
                 f"{shown(folder)}: another process (number {holder}) is training in this directory; wait for it to end"
             ) from error
+        for left in (*folder.glob(".*.tmp"), *folder.glob(f"{CHECKPOINTS}/.*.tmp")):
+            if left.is_file():
+                left.unlink()  # of a write that was killed
         stream.truncate(0)
         stream.write(f"{os.getpid()}\n")
         stream.flush()

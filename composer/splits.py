@@ -62,7 +62,7 @@ def split_windows(piece_lengths: list[int], config: DataConfig, seed: int) -> Sp
         raise ComposerError("data.split=by_piece: needs several pieces; data.split=blocked holds out part of one")
     pieces = window_starts(piece_lengths, config.window_size)
     test, pieces = _take_test(pieces, config, seed)
-    train, val = _take_validation(pieces, config, seed)
+    train, val = _take_validation(pieces, config, seed, len(piece_lengths) > 1)
     if not len(train) or not len(val):
         raise ComposerError(
             f"data.window_size={config.window_size}: leaves {len(train)} training and {len(val)} validation windows; "
@@ -85,10 +85,14 @@ def _take_test(pieces: list[Indices], config: DataConfig, seed: int) -> tuple[In
     return _take_pieces(pieces, config.test_fraction, seed, keep=least - 1)
 
 
-def _take_validation(pieces: list[Indices], config: DataConfig, seed: int) -> tuple[Indices, Indices]:
+def _take_validation(pieces: list[Indices], config: DataConfig, seed: int, several: bool) -> tuple[Indices, Indices]:
     if config.split is Split.by_piece:
         val, rest = _take_pieces(pieces, config.val_fraction, seed, keep=1)
         return np.concatenate(rest), val
+    if config.split is Split.blocked and several:
+        # A block of every piece: one block of all would be no more than one piece.
+        parts = [_take_block([p], config.val_fraction, config.val_block, config.window_size) for p in pieces if len(p)]
+        return np.concatenate([segment for _, rest in parts for segment in rest]), np.concatenate([v for v, _ in parts])
     if config.split is Split.blocked:
         val, rest = _take_block(pieces, config.val_fraction, config.val_block, config.window_size)
         return np.concatenate(rest), val

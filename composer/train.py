@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import os
-import platform
-import shutil
 import signal
-import subprocess
-import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -32,26 +25,31 @@ from composer.errors import ComposerError, RunInterrupted, UsageError
 from composer.generate import Composer
 from composer.litmodule import ComposerModule
 from composer.losses import score
+from composer.manifest import write_manifest
 from composer.model import ThreeHeadLSTM
 from composer.progress import Progress
+from composer.report import describe, report
 from composer.rundir import (
     CHECKPOINTS,
     CONFIG,
-    MANIFEST,
     SAMPLES,
     SUMMARY,
     locked,
-    read_json,
+    main_process,
     shown,
+    unwritable,
     write_json,
     write_text,
 )
-from composer.schema import CHANNELS, TrainConfig
+from composer.schema import TrainConfig
 from composer.splits import covered
+
+log = logging.getLogger(__name__)
 
 # Keys that may differ when a run is resumed: they do not change what was already computed.
 RESUME_KEYS = ("trainer.max_epochs", "trainer.progress_bar", "sampling", "checkpoint")
-_PACKAGES = ("composer", "torch", "pytorch-lightning", "hydra-core", "omegaconf", "mido", "numpy", "tensorboard")
+# Tells the processes of a strategy of several where the run is.
+FOLDER_VARIABLE = "COMPOSER_RUN_DIR"
 
 
 def start(config: TrainConfig, folder: Path) -> dict[str, Any]:
@@ -64,14 +62,22 @@ def start(config: TrainConfig, folder: Path) -> dict[str, Any]:
         ComposerError: the config, the data or the machine does not allow it (nothing is written then), the folder holds
             another run, or the training failed (`summary.json` says how).
     """
+    if not main_process():
+        folder = Path(os.environ.get(FOLDER_VARIABLE, folder))
+    if config.data.path is not None:
+        # A run is resumed and composed with from other folders too.
+        path = str(Path(config.data.path).expanduser().absolute())
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, path=path))
+    changed: list[str] = []
     if (folder / CONFIG).exists():
-        different = configs.differing_keys(configs.read_config(folder / CONFIG), config)
-        if different:
+        changed = configs.differing_keys(configs.read_config(folder / CONFIG), config)
+        forbidden = [key for key in changed if not _may_change(key)]
+        if forbidden:
             raise ComposerError(
-                f"{shown(folder)}: holds another run (its {different[0]} differs); choose another folder, "
+                f"{shown(folder)}: holds another run (its {forbidden[0]} differs); choose another folder, "
                 f"or go on with that run: composer train resume={shown(folder)}"
             )
-    return _run(config, folder)
+    return _train(config, folder, changed)
 
 
 def resume(run: str, arguments: list[str]) -> dict[str, Any]:
@@ -94,89 +100,132 @@ def resume(run: str, arguments: list[str]) -> dict[str, Any]:
     config = configs.apply_overrides(before, overrides)
     changed = configs.differing_keys(before, config)
     for key in changed:
-        if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in RESUME_KEYS):
+        if not _may_change(key):
             raise ComposerError(
                 f"{key}: cannot change when a run is resumed (only {', '.join(RESUME_KEYS)} can); start a new run"
             )
-    return _run(config, folder, changed)
+    return _train(config, folder, changed)
 
 
-def _run(config: TrainConfig, folder: Path, changed: Sequence[str] = ()) -> dict[str, Any]:
-    """Train to the end whatever the folder already holds, and record how it ended."""
-    with locked(folder):
-        try:
-            return _train(config, folder, changed)
-        except RunInterrupted as error:
-            _write_failure(folder, "interrupted", str(error))
-            raise
-        except SystemExit:
-            # A scheduler's handler (submitit's) has requeued the job and ends this process.
-            _write_failure(folder, "interrupted", "stopped by the scheduler")
-            raise
-        except KeyboardInterrupt as error:
-            _write_failure(folder, "interrupted", "stopped by Ctrl-C")
-            again = f"stopped; continue with: composer train resume={shown(folder)}"
-            raise RunInterrupted(again, signal.SIGINT) from error
-        except OSError as error:
-            # The record's own files: the checkpoints report their errors themselves.
-            line = f"{error.filename or shown(folder)}: {error.strerror or error}; then composer train resume=..."
-            _write_failure(folder, "failed", line)
-            raise ComposerError(line) from error
-        except Exception as error:
-            _write_failure(folder, "failed", str(error))
-            raise
-
-
-def _write_failure(folder: Path, status: str, reason: str) -> None:
-    if not (folder / CONFIG).exists():
-        return  # the run had not begun
-    line = reason.splitlines()[0] if reason else status
-    try:
-        write_json(folder / SUMMARY, {"status": status, "error": line})
-    except ComposerError as error:
-        # The disk may be full: what ended the run matters more than this record of it.
-        logging.getLogger(__name__).warning("%s", error)
+def _may_change(key: str) -> bool:
+    return any(key == allowed or key.startswith(f"{allowed}.") for allowed in RESUME_KEYS)
 
 
 def _train(config: TrainConfig, folder: Path, changed: Sequence[str]) -> dict[str, Any]:
-    _set_up_torch(config)
-    newest = ckpt.load_newest(folder)
-    music = load_music(config.data, config.encoding, config.seed)
+    """Train to the end whatever the folder already holds, and record how it ended."""
+    with locked(folder):
+        _set_up_torch(config)
+        newest = ckpt.load_newest(folder)
+        music = load_music(config.data, config.encoding, config.seed)
 
-    # The weights' beginning is a function of the seed alone.
-    pl.seed_everything(config.seed, verbose=False)
-    model = ThreeHeadLSTM(config.model, music.vocabulary.sizes)
-    module = ComposerModule(
-        model,
-        loss=config.loss,
-        regularizer=config.regularizer,
-        optimizer=config.optimizer,
-        seed=config.seed,
-        max_epochs=config.trainer.max_epochs,
-    )
-    data = MusicDataModule(music, config.data, config.seed)
-    values = ckpt.composer_values(configs.to_yaml(config), music.vocabulary, _origin(config, music))
-    progress = Progress(config.trainer.max_epochs, config.data.split.name, shown=config.trainer.progress_bar)
-    callback = RunCallback(folder, config, values, _hyperparameters(config), progress)
-    if newest is not None:
-        path, values_then = newest
-        ckpt.check_fits(path, values_then, model)
-        if callback.state_key not in values_then.get("callbacks", {}):
-            raise ComposerError(f"{path}: holds weights but no training to go on with")
-        data.start_at(*values_then["callbacks"][callback.state_key]["position"])
-    with _quiet_lightning():
-        trainer = _trainer(config, folder, callback, values)
-        # From here on the folder holds a run.
-        _write_manifest(config, folder, music, changed)
-        write_text(folder / CONFIG, configs.to_yaml(config))
-        print(_describe(config, folder, music, model))
-        trainer.fit(module, datamodule=data, ckpt_path=str(newest[0]) if newest else None, weights_only=True)
+        # The weights' beginning is a function of the seed alone.
+        pl.seed_everything(config.seed, verbose=False)
+        model = ThreeHeadLSTM(config.model, music.vocabulary.sizes)
+        module = ComposerModule(
+            model,
+            loss=config.loss,
+            regularizer=config.regularizer,
+            optimizer=config.optimizer,
+            seed=config.seed,
+            max_epochs=config.trainer.max_epochs,
+        )
+        data = MusicDataModule(music, config.data, config.seed)
+        values = ckpt.composer_values(configs.to_yaml(config), music.vocabulary, _origin(config, music))
+        progress = Progress(config.trainer.max_epochs, config.data.split.name, shown=config.trainer.progress_bar)
+        callback = RunCallback(folder, config, values, _hyperparameters(config), progress)
+        epoch = 0
+        if newest is not None:
+            epoch, batch = ckpt.check_resumable(*newest, model, callback.state_key)
+            data.start_at(epoch, batch)
+            if config.trainer.max_epochs < epoch:
+                raise ComposerError(
+                    f"trainer.max_epochs={config.trainer.max_epochs}: {shown(folder)} has finished {epoch} epochs"
+                )
+        with _quiet_lightning():
+            trainer = _trainer(config, folder, callback, values)
+        if main_process():
+            # From here on the folder holds a run, and one that is not over.
+            write_manifest(config, folder, music, changed)
+            write_text(folder / CONFIG, configs.to_yaml(config))
+            if epoch < config.trainer.max_epochs:
+                (folder / SUMMARY).unlink(missing_ok=True)
+            if newest is not None and newest[0].name == ckpt.PREVIOUS:
+                # The damaged last.ckpt must not take the place of the whole one when the next is written.
+                ckpt.keep(newest[0], newest[0].with_name(ckpt.LAST))
+            print(describe(config, folder, music, model), flush=True)
+        # Processes that Lightning starts for a strategy of several must find this folder, not make one of their own.
+        os.environ[FOLDER_VARIABLE] = str(folder.absolute())
+        with _recorded_end(folder, lambda: _facts(config, music, callback)):
+            with _quiet_lightning():
+                path = str(newest[0]) if newest else None
+                trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
+            if not main_process():
+                return callback.metrics
+            summary = _summarise(config, folder, music, callback, data)
+            _write_sample(config, folder)
+            write_json(folder / SUMMARY, summary)
+        print(report(config, folder, summary))
+        return summary
 
-    summary = _summarise(config, folder, music, callback, data)
-    _write_sample(config, folder)
-    write_json(folder / SUMMARY, summary)
-    print(_report(config, folder, summary))
-    return summary
+
+@contextmanager
+def _recorded_end(folder: Path, facts: Callable[[], dict[str, Any]]) -> Iterator[None]:
+    """Write `summary.json` when the training ends before its time, with what is known by then."""
+
+    def record(status: str, reason: str) -> None:
+        if not main_process():
+            return
+        line = reason.splitlines()[0] if reason else status
+        try:
+            write_json(folder / SUMMARY, {"status": status, "error": line, **facts()})
+        except ComposerError as error:
+            # The disk may be full: what ended the run matters more than this record of it.
+            log.warning("%s", error)
+
+    again = f"stopped at once; continue with: composer train resume={shown(folder)}"
+    try:
+        yield
+    except RunInterrupted as error:
+        record("interrupted", str(error))
+        raise
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            # The second Ctrl-C, which Lightning turns into this.
+            record("interrupted", again)
+            raise RunInterrupted(again, signal.SIGINT) from error
+        # A scheduler's handler (submitit's) has requeued the job and ends this process.
+        record("interrupted", "stopped by the scheduler")
+        raise
+    except KeyboardInterrupt as error:
+        record("interrupted", again)
+        raise RunInterrupted(again, signal.SIGINT) from error
+    except OSError as error:
+        # The record's own files: the checkpoints report their errors themselves.
+        failure = unwritable(Path(error.filename or folder), error)
+        record("failed", str(failure))
+        raise failure from error
+    except Exception as error:
+        record("failed", str(error))
+        raise
+
+
+def _facts(config: TrainConfig, music: Music, callback: RunCallback) -> dict[str, Any]:
+    """What `summary.json` says whatever the status."""
+    return {
+        "epochs": callback.position[0],
+        "steps": callback.steps,
+        "seconds": round(callback.seconds_before, 3),
+        "seed": config.seed,
+        "split": config.data.split.name,
+        "windows_train": len(music.splits.train),
+        "windows_val": len(music.splits.val),
+        "windows_test": len(music.splits.test),
+        "leak_rate": music.leak.by_index,
+        "leak_rate_content": music.leak.by_content,
+        "time_error_mean": music.time_error.mean,
+        "time_error_max": music.time_error.maximum,
+        **callback.metrics,
+    }
 
 
 def _set_up_torch(config: TrainConfig) -> None:
@@ -253,85 +302,6 @@ def _quiet_lightning() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _write_manifest(config: TrainConfig, folder: Path, music: Music, changed: Sequence[str]) -> None:
-    """Say what made this run; a resumed run keeps the first account and adds when, and with what, it went on."""
-    account = {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
-        "git": _git_state(),
-        "data": {
-            "sha256": music.sha256,
-            "pieces": [piece.name for piece in music.pieces],
-            "skipped": music.skipped,
-        },
-        "config_sha256": hashlib.sha256(configs.to_yaml(config).encode()).hexdigest(),
-        "seed": config.seed,
-        "device": _device(config),
-        "threads": torch.get_num_threads(),
-        "deterministic": config.trainer.deterministic,
-        "platform": platform.platform(),
-    }
-    path = folder / MANIFEST
-    if (folder / CONFIG).exists():
-        manifest = read_json(path)
-        known = manifest.get("data", {}).get("sha256")
-        if known != music.sha256:
-            raise ComposerError(
-                f"data.path={config.data.path}: its content is not what {folder} was trained on; "
-                "put the old files back, or start a new run"
-            )
-        values = configs.flatten(dataclasses.asdict(config))
-        account["changed"] = {key: values[key] for key in changed}
-        manifest.setdefault("resumed", []).append(account)
-        account = manifest
-    write_json(path, account)
-
-
-def _device(config: TrainConfig) -> str:
-    if config.trainer.accelerator == "cpu" or not torch.cuda.is_available():
-        return platform.processor() or platform.machine()
-    return torch.cuda.get_device_name()
-
-
-def _git_state() -> dict[str, Any] | None:
-    """Commit and dirtiness of the checkout that the package runs from; None for an installed wheel."""
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return None
-    try:
-        commit = _git(root, "rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git(root, "status", "--porcelain"))}
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _git(root: Path, *arguments: str) -> str:
-    return subprocess.run(
-        ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10
-    ).stdout.strip()
-
-
-def _describe(config: TrainConfig, folder: Path, music: Music, model: ThreeHeadLSTM) -> str:
-    events = len(music.tokens)
-    pieces = f"{len(music.pieces)} pieces" if len(music.pieces) > 1 else music.pieces[0].name
-    parts = music.splits
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    return "\n".join(
-        [
-            f"run        {shown(folder)}",
-            f"data       {pieces}: {events:,} events",
-            f"classes    note {model.sizes[0]}, velocity {model.sizes[1]}, time {model.sizes[2]}; "
-            f"time round trip: {music.time_error}",
-            f"windows    {len(parts.train):,} train, {len(parts.val):,} val ({config.data.split.name} split), "
-            f"{len(parts.test):,} test",
-            f"leak       {music.leak.by_index:.1%} of the val windows predict an event that training windows hold, "
-            f"{music.leak.by_content:.1%} occur there note for note",
-            f"model      {parameters:,} parameters, regularizer {config.regularizer.name.name} "
-            f"{config.regularizer.weight:g}",
-        ]
-    )
-
-
 def _summarise(
     config: TrainConfig, folder: Path, music: Music, callback: RunCallback, data: MusicDataModule
 ) -> dict[str, Any]:
@@ -341,19 +311,7 @@ def _summarise(
     model.load_state_dict(ckpt.model_state(best))
     return {
         "status": "completed",
-        "epochs": callback.position[0],
-        "steps": callback.steps,
-        "seconds": round(callback.seconds_before, 3),
-        "seed": config.seed,
-        "split": config.data.split.name,
-        "windows_train": len(music.splits.train),
-        "windows_val": len(music.splits.val),
-        "windows_test": len(music.splits.test),
-        "leak_rate": music.leak.by_index,
-        "leak_rate_content": music.leak.by_content,
-        "time_error_mean": music.time_error.mean,
-        "time_error_max": music.time_error.maximum,
-        **callback.metrics,
+        **_facts(config, music, callback),
         # The epoch with the lowest loss/val, whose weights best.ckpt holds.
         "best": {
             "epoch": best["epoch"],
@@ -367,37 +325,3 @@ def _write_sample(config: TrainConfig, folder: Path) -> None:
     composer = Composer.load(folder)
     for number, composition in enumerate(composer.compose(config.sampling, config.seed)):
         composition.save(folder / SAMPLES / f"{config.name}-seed{config.seed}-{number:03d}.mid")
-
-
-def _report(config: TrainConfig, folder: Path, summary: dict[str, Any]) -> str:
-    """The final table: what was reached, on which split, and where everything is."""
-    split = config.data.split.name
-    rows = [("final weights", "train", "train", summary), ("", "val", f"val ({split})", summary)]
-    if summary["windows_test"]:
-        rows.append(("", "test", "test (held-out block)", summary))
-    best = summary["best"]
-    rows.append((f"best, epoch {best['epoch']}", "val", f"val ({split})", best))
-    if summary["windows_test"]:
-        rows.append(("", "test", "test (held-out block)", best))
-    header = f"{'':<17}{'split':<24}{'loss':>7}{'accuracy':>10}" + "".join(f"{c:>10}" for c in (*CHANNELS, "joint"))
-    lines = ["", header]
-    for label, key, name, values in rows:
-        cells = [values[f"accuracy/{key}"]]
-        cells += [values[f"accuracy_{channel}/{key}"] for channel in (*CHANNELS, "joint")]
-        lines.append(f"{label:<17}{name:<24}{values[f'loss/{key}']:>7.3f}" + "".join(f"{c:>10.3f}" for c in cells))
-    samples = sorted((folder / SAMPLES).glob("*.mid"))
-    lines += [
-        "loss in nats an event; accuracy is the mean of the three channels, joint is all three right",
-        "",
-        f"composed     {shown(samples[0])}" if samples else "",
-        f"compose more {_program('composer')} generate run={shown(folder)}",
-        f"curves       {_program('tensorboard')} --logdir {shown(folder.parent)}",
-    ]
-    return "\n".join(lines)
-
-
-def _program(name: str) -> str:
-    """A program of this environment as the user can type it: its path where the environment is not activated."""
-    beside = Path(sys.executable).parent / name
-    found = shutil.which(name)
-    return name if found is not None and Path(found) == beside or not beside.exists() else str(shown(beside))

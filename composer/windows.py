@@ -74,7 +74,14 @@ class BatchOrder(Sampler[Indices]):
         order = epoch_order(self.count, self.seed, self.epoch) if self.shuffle else np.arange(self.count)
         for batch in range(self.start_batch, len(self)):
             whole = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield whole[self.rank :: self.world]
+            share = whole[self.rank :: self.world]
+            # Every process must take part in every step: one without a share gets a window that does not count.
+            yield share if len(share) else whole[:1]
+
+    def counted(self, batch: int) -> tuple[int, int]:
+        """Windows of a batch that this process counts, and those of the whole batch."""
+        whole = min(self.batch_size, self.count - batch * self.batch_size)
+        return len(range(self.rank, whole, self.world)), whole
 
 
 def loader(windows: Windows, order: BatchOrder, num_workers: int) -> DataLoader[Any]:

@@ -3,7 +3,8 @@
     python scripts/check_resume.py --kills 50
 
 A checkpoint is written after every step, so that many kills fall into the writing of one. Each round kills one run
-several times and then lets it end; the rounds take turns between the variants below. Compared by SHA-256: weights,
+several times and then lets it end; the rounds take turns between the variants below. A kill counts if the run had not
+ended. Compared by SHA-256: weights,
 optimiser state, metrics.csv, summary.json (times aside), TensorBoard's scalars, and the composed piece; and no step may
 stand twice for a tag in TensorBoard's files. Exit status 1 if anything differs.
 """
@@ -34,7 +35,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from composer import checkpoint as ckpt
 from composer.config import compose
 from composer.runlog import event_files
-from composer.train import start
+from composer.train import resume, start
 
 BASE = (
     "model.hidden_size=8",
@@ -69,7 +70,11 @@ def launch(config: Any, folder: Path, log: Path) -> int:
         stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(stream, 1)
         os.dup2(stream, 2)
-        start(config, folder)
+        # As a user would: begin, then resume what has begun.
+        if (folder / "config.yaml").exists():
+            resume(str(folder), [])
+        else:
+            start(config, folder)
         status = 0
     except BaseException:
         traceback.print_exc()
@@ -86,7 +91,8 @@ def digests(folder: Path) -> dict[str, str]:
     summary.pop("seconds")
     contents = {
         "weights": tensors(last["state_dict"]),
-        "optimizer": tensors(last["optimizer_states"][0]["state"]),
+        "optimizer": tensors(last["optimizer_states"][0]["state"])
+        + repr(last["optimizer_states"][0]["param_groups"]).encode(),
         "best weights": tensors(best["state_dict"]),
         "metrics.csv": (folder / "metrics.csv").read_bytes(),
         "summary.json": json.dumps(summary, sort_keys=True).encode(),
@@ -122,25 +128,26 @@ def scalars(folder: Path) -> list[tuple[str, int, float]]:
 
 
 def kill_and_resume(config: Any, folder: Path, log: Path, kills: int, wait: float, rng: random.Random) -> int:
-    """Kill a run up to so many times, resume it each time, and let it end; how many kills hit."""
+    """Kill a run up to so many times, resume it each time, and let it end; how many kills hit before its end."""
     done = 0
     while True:
         pid = launch(config, folder, log)
         if done < kills:
-            time.sleep(rng.uniform(0, wait))
+            # What is left grows shorter with every kill, so the instants are drawn closer together.
+            time.sleep(rng.uniform(0, wait / (1 + done)))
             try:
                 os.killpg(pid, signal.SIGKILL)
             except ProcessLookupError:
                 os.kill(pid, signal.SIGKILL)  # not yet a group of its own, or a zombie
         _, status = os.waitpid(pid, 0)
         if os.WIFSIGNALED(status):
+            if (folder / "summary.json").exists():
+                continue  # it had ended: a resumed end must change nothing, but no kill is counted
             done += 1
             continue
         if os.waitstatus_to_exitcode(status) != 0:
             raise RuntimeError(f"the run failed by itself; {log} says how")
-        if done >= kills:
-            return done
-        # It ended before the kill: a resumed end must change nothing, which the next kill tries.
+        return done
 
 
 def main() -> int:
@@ -171,9 +178,8 @@ def main() -> int:
             expected[variant] = (digests(reference), time.monotonic() - started)
         digest, seconds = expected[variant]
         folder, log = root / f"{name}-{number}", root / f"{name}-{number}.log"
-        kills = min(arguments.per_run, arguments.kills - killed)
-        # Within about the time of the whole run, so that kills fall everywhere from the start to the end.
-        kill_and_resume(config, folder, log, kills, seconds, rng)
+        wanted = min(arguments.per_run, arguments.kills - killed)
+        kills = kill_and_resume(config, folder, log, wanted, seconds, rng)
         different = [key for key, value in digests(folder).items() if value != digest[key]]
         killed, number = killed + kills, number + 1
         equal += 0 if different else kills

@@ -115,8 +115,8 @@ MUTATIONS: tuple[Callable[[bytearray, random.Random], bytearray], ...] = (
 )
 
 
-class TooLong(Exception):
-    """A file took more than its time."""
+class TooLong(BaseException):
+    """A file took more than its time; no `except Exception` may swallow it."""
 
 
 def _alarm(number: int, frame: FrameType | None) -> None:
@@ -182,7 +182,7 @@ def main() -> int:
             mutant.write_bytes(data)
             try:
                 counts[outcome(mutant, rng)] += 1
-            except Exception:
+            except (Exception, TooLong):
                 kept = Path(tempfile.gettempdir()) / mutant.name
                 kept.write_bytes(data)
                 traceback.print_exc()

@@ -31,6 +31,8 @@ ORDER = [
     "callback",
     "sampling",
     "config",
+    "manifest",
+    "report",
     "generate",
     "evaluate",
     "train",

@@ -1,5 +1,6 @@
 """Checkpoints: whole or not at all, and never a way in for foreign code."""
 
+import json
 import os
 import pickle
 import shutil
@@ -140,13 +141,34 @@ def test_a_checkpoint_without_a_training_state_is_not_resumed(run: Path) -> None
         resume(str(run), [])
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda values: values["optimizer_states"][0]["state"][0].update(exp_avg=torch.zeros(3)),
+        lambda values: values["callbacks"]["RunCallback"].pop("position"),
+        lambda values: values["callbacks"]["RunCallback"].update(position="x"),
+        lambda values: values.pop("optimizer_states"),
+    ],
+)
+def test_a_training_state_that_contradicts_itself_gets_one_line(run: Path, damage: Any) -> None:
+    path = run / "checkpoints" / "last.ckpt"
+    values = ckpt.load(path)
+    damage(values)
+    ckpt.save(path, values)
+    with pytest.raises(ComposerError, match=r"last\.ckpt: its training state is damaged"):
+        resume(str(run), [])
+
+
 def test_a_damaged_last_checkpoint_falls_back_to_the_previous_with_a_warning(finished: Path, run: Path) -> None:
     damage(run / "checkpoints" / "last.ckpt")
     with pytest.warns(UserWarning, match=r"last\.ckpt: damaged .* resuming from .*previous\.ckpt"):
         resume(str(run), [])
     expected = ckpt.load(finished / "checkpoints" / "last.ckpt")["state_dict"]
-    for name, value in ckpt.load(run / "checkpoints" / "last.ckpt")["state_dict"].items():
-        assert torch.equal(value, expected[name])
+    for name in ("last.ckpt", "previous.ckpt"):  # the damaged file has not taken the whole one's place
+        for key, value in ckpt.load(run / "checkpoints" / name)["state_dict"].items():
+            assert value.shape == expected[key].shape
+    for key, value in ckpt.load(run / "checkpoints" / "last.ckpt")["state_dict"].items():
+        assert torch.equal(value, expected[key])
 
 
 def test_without_a_whole_checkpoint_the_command_fails_instead_of_starting_over(run: Path) -> None:
@@ -202,6 +224,7 @@ def test_a_full_disk_ends_the_run_with_a_line_and_the_checkpoint_intact(small_di
     with pytest.raises(ComposerError, match="No space left on device") as error:
         start(config, folder)
     assert "\n" not in str(error.value)
+    assert json.loads((folder / "summary.json").read_text())["status"] == "failed"
     _, values = ckpt.load_newest(folder) or (None, {})
     assert values["callbacks"]["RunCallback"]["position"][0] >= 1
     (small_disk / "other").unlink()

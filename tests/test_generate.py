@@ -147,7 +147,7 @@ def test_a_primer_comes_from_an_offset_or_a_file_and_is_refused_when_too_short(t
     output = f"output={tmp_path / 'out'}"
     pieces = []
     for primer in ((), ("primer=0",), ("primer=200",)):
-        config = compose(f"run={trained}", "events=30", output, *primer, command="generate")
+        config = compose(f"run={trained}", "events=30", "include_primer=true", output, *primer, command="generate")
         pieces.append(run(config)[0].read_bytes())
     assert pieces[0] == pieces[1]
     assert pieces[0] != pieces[2]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from composer.model import ThreeHeadLSTM, log_probabilities
+from composer.model import ThreeHeadLSTM
 from composer.schema import ModelConfig
 
 SIZES = (89, 128, 12)
@@ -61,11 +61,9 @@ def test_stepping_event_by_event_equals_reading_all_at_once(num_layers: int) -> 
         torch.testing.assert_close(one, other)
 
 
-def test_each_head_is_a_distribution_of_its_own_size() -> None:
-    heads = log_probabilities(network()(random_tokens(4, 5)))
+def test_each_head_has_its_channels_classes() -> None:
+    heads = network()(random_tokens(4, 5))
     assert [tuple(head.shape) for head in heads] == [(4, 89), (4, 128), (4, 12)]
-    for head in heads:
-        torch.testing.assert_close(head.exp().sum(1), torch.ones(4))
 
 
 def test_dropout_acts_in_training_alone() -> None:

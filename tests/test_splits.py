@@ -90,10 +90,10 @@ def test_blocked_validation_beside_a_test_block(data_config: Data) -> None:
     assert (train, val, test) == ([*range(7, 25)], [0, 1, 2, 3, 4], [27, 28, 29])
 
 
-def test_blocked_validation_is_in_the_longest_stretch(data_config: Data) -> None:
+def test_blocked_validation_of_several_pieces_is_a_block_of_each(data_config: Data) -> None:
     config = data_config(window_size=2, split=Split.blocked, val_fraction=0.25, val_block=Block.end, test_fraction=0.0)
-    # Windows 0..3 and 6..17: a quarter of 16 from the end of the second piece, and its gap.
-    assert lists(split_windows([6, 14], config, seed=0)) == ([0, 1, 2, 3, *range(6, 12)], [14, 15, 16, 17], [])
+    # Windows 0..3 and 6..17: a quarter from the end of each, and its gap.
+    assert lists(split_windows([6, 14], config, seed=0)) == ([0, *range(6, 13)], [3, 15, 16, 17], [])
 
 
 def test_by_piece_holds_out_whole_pieces(data_config: Data) -> None:

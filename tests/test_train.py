@@ -2,8 +2,11 @@
 
 import csv
 import json
+import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +18,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from composer import checkpoint as ckpt
 from composer.config import compose
 from composer.errors import ComposerError, RunInterrupted
+from composer.events import prelude_piece
+from composer.midi import write_midi
 from composer.progress import Progress
-from composer.schema import CHANNELS
+from composer.schema import CHANNELS, TimeUnit
 from composer.train import resume, start
 
 # One thread: threads that wait for each other's cores make small runs many times slower.
@@ -283,6 +288,100 @@ def test_a_termination_that_a_scheduler_waves_through_is_saved_and_trained_past(
     assert_same_run(finished, tmp_path / "run")
 
 
+def test_signals_are_given_back_and_work_in_the_second_run_of_a_process(
+    tmp_path: Path, interrupt_at: Callable[[int, int], None]
+) -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+    before = [signal.getsignal(number) for number in numbers]
+    start(quick("trainer.max_epochs=1"), tmp_path / "one")
+    assert [signal.getsignal(number) for number in numbers] == before
+    interrupt_at(1, 2, signal.SIGTERM)
+    with pytest.raises(RunInterrupted) as stopped:
+        start(quick(), tmp_path / "two")
+    assert stopped.value.exit_status == 128 + signal.SIGTERM
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
+def test_a_second_ctrl_c_stops_at_once_and_the_run_still_resumes(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update = Progress.update
+
+    def twice(progress: Progress, epoch: int, batch: int) -> None:
+        if (epoch, batch) == (1, 3):
+            monkeypatch.setattr(Progress, "update", update)
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Progress, "update", twice)
+    with pytest.raises(RunInterrupted, match="stopped at once") as stopped:
+        start(quick(), tmp_path / "run")
+    assert stopped.value.exit_status == 130
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["status"], summary["windows_train"]) == ("interrupted", 863)
+    monkeypatch.undo()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning ignores it after such a stop
+    resume(str(tmp_path / "run"), [])
+    assert_same_run(finished, tmp_path / "run")
+
+
+def test_a_run_is_resumed_from_another_folder_by_the_path_it_was_begun_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_midi(tmp_path / "piece.mid", prelude_piece(TimeUnit.seconds))
+    monkeypatch.chdir(tmp_path)
+    start(quick("data=midi", "data.path=piece.mid", "trainer.max_epochs=1"), tmp_path / "run")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert resume("../run", ["trainer.max_epochs=2"])["epochs"] == 2
+
+
+def test_a_resumption_that_cannot_begin_leaves_the_summary(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    before = (run / "summary.json").read_bytes()
+    for name in ("last.ckpt", "previous.ckpt"):
+        (run / "checkpoints" / name).write_bytes(b"")
+    with pytest.raises(ComposerError, match="no whole checkpoint"):
+        resume(str(run), [])
+    assert (run / "summary.json").read_bytes() == before
+
+
+def test_fewer_epochs_than_were_trained_are_refused(finished: Path) -> None:
+    before = (finished / "config.yaml").read_bytes()
+    with pytest.raises(ComposerError, match=r"trainer\.max_epochs=2: .* has finished 3 epochs"):
+        resume(str(finished), ["trainer.max_epochs=2"])
+    assert (finished / "config.yaml").read_bytes() == before
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(ComposerError, match="not finite"):
+        start(quick("optimizer.lr=1e30", "checkpoint.every_steps=1"), run)
+    assert all(value.isfinite().all() for value in weights(run).values())
+
+
+def test_mixed_precision_trains_with_clipping(tmp_path: Path) -> None:
+    config = quick("trainer.precision=bf16-mixed", "optimizer.gradient_clip_norm=1", "trainer.max_epochs=1")
+    assert start(config, tmp_path / "run")["status"] == "completed"
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    # 863 windows in batches of 86: shares of 43, and a last batch of three that is divided unevenly.
+    common = [*QUICK, "model.dropout=0", "data.batch_size=86"]
+    for name in ("cpu", "ddp"):
+        command = [sys.executable, "-m", "composer.cli", "train", f"trainer={name}", f"hydra.run.dir={name}", *common]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        subprocess.run(command, cwd=tmp_path, check=True, timeout=240, capture_output=True, env=environment)
+    one, two = rows(tmp_path / "cpu"), rows(tmp_path / "ddp")
+    for row, other in zip(one, two, strict=True):
+        for key in ("loss/train", "loss/val", "accuracy/val", "step"):
+            assert float(other[key]) == pytest.approx(float(row[key]), rel=1e-5, abs=1e-6), key
+    summaries = [json.loads((tmp_path / name / "summary.json").read_text()) for name in ("cpu", "ddp")]
+    assert summaries[1]["loss/test"] == pytest.approx(summaries[0]["loss/test"], rel=1e-5)
+
+
 def test_a_weight_of_zero_trains_the_same_bits_as_no_regularizer(tmp_path: Path) -> None:
     for name in ("none", "l1", "l2", "elastic_net", "proximal_l1"):
         weight = [] if name == "none" else ["regularizer.weight=0"]
@@ -328,6 +427,6 @@ def test_best_ckpt_holds_the_weights_of_the_lowest_validation_loss(tmp_path: Pat
     assert summary["best"]["loss/val"] == min(losses)
 
 
-def test_the_cosine_schedule_falls_to_nothing(tmp_path: Path) -> None:
+def test_the_cosine_schedule_is_half_way_down_in_the_middle(tmp_path: Path) -> None:
     start(quick("optimizer.schedule=cosine", "trainer.max_epochs=2"), tmp_path / "run")
     assert [float(row["lr"]) for row in rows(tmp_path / "run")] == pytest.approx([1e-3, 5e-4])

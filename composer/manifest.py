@@ -1,0 +1,81 @@
+"""What made a run: versions, commit, data, device; `manifest.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import platform
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from composer import config as configs
+from composer.datamodule import Music
+from composer.errors import ComposerError
+from composer.rundir import CONFIG, MANIFEST, read_json, write_json
+from composer.schema import TrainConfig
+
+_PACKAGES = ("composer", "torch", "pytorch-lightning", "hydra-core", "omegaconf", "mido", "numpy", "tensorboard")
+
+
+def write_manifest(config: TrainConfig, folder: Path, music: Music, changed: Sequence[str]) -> None:
+    """Say what made this run; a resumed run keeps the first account and adds when, and with what, it went on."""
+    account = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
+        "git": _git_state(),
+        "data": {
+            "sha256": music.sha256,
+            "pieces": [piece.name for piece in music.pieces],
+            "skipped": music.skipped,
+        },
+        "config_sha256": hashlib.sha256(configs.to_yaml(config).encode()).hexdigest(),
+        "seed": config.seed,
+        "device": _device(config),
+        "threads": torch.get_num_threads(),
+        "deterministic": config.trainer.deterministic,
+        "platform": platform.platform(),
+    }
+    path = folder / MANIFEST
+    if (folder / CONFIG).exists():
+        manifest = read_json(path)
+        known = manifest.get("data", {}).get("sha256")
+        if known != music.sha256:
+            raise ComposerError(
+                f"data.path={config.data.path}: its content is not what {folder} was trained on; "
+                "put the old files back, or start a new run"
+            )
+        values = configs.flatten(dataclasses.asdict(config))
+        account["changed"] = {key: values[key] for key in changed}
+        manifest.setdefault("resumed", []).append(account)
+        account = manifest
+    write_json(path, account)
+
+
+def _device(config: TrainConfig) -> str:
+    if config.trainer.accelerator == "cpu" or not torch.cuda.is_available():
+        return platform.processor() or platform.machine()
+    return torch.cuda.get_device_name()
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Commit and dirtiness of the checkout that the package runs from; None for an installed wheel."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git(root, "status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10
+    ).stdout.strip()

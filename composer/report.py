@@ -1,0 +1,85 @@
+"""What a command tells a person about a run: what it is at the start, and tables of figures with their split."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from composer.datamodule import Music
+from composer.model import ThreeHeadLSTM
+from composer.rundir import SAMPLES, shown
+from composer.schema import CHANNELS, TrainConfig
+
+UNITS = "loss in nats an event; accuracy is the mean of the three channels, joint is all three right"
+
+
+def table(rows: list[tuple[str, str, str, dict[str, Any]]]) -> list[str]:
+    """Lines of a table.
+
+    Args:
+        rows: a label, the split as said to a person, its key, and the metrics that hold `loss/KEY` and the accuracies.
+    """
+    lines = [f"{'':<17}{'split':<24}{'loss':>7}{'accuracy':>10}" + "".join(f"{c:>10}" for c in (*CHANNELS, "joint"))]
+    for label, name, key, values in rows:
+        cells = [values[f"accuracy/{key}"]]
+        cells += [values[f"accuracy_{channel}/{key}"] for channel in (*CHANNELS, "joint")]
+        lines.append(f"{label:<17}{name:<24}{values[f'loss/{key}']:>7.3f}" + "".join(f"{c:>10.3f}" for c in cells))
+    return lines
+
+
+def split_name(key: str, config: TrainConfig) -> str:
+    """A split as said to a person: which windows, and how they were chosen."""
+    return {"val": f"val ({config.data.split.name})", "test": "test (held-out block)"}.get(key, key)
+
+
+def describe(config: TrainConfig, folder: Path, music: Music, model: ThreeHeadLSTM) -> str:
+    """What is about to be trained, on what, and how far the validation windows leak."""
+    events = len(music.tokens)
+    pieces = f"{len(music.pieces)} pieces" if len(music.pieces) > 1 else music.pieces[0].name
+    parts = music.splits
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return "\n".join(
+        [
+            f"run        {shown(folder)}",
+            f"data       {pieces}: {events:,} events",
+            f"classes    note {model.sizes[0]}, velocity {model.sizes[1]}, time {model.sizes[2]}; "
+            f"time round trip: {music.time_error}",
+            f"windows    {len(parts.train):,} train, {len(parts.val):,} val ({config.data.split.name} split), "
+            f"{len(parts.test):,} test",
+            f"leak       {music.leak.by_index:.1%} of the val windows predict an event that training windows hold, "
+            f"{music.leak.by_content:.1%} occur there note for note",
+            f"model      {parameters:,} parameters, regularizer {config.regularizer.name.name} "
+            f"{config.regularizer.weight:g}",
+        ]
+    )
+
+
+def report(config: TrainConfig, folder: Path, summary: dict[str, Any]) -> str:
+    """The final table: what was reached, on which split, and where everything is."""
+    keys = ["train", "val", *(["test"] if summary["windows_test"] else [])]
+    best = summary["best"]
+    rows = [("" if k else "final weights", split_name(key, config), key, summary) for k, key in enumerate(keys)]
+    rows += [
+        ("" if k else f"best, epoch {best['epoch']}", split_name(key, config), key, best)
+        for k, key in enumerate(keys[1:])
+    ]
+    samples = sorted((folder / SAMPLES).glob("*.mid"))
+    lines = [
+        "",
+        *table(rows),
+        UNITS,
+        "",
+        f"composed     {shown(samples[0])}" if samples else "",
+        f"compose more {program('composer')} generate run={shown(folder)}",
+        f"curves       {program('tensorboard')} --logdir {shown(folder.parent)}",
+    ]
+    return "\n".join(lines)
+
+
+def program(name: str) -> str:
+    """A program of this environment as the user can type it: its path where the environment is not activated."""
+    beside = Path(sys.executable).parent / name
+    found = shutil.which(name)
+    return name if found is not None and Path(found) == beside or not beside.exists() else str(shown(beside))
