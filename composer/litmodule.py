@@ -33,7 +33,8 @@ class NonFiniteLoss(ComposerError):
 
 def position_seed(seed: int, epoch: int, batch: int, rank: int) -> int:
     """A seed for the generators that depends on the place in the training, and on the process, alone."""
-    return int(np.random.SeedSequence([seed, epoch, batch, rank, _BATCH_STREAM]).generate_state(1, np.uint64)[0])
+    place = [seed, epoch, batch, _BATCH_STREAM, *([rank] if rank else [])]
+    return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
 
 
 def learning_rate(config: OptimizerConfig, epoch: int, max_epochs: int) -> float:
