@@ -1,7 +1,7 @@
 """Train LSTMs on MIDI note messages and compose with them.
 
 >>> import composer
->>> run = composer.load("outputs/demo/...")           # doctest: +SKIP
+>>> run = composer.load("outputs/train/...")           # doctest: +SKIP
 >>> run.generate(events=500, temperature=0.9).save("piece.mid")  # doctest: +SKIP
 """
 

@@ -219,10 +219,10 @@ def check_keys(overrides: Iterable[Override], command: str) -> None:
             raise ComposerError(f"{override.input_line}: {key} is one of {options}")
         if key in known or key.split(".")[0] == "hydra" or key.split("/")[0] == "hydra":
             continue
-        raise ComposerError(f"{override.input_line}: there is no key {key}{_suggestion(key, sorted(known))}")
+        raise ComposerError(f"{override.input_line}: there is no key {key}{_suggestion(key, sorted(known), command)}")
 
 
-def _suggestion(key: str, known: list[str]) -> str:
+def _suggestion(key: str, known: list[str], command: str) -> str:
     # `hidden_size` alone is a common slip for `model.hidden_size`, and other projects have other names.
     leaf = key.rsplit(".", 1)[-1]
     leaves = {name.rsplit(".", 1)[-1]: name for name in known}
@@ -230,7 +230,7 @@ def _suggestion(key: str, known: list[str]) -> str:
     near = [leaves[name] for name in difflib.get_close_matches(leaf, leaves, n=2, cutoff=0.75)]
     near += difflib.get_close_matches(key, known, n=2, cutoff=0.6)
     near = list(dict.fromkeys(near))[:2]
-    return f"; did you mean {' or '.join(near)}?" if near else "; composer train --cfg job lists the keys"
+    return f"; did you mean {' or '.join(near)}?" if near else f"; composer {command} --cfg job lists the keys"
 
 
 def _one_line(error: BaseException) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from composer import config as configs
 from composer.datamodule import read_pieces
-from composer.generate import Composer
+from composer.generate import Composer, checkpoint_path
 from composer.losses import score
 from composer.report import UNITS, split_name, table
 from composer.rundir import shown, write_json
@@ -57,7 +57,7 @@ def evaluate(composer: Composer, path: str | None = None) -> dict[str, Any]:
         if same:
             warnings.warn(f"data.path={path}: is the run's training data; this is no held-out score", stacklevel=2)
         parts = {"data": np.concatenate(window_starts(lengths, data.window_size))}
-    results: dict[str, Any] = {"data_sha256": sha256, "same_data": same}
+    results: dict[str, Any] = {"data_sha256": sha256, "same_data": same, "pieces": len(pieces)}
     for name, starts in parts.items():
         windows = Windows(tokens, starts, data.window_size)
         order = BatchOrder(len(starts), _BATCH, config.seed, shuffle=False)
@@ -74,7 +74,8 @@ def run(config: EvaluateConfig) -> Path:
     path = folder / "evaluation.json"
     write_json(path, {"run": config.run, "checkpoint": config.checkpoint, **results})
     found = [key for key in ("val", "test", "data") if results.get(f"windows_{key}")]
-    rows = [("", split_name(key, composer.config), key, results) for key in found]
+    rows = [("", split_name(key, composer.config, results["pieces"]), key, results) for key in found]
+    print(f"scored     {checkpoint_path(Path(config.run), config.checkpoint)}")
     print("\n".join([*table(rows), UNITS]))
     print(f"written to {shown(path)}")
     return path

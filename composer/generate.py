@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -13,6 +16,7 @@ from torch import Tensor
 from composer import checkpoint as ckpt
 from composer import config as configs
 from composer import export
+from composer.datamodule import read_pieces
 from composer.errors import ComposerError
 from composer.events import Events, Piece, join
 from composer.midi import read_piece, write_midi
@@ -27,6 +31,16 @@ _PIECE_STREAM = 5
 _CHUNK = 64
 # A piece whose time does not advance would never reach its seconds.
 _EVENTS_PER_SECOND_LIMIT = 1000
+
+
+# A MIDI file, an offset in events into the training piece, (T, 3) classes, or None: the piece's first events.
+Primer = str | Path | int | Tensor | None
+
+
+class _Settings(SamplingConfig):
+    """Sampling settings whose limits name an argument, not a key of a config."""
+
+    prefix: ClassVar[str] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +95,7 @@ class Composer:
         top_k: int | None = None,
         top_p: float | None = None,
         seed: int = 0,
-        primer: Tensor | None = None,
+        primer: Primer = None,
         include_primer: bool = False,
     ) -> Composition:
         """Compose one piece.
@@ -93,13 +107,14 @@ class Composer:
             top_k: sample among the k likeliest classes of each channel.
             top_p: sample among the likeliest classes whose probabilities reach p.
             seed: the same seed gives the same piece.
-            primer: (T, 3) classes to begin from; None takes the first events of the training piece.
+            primer: what to begin from: a MIDI file, an offset in events into the training piece, (T, 3) classes, or
+                None for the training piece's first events.
             include_primer: begin the piece with the primer's events.
 
         Raises:
             ComposerError: a value is outside its limits.
         """
-        sampling = SamplingConfig(
+        sampling = _Settings(
             events=events,
             seconds=seconds,
             n=1,
@@ -108,7 +123,26 @@ class Composer:
             top_p=top_p,
             include_primer=include_primer,
         )
-        return self.compose(sampling, seed, primer)[0]
+        return self.compose(sampling, seed, self.primer(primer))[0]
+
+    def primer(self, source: Primer) -> Tensor:
+        """(T, 3) classes from whatever a primer can be given as; see `generate`.
+
+        Raises:
+            ComposerError: the file or the training data cannot be read, or is too short.
+        """
+        if source is None:
+            return self.origin.primer
+        if isinstance(source, Tensor):
+            return source
+        if not str(source).isdecimal():
+            return self.primer_from_file(Path(source).expanduser())  # type: ignore[arg-type]
+        pieces, sha256, _ = read_pieces(self.config.data, self.config.encoding)
+        if sha256 != self.origin.data_sha256:
+            warnings.warn(f"data.path={self.config.data.path}: has changed since the training", stacklevel=2)
+        # The piece that the default primer is from too: one that trained.
+        piece = next((piece for piece in pieces if piece.name == self.origin.piece), pieces[0])
+        return self.primer_from_events(piece.events, int(source), piece.name)  # type: ignore[arg-type]
 
     def compose(self, sampling: SamplingConfig, seed: int, primer: Tensor | None = None) -> list[Composition]:
         """Compose `sampling.n` pieces; the k-th depends on (seed, k) alone."""
@@ -122,11 +156,11 @@ class Composer:
             state = np.random.SeedSequence([seed, k, _PIECE_STREAM]).generate_state(1, np.uint64)
             generators.append(torch.Generator().manual_seed(int(state[0])))
         batch = primer.long().expand(sampling.n, -1, -1)
-        if sampling.seconds is None:
-            drawn = compose_window(self.model, batch, sampling, generators, sampling.events)
-            rows = list(drawn)
-        else:
-            rows = self._compose_seconds(batch, sampling, generators)
+        with _one_thread():
+            if sampling.seconds is None:
+                rows = list(compose_window(self.model, batch, sampling, generators, sampling.events))
+            else:
+                rows = self._compose_seconds(batch, sampling, generators)
         return [self._composition(primer, row, sampling.include_primer, k) for k, row in enumerate(rows)]
 
     def _compose_seconds(
@@ -184,6 +218,17 @@ class Composer:
         return torch.from_numpy(self.vocabulary.encode(events[offset : offset + size]))
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread: a step is so small that more cost more than they bring, many times on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def checkpoint_path(run: Path, checkpoint: str = "best") -> Path:
     """The checkpoint file that a run directory or file stands for.
 
@@ -209,31 +254,15 @@ def checkpoint_path(run: Path, checkpoint: str = "best") -> Path:
 def run(config: GenerateConfig) -> list[Path]:
     """Compose as configured and write the pieces; tells where they are."""
     composer = Composer.load(config.run, config.checkpoint)
-    primer = _primer(composer, config.primer)
     folder = Path(config.output) if config.output else Path("outputs") / "generate" / configs.run_id()
     paths = []
-    for number, composition in enumerate(composer.compose(config, config.seed, primer)):
+    for number, composition in enumerate(composer.compose(config, config.seed, composer.primer(config.primer))):
         path = folder / f"{composer.config.name}-seed{config.seed}-{number:03d}.mid"
         paths.append(composition.save(path))
         length = float(composition.piece.events.delta_time.sum())
         unit = composition.piece.events.time_unit.name
         print(f"{path}  {len(composition.piece.events)} events, {length:.1f} {unit}")
     return paths
-
-
-def _primer(composer: Composer, primer: str | None) -> Tensor | None:
-    if primer is None:
-        return None
-    if primer.isdecimal():
-        from composer.datamodule import read_pieces
-
-        pieces, sha256, _ = read_pieces(composer.config.data, composer.config.encoding)
-        if sha256 != composer.origin.data_sha256:
-            warnings.warn(f"data.path={composer.config.data.path}: has changed since the training", stacklevel=2)
-        # The piece that the default primer is from too: one that trained.
-        piece = next((piece for piece in pieces if piece.name == composer.origin.piece), pieces[0])
-        return composer.primer_from_events(piece.events, int(primer), piece.name)
-    return composer.primer_from_file(Path(primer).expanduser())
 
 
 def export_run(config: ExportConfig) -> Path:

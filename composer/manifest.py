@@ -76,6 +76,11 @@ def _git_state() -> dict[str, Any] | None:
 
 
 def _git(root: Path, *arguments: str) -> str:
+    # Without optional locks: a run that is killed here must not leave a lock in the user's repository.
     return subprocess.run(
-        ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10
+        ["git", "--no-optional-locks", "-C", str(root), *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
     ).stdout.strip()

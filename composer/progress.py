@@ -53,7 +53,7 @@ class Progress:
         if self.bar is not None:
             self.bar.set_description(f"epoch {epoch}/{self.epochs}", refresh=False)
             self.bar.set_postfix_str(figures)
-        elif epoch == self.epochs or epoch * _LINES // self.epochs > (epoch - 1) * _LINES // self.epochs:
+        elif epoch in (1, self.epochs) or epoch * _LINES // self.epochs > (epoch - 1) * _LINES // self.epochs:
             elapsed = time.monotonic() - self.started_at
             print(f"epoch {epoch}/{self.epochs}  {figures}  {elapsed:.0f} s", file=self.stream, flush=True)
 

@@ -29,9 +29,10 @@ def table(rows: list[tuple[str, str, str, dict[str, Any]]]) -> list[str]:
     return lines
 
 
-def split_name(key: str, config: TrainConfig) -> str:
-    """A split as said to a person: which windows, and how they were chosen."""
-    return {"val": f"val ({config.data.split.name})", "test": "test (held-out block)"}.get(key, key)
+def split_name(key: str, config: TrainConfig, pieces: int) -> str:
+    """A split of so many pieces as said to a person: which windows, and how they were chosen."""
+    held_out = "block" if pieces == 1 else "pieces"
+    return {"val": f"val ({config.data.split.name})", "test": f"test (held-out {held_out})"}.get(key, key)
 
 
 def describe(config: TrainConfig, folder: Path, music: Music, model: ThreeHeadLSTM) -> str:
@@ -43,13 +44,13 @@ def describe(config: TrainConfig, folder: Path, music: Music, model: ThreeHeadLS
     return "\n".join(
         [
             f"run        {shown(folder)}",
-            f"data       {pieces}: {events:,} events",
+            f"data       {pieces}: {events:,} events of part {config.data.part} (data.part)",
             f"classes    note {model.sizes[0]}, velocity {model.sizes[1]}, time {model.sizes[2]}; "
             f"time round trip: {music.time_error}",
             f"windows    {len(parts.train):,} train, {len(parts.val):,} val ({config.data.split.name} split), "
             f"{len(parts.test):,} test",
-            f"leak       {music.leak.by_index:.1%} of the val windows predict an event that training windows hold, "
-            f"{music.leak.by_content:.1%} occur there note for note",
+            f"leak       {music.leak.by_index:.1%} of the val targets also stand in a training window, "
+            f"{music.leak.by_content:.1%} of the val windows occur in training note for note (docs/data.md)",
             f"model      {parameters:,} parameters, regularizer {config.regularizer.name.name} "
             f"{config.regularizer.weight:g}",
         ]
@@ -60,9 +61,12 @@ def report(config: TrainConfig, folder: Path, summary: dict[str, Any]) -> str:
     """The final table: what was reached, on which split, and where everything is."""
     keys = ["train", "val", *(["test"] if summary["windows_test"] else [])]
     best = summary["best"]
-    rows = [("" if k else "final weights", split_name(key, config), key, summary) for k, key in enumerate(keys)]
+    rows = [
+        ("" if k else "final weights", split_name(key, config, summary["pieces"]), key, summary)
+        for k, key in enumerate(keys)
+    ]
     rows += [
-        ("" if k else f"best, epoch {best['epoch']}", split_name(key, config), key, best)
+        ("" if k else f"best, epoch {best['epoch']}", split_name(key, config, summary["pieces"]), key, best)
         for k, key in enumerate(keys[1:])
     ]
     samples = sorted((folder / SAMPLES).glob("*.mid"))

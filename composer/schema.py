@@ -373,6 +373,10 @@ class GenerateConfig(SamplingConfig):
         # Not super(): a dataclass with slots is a new class, which the zero-argument form does not find.
         SamplingConfig.__post_init__(self)
         require(self.checkpoint in ("best", "last"), "checkpoint", self.checkpoint, "best or last")
+        folder = self.output is None or not self.output.lower().endswith((".mid", ".midi"))
+        require(
+            folder, "output", self.output, "a folder; the files in it are named after the run, the seed and a number"
+        )
         require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 4294967295")
 
 

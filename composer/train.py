@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ from composer.rundir import (
     SUMMARY,
     locked,
     main_process,
+    read_json,
     shown,
     unwritable,
     write_json,
@@ -90,10 +92,12 @@ def resume(run: str, arguments: list[str]) -> dict[str, Any]:
     Raises:
         ComposerError: no such run, nothing whole to resume from, or a key that must not change.
     """
-    folder = Path(run).expanduser()
     flags = [a for a in arguments if a.startswith("-")]
     if flags:
         raise UsageError(f"{flags[0]}: not used with resume={run}; resume runs one run in place")
+    folder = Path(run).expanduser()
+    if not run or not folder.is_dir():
+        raise ComposerError(f"resume={run}: no such run directory")
     before = configs.read_config(folder / CONFIG)
     overrides = configs.parse_overrides(arguments)
     configs.check_keys(overrides, "train")
@@ -141,13 +145,19 @@ def _train(config: TrainConfig, folder: Path, changed: Sequence[str]) -> dict[st
                 raise ComposerError(
                     f"trainer.max_epochs={config.trainer.max_epochs}: {shown(folder)} has finished {epoch} epochs"
                 )
+        finished = epoch >= config.trainer.max_epochs
+        if finished and not changed and (folder / SUMMARY).exists():
+            summary = read_json(folder / SUMMARY)
+            if summary.get("status") == "completed":
+                print(f"{shown(folder)} has finished its {epoch} epochs; trainer.max_epochs=N with a larger N goes on")
+                return summary
         with _quiet_lightning():
             trainer = _trainer(config, folder, callback, values)
         if main_process():
             # From here on the folder holds a run, and one that is not over.
             write_manifest(config, folder, music, changed)
             write_text(folder / CONFIG, configs.to_yaml(config))
-            if epoch < config.trainer.max_epochs:
+            if not finished:
                 (folder / SUMMARY).unlink(missing_ok=True)
             if newest is not None and newest[0].name == ckpt.PREVIOUS:
                 # The damaged last.ckpt must not take the place of the whole one when the next is written.
@@ -161,9 +171,10 @@ def _train(config: TrainConfig, folder: Path, changed: Sequence[str]) -> dict[st
                 trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
             if not main_process():
                 return callback.metrics
-            summary = _summarise(config, folder, music, callback, data)
-            _write_sample(config, folder)
-            write_json(folder / SUMMARY, summary)
+            with _stopped_by_signals(folder):
+                summary = _summarise(config, folder, music, callback, data)
+                _write_sample(config, folder)
+                write_json(folder / SUMMARY, summary)
         print(report(config, folder, summary))
         return summary
 
@@ -209,6 +220,25 @@ def _recorded_end(folder: Path, facts: Callable[[], dict[str, Any]]) -> Iterator
         raise
 
 
+@contextmanager
+def _stopped_by_signals(folder: Path) -> Iterator[None]:
+    """After the training, when everything is saved, let a scheduler's signals end the run at once."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        again = (
+            f"{name}: stopped after the training, which is saved; composer train resume={shown(folder)} writes its end"
+        )
+        raise RunInterrupted(again, number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _facts(config: TrainConfig, music: Music, callback: RunCallback) -> dict[str, Any]:
     """What `summary.json` says whatever the status."""
     return {
@@ -216,6 +246,7 @@ def _facts(config: TrainConfig, music: Music, callback: RunCallback) -> dict[str
         "steps": callback.steps,
         "seconds": round(callback.seconds_before, 3),
         "seed": config.seed,
+        "pieces": len(music.pieces),
         "split": config.data.split.name,
         "windows_train": len(music.splits.train),
         "windows_val": len(music.splits.val),

@@ -172,7 +172,7 @@ MISTAKES = [
     ("train", ["data=midi", "data.path=/nope.mid"], 1, ["/nope.mid", "no such file or folder"]),
     ("train", ["data.window_size=2000"], 1, ["data.window_size=2000"]),
     ("train", ["hydra/launcher=nope"], 1, ["hydra/launcher/nope"]),
-    ("train", ["resume=/nope"], 1, ["/nope/config.yaml: not found, so this is not a run directory"]),
+    ("train", ["resume=/nope"], 1, ["resume=/nope: no such run directory"]),
     ("train", ["resume=/nope", "-m"], 2, ["-m: not used with resume=/nope"]),
     (
         "train",

@@ -128,6 +128,20 @@ def test_files_have_the_tempo_division_and_program_of_the_source(trained: Path) 
     assert [m.program for m in file.tracks[0] if m.type == "program_change"] == [0]
 
 
+def test_a_notebook_gives_primers_as_files_offsets_or_classes(trained: Path, tmp_path: Path) -> None:
+    player = composer.load(trained)
+    file = mido.MidiFile()
+    file.add_track().extend(mido.Message("note_on", note=60, velocity=v, time=240) for v in (64, 0) * 20)
+    file.save(tmp_path / "long.mid")
+    for primer in (tmp_path / "long.mid", str(tmp_path / "long.mid")):
+        assert player.generate(events=2, primer=primer).classes[0, 0] == 60 - 24
+    assert np.array_equal(player.generate(events=2, primer=0).classes, player.generate(events=2).classes)
+    with pytest.raises(ComposerError, match="beyond the vocabulary's sizes"):
+        player.generate(events=2, primer=torch.full((30, 3), 200))
+    with pytest.raises(ComposerError, match=r"^temperature=0: must be"):
+        player.generate(temperature=0)
+
+
 def test_length_in_seconds_is_kept(trained: Path) -> None:
     piece = composer.load(trained).generate(seconds=7.5).piece
     total = float(piece.events.delta_time.sum())

@@ -347,6 +347,30 @@ def test_a_resumption_that_cannot_begin_leaves_the_summary(finished: Path, tmp_p
     assert (run / "summary.json").read_bytes() == before
 
 
+def test_a_finished_run_that_is_started_again_is_passed_over(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert start(quick(), run)["status"] == "completed"
+    assert "has finished its 3 epochs" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_termination_while_the_final_piece_is_composed_is_heard(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("composer.train._write_sample", lambda *arguments: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(RunInterrupted, match="after the training, which is saved") as stopped:
+        start(quick(), tmp_path / "run")
+    assert stopped.value.exit_status == 143
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "interrupted"
+    monkeypatch.undo()
+    resume(str(tmp_path / "run"), [])
+    assert_same_run(finished, tmp_path / "run")
+
+
 def test_fewer_epochs_than_were_trained_are_refused(finished: Path) -> None:
     before = (finished / "config.yaml").read_bytes()
     with pytest.raises(ComposerError, match=r"trainer\.max_epochs=2: .* has finished 3 epochs"):

@@ -120,7 +120,15 @@ def test_ranks_share_every_batch(count: int, size: int, world: int) -> None:
     shares = [batches(BatchOrder(count, size, seed=0, shuffle=True, rank=rank, world=world)) for rank in range(world)]
     for number, batch in enumerate(whole):
         parts = [share[number] for share in shares]
-        assert sorted(window for part in parts for window in part) == sorted(batch)
+        counted = [
+            BatchOrder(count, size, seed=0, shuffle=True, rank=rank, world=world).counted(number)
+            for rank in range(world)
+        ]
+        assert all(whole == len(batch) for _, whole in counted)
+        # A process without a share gets a window all the same, which does not count.
+        assert all(len(part) == max(1, mine) for part, (mine, _) in zip(parts, counted, strict=True))
+        shared = [window for part, (mine, _) in zip(parts, counted, strict=True) for window in part[:mine]]
+        assert sorted(shared) == sorted(batch)
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
