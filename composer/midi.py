@@ -7,6 +7,7 @@ exact integers and divided once, so that equal times in the file are equal float
 
 from __future__ import annotations
 
+import io
 import math
 import warnings
 from collections.abc import Callable, Iterable
@@ -148,17 +149,17 @@ def read_piece(
 def _parse(path: Path, clip: bool) -> mido.MidiFile:
     try:
         size = path.stat().st_size
-        if size == 0:
-            raise MidiError(f"{path}: an empty file")
         if size > LARGEST_BYTES:
             raise MidiError(f"{path}: {size:,} bytes, more than {LARGEST_BYTES:,}, which no piece needs")
-        with path.open("rb") as stream:
-            if stream.read(4) != b"MThd":
-                raise MidiError(f"{path}: not a MIDI file (it does not begin with MThd)")
+        content = path.read_bytes()
     except OSError as error:
         raise MidiError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if not content:
+        raise MidiError(f"{path}: an empty file")
+    if not content.startswith(b"MThd"):
+        raise MidiError(f"{path}: not a MIDI file (it does not begin with MThd)")
     try:
-        return mido.MidiFile(path)
+        return _parse_bytes(content, clip=False)
     except MemoryError:
         raise
     except EOFError as error:
@@ -170,9 +171,16 @@ def _parse(path: Path, clip: bool) -> mido.MidiFile:
             raise MidiError(f"{path}: a data byte is over 127; data.clip=true reads it as 127") from error
     warnings.warn(f"{path}: data bytes over 127 were read as 127 (data.clip=true)", stacklevel=2)
     try:
-        return mido.MidiFile(path, clip=True)
+        return _parse_bytes(content, clip=True)
+    except MemoryError:
+        raise
     except Exception as error:
         raise MidiError(f"{path}: damaged ({error})") from error
+
+
+def _parse_bytes(content: bytes, *, clip: bool) -> mido.MidiFile:
+    # From memory: reading a file by a length that the file states would make room for that length first.
+    return mido.MidiFile(file=io.BytesIO(content), clip=clip)
 
 
 def _messages(tracks: dict[int, Iterable[Any]]) -> list[_Message]:

@@ -306,7 +306,9 @@ def options_of(group: str) -> str:
     "override", ["regularizer=l1,l2", "data={window_size: 3}", "~ablation", "model=lstm", "hydra.run.dir=x", "+seed=3"]
 )
 def test_what_hydra_can_do_with_known_keys_is_let_through(override: str) -> None:
-    configs.check_keys(configs.parse_overrides([override]), "train")
+    parsed = configs.parse_overrides([override])
+    configs.check_keys(parsed, "train")
+    assert [p.input_line for p in parsed] == [override]
 
 
 @pytest.mark.parametrize("argument", ["foo", "", "=", "model.hidden_size:3", "-x"])

@@ -2,6 +2,7 @@
 
 import errno
 import math
+import resource
 import struct
 import warnings
 from collections import Counter
@@ -732,3 +733,10 @@ def test_absurd_lengths_and_sizes_are_refused(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("composer.midi.LARGEST_BYTES", 20)
     with pytest.raises(MidiError, match=r"long\.mid: \d+ bytes, more than 20"):
         read_piece(tmp_path / "long.mid")
+
+
+def test_a_header_that_states_gigabytes_takes_none(tmp_path: Path) -> None:
+    (tmp_path / "file.mid").write_bytes(b"MThd" + b"\xff" * 4 + bytes(20))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert error_line(tmp_path / "file.mid")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes
