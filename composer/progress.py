@@ -52,7 +52,9 @@ class Progress:
         )
         if self.bar is not None:
             self.bar.set_description(f"epoch {epoch}/{self.epochs}", refresh=False)
-            self.bar.set_postfix_str(figures)
+            # Short, so that 80 columns hold the figures with their split.
+            figures = f"loss {metrics['loss/val']:.3f} accuracy {metrics['accuracy/val']:.3f}"
+            self.bar.set_postfix_str(f"val ({self.split}) {figures}")
         elif epoch in (1, self.epochs) or epoch * _LINES // self.epochs > (epoch - 1) * _LINES // self.epochs:
             elapsed = time.monotonic() - self.started_at
             print(f"epoch {epoch}/{self.epochs}  {figures}  {elapsed:.0f} s", file=self.stream, flush=True)
