@@ -49,8 +49,35 @@ class ThreeHeadLSTM(nn.Module):
 
     def forward(self, tokens: Tensor) -> Logits:
         """Logits (B, V) of the event after the T events of `tokens`, read from an empty state."""
-        hidden, _ = self.lstm(self.one_hot(tokens))
-        return self.heads(self.dropout(hidden[:, -1]))
+        return self.heads(self.dropout(self.outputs(tokens)[:, -1]))
+
+    def outputs(self, tokens: Tensor) -> Tensor:
+        """The last layer's outputs (B, T, H) over the events of `tokens`, read from an empty state, before dropout.
+
+        On a CPU, columns of the input that are 0 in the whole batch are left out of the product together with their
+        weights: a batch of one piece uses a fifth of them, and the LSTM's part of a step takes about half the time
+        (`benchmarks/input_layer.py`). A GPU would have to wait for the count of columns, and reads all.
+        """
+        if tokens.device.type != "cpu":
+            full: Tensor = self.lstm(self.one_hot(tokens))[0]
+            return full
+        used, columns = torch.unique(tokens.long() + self.offsets, return_inverse=True)
+        weights = [weight for layer in self.lstm.all_weights for weight in layer]
+        ones = weights[0].new_zeros(*tokens.shape[:2], len(used)).scatter_(2, columns, 1.0)
+        empty = weights[0].new_zeros(self.lstm.num_layers, len(tokens), self.lstm.hidden_size)
+        # What nn.LSTM calls; the module itself insists on the full width.
+        hidden, _, _ = torch.lstm(
+            ones,
+            (empty, empty),
+            [weights[0].index_select(1, used), *weights[1:]],
+            True,  # has_biases
+            self.lstm.num_layers,
+            self.lstm.dropout,
+            self.training,
+            False,  # bidirectional
+            True,  # batch_first
+        )
+        return hidden
 
     def step(self, event: Tensor, state: State | None = None) -> tuple[Logits, State]:
         """Read one event and predict the next, dropout as in `forward`.
@@ -102,8 +129,7 @@ class ThreeHeadLSTM(nn.Module):
     def one_hot(self, tokens: Tensor) -> Tensor:
         """The concatenated input (B, T, sum(V)) with three ones an event.
 
-        Made for one batch at a time and dropped after it. Over many events, gathering rows instead (as `step` does)
-        means a recurrence in Python, slower than `nn.LSTM` on this input (`benchmarks/input_layer.py`).
+        Made for one batch at a time and dropped after it.
         """
         ones = torch.zeros(*tokens.shape[:2], sum(self.sizes), device=tokens.device, dtype=self.linear.weight.dtype)
         return ones.scatter_(2, tokens.long() + self.offsets, 1.0)
