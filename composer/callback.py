@@ -26,6 +26,8 @@ from composer.schema import TrainConfig
 MONITOR = "loss/val"
 # Ctrl-C; a scheduler's stop; the warnings before preemption of Slurm (USR1) and of submitit on Slurm (USR2).
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+# Seconds within which a second signal of a scheduler is the same request: it signals a job, and the sweep passes it on.
+_ONE_REQUEST = 1.0
 
 
 class RunCallback(Checkpoint):
@@ -63,6 +65,7 @@ class RunCallback(Checkpoint):
         self.best_unsaved: dict[str, Any] | None = None
         self.started_at = self.saved_at = time.monotonic()
         self.stop_signal: int | None = None
+        self.asked_at = 0.0
         # Whoever listened before the training, submitit for example, is told after the checkpoint is written.
         self._outer = {int(number): signal.getsignal(number) for number in _SIGNALS}
 
@@ -115,10 +118,12 @@ class RunCallback(Checkpoint):
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.stop_signal is not None:
+            if number != signal.SIGINT and time.monotonic() - self.asked_at < _ONE_REQUEST:
+                return
             # Asked twice: do not wait for the end of the batch.
             signal.signal(number, signal.SIG_DFL)
             raise KeyboardInterrupt
-        self.stop_signal = number
+        self.stop_signal, self.asked_at = number, time.monotonic()
         self.progress.say(f"{signal.Signals(number).name}: stopping after this batch; once more stops at once")
 
     def on_train_batch_end(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,12 @@ from composer import __version__
 from composer.config import hydra_command
 from composer.errors import ComposerError, UsageError
 from composer.schema import EvaluateConfig, ExportConfig, GenerateConfig, TrainConfig
+from composer.sweep import OBJECTIVE, end_with_parent
 
 
 def train(arguments: list[str]) -> None:
     """`composer train [overrides]`, `composer train -m ...`, `composer train resume=RUN_DIR`."""
+    end_with_parent()
     resumed = [argument for argument in arguments if argument.startswith("resume=")]
     if resumed:
         from composer.train import resume
@@ -73,8 +76,6 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "evaluate": (evaluate, "score a run on held-out music: run=RUN_DIR_OR_CKPT"),
     "export": (export, "write a run's weights for sharing: run=RUN_DIR_OR_CKPT output=NAME.safetensors"),
 }
-# What a job returns to Hydra's sweepers.
-OBJECTIVE = "loss/val"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -116,7 +117,7 @@ def run(command: str, arguments: list[str]) -> int:
     except ComposerError as error:
         print(f"composer {command}: {error}", file=sys.stderr)
         if os.environ.get("COMPOSER_DEBUG"):
-            raise
+            traceback.print_exception(error)
         return error.exit_status
     except KeyboardInterrupt:
         print(f"composer {command}: stopped", file=sys.stderr)

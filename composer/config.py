@@ -15,7 +15,7 @@ import typing
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import hydra
 import yaml
@@ -25,19 +25,19 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
 from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from composer import source, sweep
 from composer.errors import ComposerError, RunInterrupted, UsageError
+from composer.rundir import SWEEP, read_json
 from composer.schema import EvaluateConfig, ExportConfig, GenerateConfig, TrainConfig
+from composer.source import CONF_DIR
 
 ConfigType = TypeVar("ConfigType")
 log = logging.getLogger(__name__)
-
-_PACKAGE = Path(__file__).resolve().parent
-# A wheel carries conf/ inside the package; a checkout and an editable install have it beside the package.
-CONF_DIR = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 
 _SCHEMAS: dict[str, type[Any]] = {
     "train": TrainConfig,
@@ -68,10 +68,32 @@ def run_id() -> str:
     return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(3)}"
 
 
-def job_name(overrides: str) -> str:
-    """A safe folder name (`[A-Za-z0-9._-]+`, at most 64 characters) for a job of a sweep, from its overrides.
+def sweep_id() -> str:
+    """A folder name for a sweep: a function of its command and of the code and configs that run.
 
-    Where something had to be left out, a digest keeps the jobs apart.
+    The same command goes on where it stopped; with other code or configs it begins anew.
+    """
+    text = "\n".join([source.digest(), *sorted(SweepCallback.overrides)])
+    return f"sweep-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def job_folder(sweep_dir: str, _root_: DictConfig) -> str:
+    """A folder name for a job of a sweep: that of its overrides in which the jobs differ."""
+    keys = read_json(Path(sweep_dir) / SWEEP)["swept"]
+    return job_name(",".join(f"{key}={value}" for key, value in _swept(_root_.hydra.overrides.task, keys).items()))
+
+
+def _swept(overrides: Iterable[str], keys: Sequence[str]) -> dict[str, str]:
+    """The values of those keys among `key=value` overrides, in the order of the keys."""
+    values = dict(override.split("=", 1) for override in overrides if "=" in override)
+    values = {key.lstrip("+~"): value for key, value in values.items()}
+    return {key: values[key] for key in keys if key in values}
+
+
+def job_name(overrides: str) -> str:
+    """A safe folder name (`[A-Za-z0-9._-]+`, at most 64 characters) from overrides.
+
+    Where something had to be left out, a digest keeps the names apart.
     """
     plain = overrides.replace("=", "-").replace(",", "_") or "job"
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).lstrip("-_.") or "job"
@@ -88,6 +110,8 @@ def register() -> None:
         store.store(name=f"{name}_schema", node=schema)
     # Cached, so that every job of one sweep sees the same value.
     OmegaConf.register_new_resolver("run_id", run_id, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("sweep_id", sweep_id, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
     OmegaConf.register_new_resolver("job_name", job_name, replace=True)
 
 
@@ -247,14 +271,68 @@ def _one_line(error: BaseException) -> str:
 
 
 class _Stop(BaseException):
-    """Carries an interruption through Hydra, which after an `Exception` would go on with the next job of a sweep."""
+    """Carries an error through Hydra, which after an `Exception` would go on with the next job of a sweep."""
 
-    def __init__(self, error: RunInterrupted) -> None:
+    def __init__(self, error: ComposerError) -> None:
+        super().__init__(error)
         self.error = error
+
+
+class SweepCallback(Callback):
+    """Begins a sweep before its first job; Hydra makes it from `conf/train.yaml`."""
+
+    # Of the sweep of this process: the overrides that decide what its jobs are, and its folder.
+    overrides: ClassVar[list[str]] = []
+    folder: ClassVar[Path | None] = None
+
+    @classmethod
+    def begun(cls) -> Path | None:
+        """Folder of the sweep that this process has begun."""
+        return cls.folder
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Name the sweep's folder and freeze what its jobs are made from."""
+        hydra_config = config.hydra
+        task = list(hydra_config.overrides.task)
+        about_jobs = [text for text in hydra_config.overrides.hydra if re.match(r"\+*hydra[./]sweeper", text)]
+        params = dict(hydra_config.sweeper.get("params") or {})
+        swept = [key.lstrip("+~") for key in params]
+        swept += [o.get_key_element() for o in parse_overrides(task) if o.is_sweep_override()]
+        SweepCallback.overrides = [*task, *about_jobs]
+        try:
+            SweepCallback.folder = Path(hydra_config.sweep.dir)
+            sweep.begin(SweepCallback.folder, config.name, SweepCallback.overrides, list(dict.fromkeys(swept)))
+        except ComposerError as error:
+            raise _Stop(error) from error
+
+
+def _sweep_job(config: DictConfig) -> float:
+    """What a launcher calls, in this process or another: one job of a sweep of training runs."""
+    hydra_config = HydraConfig.get()
+    folder = Path(hydra_config.sweep.dir)
+    overrides = list(hydra_config.overrides.task)
+    job = sweep.Job(
+        number=hydra_config.job.num,
+        overrides=overrides,
+        swept=_swept(overrides, read_json(folder / SWEEP)["swept"]),
+        folder=Path(hydra_config.runtime.output_dir),
+    )
+    try:
+        return sweep.run_job(folder, job)
+    except RunInterrupted as error:
+        raise _Stop(error) from error
+    except ComposerError as error:
+        if hydra_config.runtime.choices["hydra/sweeper"] == "basic":
+            # It would take an exception for the end of the sweep; `job.json` says what happened.
+            return float("nan")
+        # A sweeper that searches must hear that there is no figure; without this frame's objects.
+        raise ComposerError(str(error)) from None
 
 
 def hydra_command(command: str, arguments: Sequence[str], run: Callable[[Any, Path], Any]) -> None:
     """Compose the config of `command` from `arguments` and call `run(config, output_dir)`, once or for each job.
+
+    A sweep of training runs gives each job a process of its own instead (`composer.sweep`).
 
     Args:
         command: name of the config file in `conf/` and of its schema.
@@ -276,14 +354,14 @@ def hydra_command(command: str, arguments: Sequence[str], run: Callable[[Any, Pa
         jobs += 1
         hydra_config = HydraConfig.get()
         output_dir = Path(hydra_config.runtime.output_dir)
-        # A strategy of several processes starts the others by this command line: one job, not the sweep.
+        # A strategy of several processes starts the others by this command line.
         sys.argv = [*program, *hydra_config.overrides.task, "hydra.mode=RUN"]
         try:
             return run(typed(config, schema), output_dir)
         except RunInterrupted as error:
             raise _Stop(error) from error
         except ComposerError as error:
-            # Kept and raised below: a sweep goes on with its other jobs, and Hydra adds no lines of its own.
+            # Kept and raised below: the other jobs go on, and Hydra adds no lines of its own.
             # `composer generate` works in the current folder, whose name tells nothing.
             here = output_dir == Path.cwd()
             failures.append((hydra_config.job.override_dirname if here else output_dir.name, error))
@@ -292,6 +370,10 @@ def hydra_command(command: str, arguments: Sequence[str], run: Callable[[Any, Pa
         finally:
             remove_unused(output_dir)
 
+    def task(config: DictConfig) -> Any:
+        sweeping = command == "train" and HydraConfig.get().mode is RunMode.MULTIRUN
+        return _sweep_job(config) if sweeping else job(config)
+
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # Hydra prints several lines and exits by itself unless it is told to raise.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -299,18 +381,31 @@ def hydra_command(command: str, arguments: Sequence[str], run: Callable[[Any, Pa
     # `composer train` or `scripts/train.py`, without what follows.
     program = saved[: len(saved) - len(arguments)]
     sys.argv = [f"composer {command}", *arguments]
+    SweepCallback.overrides, SweepCallback.folder = [], None
+    problem: ComposerError | None = None
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=command)(job)()
+        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=command)(task)()
     except (HydraException, OmegaConfBaseException) as error:
         if full_error:
             raise
-        raise ComposerError(_one_line(error)) from error
+        problem = ComposerError(_one_line(error))
+        problem.__cause__ = error
     except _Stop as stop:
-        raise stop.error from None
+        problem = stop.error
+    except Exception as error:
+        if SweepCallback.begun() is None:
+            raise
+        # A launcher's: a worker that was killed, a cluster that cannot be reached.
+        problem = ComposerError(f"the launcher failed ({_one_line(error)})")
+        problem.__cause__ = error
     finally:
         sys.argv = saved
         if not full_error:
             del os.environ["HYDRA_FULL_ERROR"]
+    if (folder := SweepCallback.begun()) is not None:
+        sweep.finish(folder, problem)
+    elif problem is not None:
+        raise problem
     if len(failures) == 1 == jobs:
         raise failures[0][1]
     if failures:

@@ -25,5 +25,10 @@ class RunInterrupted(ComposerError):
     def __init__(self, message: str, signal_number: int) -> None:
         """Args: `message` for the user; `signal_number` that stopped the run."""
         super().__init__(message)
+        self.signal_number = signal_number
         # The shell's convention for a process that a signal ended.
         self.exit_status = 128 + signal_number
+
+    def __reduce__(self) -> tuple[type[RunInterrupted], tuple[str, int]]:
+        # A launcher brings it back from another process.
+        return type(self), (str(self), self.signal_number)

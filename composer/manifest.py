@@ -5,16 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import platform
-import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from composer import config as configs
+from composer import source
 from composer.datamodule import Music
 from composer.errors import ComposerError
 from composer.rundir import CONFIG, MANIFEST, read_json, write_json
@@ -28,7 +27,8 @@ def write_manifest(config: TrainConfig, folder: Path, music: Music, changed: Seq
     account = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
-        "git": _git_state(),
+        "git": source.git_state(),
+        "code_sha256": source.digest(),
         "data": {
             "sha256": music.sha256,
             "pieces": [piece.name for piece in music.pieces],
@@ -61,26 +61,3 @@ def _device(config: TrainConfig) -> str:
     if config.trainer.accelerator == "cpu" or not torch.cuda.is_available():
         return platform.processor() or platform.machine()
     return torch.cuda.get_device_name()
-
-
-def _git_state() -> dict[str, Any] | None:
-    """Commit and dirtiness of the checkout that the package runs from; None for an installed wheel."""
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return None
-    try:
-        commit = _git(root, "rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git(root, "status", "--porcelain"))}
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _git(root: Path, *arguments: str) -> str:
-    # Without optional locks: a run that is killed here must not leave a lock in the user's repository.
-    return subprocess.run(
-        ["git", "--no-optional-locks", "-C", str(root), *arguments],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=10,
-    ).stdout.strip()

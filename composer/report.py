@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 from composer.datamodule import Music
 from composer.model import ThreeHeadLSTM
-from composer.rundir import SAMPLES, shown
+from composer.rundir import SAMPLES, program, shown
 from composer.schema import CHANNELS, TrainConfig
 
 UNITS = "loss in nats an event; accuracy is the mean of the three channels, joint is all three right"
@@ -80,10 +78,3 @@ def report(config: TrainConfig, folder: Path, summary: dict[str, Any]) -> str:
         f"curves       {program('tensorboard')} --logdir {shown(folder.parent)}",
     ]
     return "\n".join(lines)
-
-
-def program(name: str) -> str:
-    """A program of this environment as the user can type it: its path where the environment is not activated."""
-    beside = Path(sys.executable).parent / name
-    found = shutil.which(name)
-    return name if found is not None and Path(found) == beside or not beside.exists() else str(shown(beside))

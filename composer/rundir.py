@@ -6,6 +6,8 @@ import errno
 import fcntl
 import json
 import os
+import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,9 @@ METRICS = "metrics.csv"
 CHECKPOINTS = "checkpoints"
 SAMPLES = "samples"
 LOCK = ".lock"
+# Of a sweep, and of a job in it.
+SWEEP = "sweep.json"
+JOB = "job.json"
 
 
 def main_process() -> bool:
@@ -34,6 +39,13 @@ def shown(path: Path) -> Path:
     """A path as a user would type it: relative where it lies below the current folder."""
     path = path.absolute()
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def program(name: str) -> str:
+    """A program of this environment as the user can type it: its path where the environment is not activated."""
+    beside = Path(sys.executable).parent / name
+    found = shutil.which(name)
+    return name if found is not None and Path(found) == beside or not beside.exists() else str(shown(beside))
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:

@@ -15,6 +15,8 @@ ORDER = [
     "prelude",
     "events",
     "rundir",
+    "source",
+    "sweep",
     "midi",
     "vocabulary",
     "splits",
@@ -97,7 +99,7 @@ def test_only_the_configuration_knows_hydra_and_omegaconf() -> None:
     assert knowing <= {"config", "cli"}
 
 
-@pytest.mark.parametrize("module", ["errors", "schema", "prelude", "rundir", "config", "cli"])
+@pytest.mark.parametrize("module", ["errors", "schema", "prelude", "rundir", "source", "sweep", "config", "cli"])
 def test_what_the_quick_commands_need_does_not_know_torch(module: str) -> None:
     heavy = {"torch", "pytorch_lightning", "lightning_fabric", "tensorboard"}
     assert not top_level(statements(parse(PACKAGE / f"{module}.py"))) & heavy
