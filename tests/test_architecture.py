@@ -20,6 +20,7 @@ ORDER = [
     "midi",
     "vocabulary",
     "splits",
+    "baselines",
     "windows",
     "datamodule",
     "model",
@@ -99,7 +100,10 @@ def test_only_the_configuration_knows_hydra_and_omegaconf() -> None:
     assert knowing <= {"config", "cli"}
 
 
-@pytest.mark.parametrize("module", ["errors", "schema", "prelude", "rundir", "source", "sweep", "config", "cli"])
+QUICK = ["errors", "schema", "prelude", "baselines", "rundir", "source", "sweep", "config", "cli"]
+
+
+@pytest.mark.parametrize("module", QUICK)
 def test_what_the_quick_commands_need_does_not_know_torch(module: str) -> None:
     heavy = {"torch", "pytorch_lightning", "lightning_fabric", "tensorboard"}
     assert not top_level(statements(parse(PACKAGE / f"{module}.py"))) & heavy
