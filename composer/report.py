@@ -5,26 +5,60 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from composer.baselines import Baselines, best, skill
 from composer.datamodule import Music
 from composer.model import ThreeHeadLSTM
 from composer.rundir import SAMPLES, program, shown
 from composer.schema import CHANNELS, TrainConfig
 
-UNITS = "loss in nats an event; accuracy is the mean of the three channels, joint is all three right"
+UNITS = """\
+loss in nats an event; accuracy is the mean of the three channels, joint is all three right
+skill: the accuracy's way from the split's best baseline (0) to perfect (1), below 0 worse than it"""
+
+# The rows of `Baselines` as said to a person.
+_BASELINES = {
+    "majority": "majority",
+    "repeat_last": "repeat last",
+    "markov": "Markov order {order}",
+    "nearest": "nearest context",
+}
+_ACCURACIES = ("accuracy", *(f"accuracy_{channel}" for channel in (*CHANNELS, "joint")))
+_WIDTHS = {"accuracy": 10, "note": 8, "velocity": 10, "time": 8, "joint": 8, "skill": 8}
 
 
-def table(rows: list[tuple[str, str, str, dict[str, Any]]]) -> list[str]:
-    """Lines of a table.
+def table(rows: list[tuple[str, str, str, dict[str, Any]]], baselines: Baselines) -> list[str]:
+    """Lines of a table: a network's rows with their skill, then the baselines of the same splits.
 
     Args:
         rows: a label, the split as said to a person, its key, and the metrics that hold `loss/KEY` and the accuracies.
+        baselines: as measured; empty where there are none.
     """
-    lines = [f"{'':<17}{'split':<24}{'loss':>7}{'accuracy':>10}" + "".join(f"{c:>10}" for c in (*CHANNELS, "joint"))]
+    lines = [f"{'':<17}{'split':<24}{'loss':>7}" + "".join(f"{name:>{width}}" for name, width in _WIDTHS.items())]
     for label, name, key, values in rows:
-        cells = [values[f"accuracy/{key}"]]
-        cells += [values[f"accuracy_{channel}/{key}"] for channel in (*CHANNELS, "joint")]
-        lines.append(f"{label:<17}{name:<24}{values[f'loss/{key}']:>7.3f}" + "".join(f"{c:>10.3f}" for c in cells))
+        lines.append(_row(label, name, key, values, _skill(values[f"accuracy/{key}"], baselines, key)))
+    names = {key: name for _, name, key, _ in rows}
+    for baseline, figures in baselines.items():
+        label = _BASELINES[baseline].format(**figures)
+        for key, name in names.items():
+            if f"accuracy/{key}" in figures:
+                lines.append(_row(label, name, key, figures, None))
+                label = ""
     return lines
+
+
+def _row(label: str, name: str, key: str, values: dict[str, Any], skill_score: float | None) -> str:
+    figures = [*(values[f"{name}/{key}"] for name in _ACCURACIES), skill_score]
+    cells = "".join(_cell(figure, width) for figure, width in zip(figures, _WIDTHS.values(), strict=True))
+    return f"{label:<17}{name:<24}{_cell(values.get(f'loss/{key}'), 7)}{cells}"
+
+
+def _cell(value: float | None, width: int) -> str:
+    return f"{'-':>{width}}" if value is None else f"{value:>{width}.3f}"
+
+
+def _skill(accuracy: float, baselines: Baselines, key: str) -> float | None:
+    reference = best(baselines, key)
+    return None if reference is None else skill(accuracy, reference)
 
 
 def split_name(key: str, config: TrainConfig, pieces: int) -> str:
@@ -70,7 +104,7 @@ def report(config: TrainConfig, folder: Path, summary: dict[str, Any]) -> str:
     samples = sorted((folder / SAMPLES).glob("*.mid"))
     lines = [
         "",
-        *table(rows),
+        *table(rows, summary["baselines"]),
         UNITS,
         "",
         f"composed     {shown(samples[0])}" if samples else "",

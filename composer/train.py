@@ -20,6 +20,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from composer import checkpoint as ckpt
 from composer import config as configs
+from composer.baselines import measure
 from composer.callback import RunCallback
 from composer.datamodule import Music, MusicDataModule, load_music
 from composer.errors import ComposerError, RunInterrupted, UsageError
@@ -349,6 +350,7 @@ def _summarise(
             **{key: value for key, value in best["metrics"].items() if key.endswith("/val")},
             **score(model, data.test_dataloader(), "test"),
         },
+        "baselines": measure(music.tokens, music.splits, config.data.window_size, config.seed),
     }
 
 

@@ -50,6 +50,7 @@ def test_a_run_scores_as_it_did_when_it_was_trained(trained: Path, tmp_path: Pat
     for key in ("loss/val", "loss/test", "accuracy/val", "accuracy_joint/test"):
         assert results[key] == pytest.approx(summary[key])
     assert results["windows_test"] == summary["windows_test"]
+    assert results["baselines"] == summary["baselines"]
 
 
 def test_changed_training_data_is_warned_of(trained: Path) -> None:
@@ -62,6 +63,7 @@ def test_changed_training_data_is_warned_of(trained: Path) -> None:
     finally:
         piece.write_bytes(original)
     assert not results["same_data"]
+    assert results["baselines"]["markov"]["accuracy/val"] > 0
 
 
 def test_other_files_are_scored_whole_and_the_training_data_is_recognised(trained: Path, tmp_path: Path) -> None:
@@ -69,8 +71,32 @@ def test_other_files_are_scored_whole_and_the_training_data_is_recognised(traine
     results = evaluate(Composer.load(trained), str(other))
     assert results["windows_data"] == 80 - 10
     assert results["loss/data"] > 0
+    assert results["baselines"]["nearest"]["windows_data"] == 80 - 10
+    # An octave lower no note is one that was trained on, and the velocities and times are alike.
+    assert results["baselines"]["majority"]["accuracy_note/data"] == 0
+    assert results["baselines"]["majority"]["accuracy_velocity/data"] == 0.5
     with pytest.warns(UserWarning, match="is the run's training data"):
         assert evaluate(Composer.load(trained), str(trained.parent / "piece.mid"))["same_data"]
+
+
+def test_without_the_training_data_other_files_are_scored_without_baselines(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, piece = write_scale(tmp_path / "other.mid", 48), trained.parent / "piece.mid"
+    config = compose(f"run={trained}", f"data.path={other}", f"output={tmp_path}", command="evaluate")
+    original = piece.read_bytes()
+    try:
+        write_scale(piece, 61)
+        with pytest.warns(UserWarning, match=r"^no baselines, .* \(data\.path=.*piece\.mid: its content is not what"):
+            path = run(config)
+        piece.unlink()
+        with pytest.warns(UserWarning, match=r"^no baselines, which need the run's training data \(.*piece\.mid"):
+            run(config)
+    finally:
+        piece.write_bytes(original)
+    assert json.loads(path.read_text())["baselines"] == {}
+    line = next(line for line in capsys.readouterr().out.splitlines() if " data " in line)
+    assert line.split()[-1] == "-"
 
 
 def test_exported_weights_compose_the_same_piece(trained: Path, tmp_path: Path) -> None:

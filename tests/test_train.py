@@ -131,6 +131,11 @@ def test_a_finished_run_holds_what_the_interface_promises(finished: Path) -> Non
             assert {f"nll_{channel}/{split}", f"accuracy_{channel}/{split}"} <= set(summary)
     assert summary["penalty/train"] > 0
     assert summary["best"]["epoch"] == 3
+    assert set(summary["baselines"]) == {"majority", "repeat_last", "markov", "nearest"}
+    for figures in summary["baselines"].values():
+        assert all(0 <= figures[key] <= 1 for key in summary if key.startswith("accuracy") and "/train" not in key)
+        assert (figures["windows_val"], figures["windows_test"]) == (96, 109)
+    assert 1 <= summary["baselines"]["markov"]["order"] <= 8
     manifest = json.loads((finished / "manifest.json").read_text())
     assert manifest["versions"]["torch"] == torch.__version__
     assert len(manifest["data"]["sha256"]) == 64
@@ -430,6 +435,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
         start(quick("optimizer.lr=1e30"), run)
     summary = json.loads((run / "summary.json").read_text())
     assert summary["status"] == "failed"
+    assert "baselines" not in summary
     assert "not finite" in summary["error"]
     assert all(value.isfinite().all() for value in weights(run).values())
 
