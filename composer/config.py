@@ -32,7 +32,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from composer import source, sweep
 from composer.errors import ComposerError, RunInterrupted, UsageError
-from composer.rundir import SWEEP, read_json
+from composer.rundir import SWEEP, read_json, safe_name
 from composer.schema import EvaluateConfig, ExportConfig, GenerateConfig, TrainConfig
 from composer.source import CONF_DIR
 
@@ -47,7 +47,6 @@ _SCHEMAS: dict[str, type[Any]] = {
 }
 _MAX_CONFIG_BYTES = 1 << 20
 _MAX_CONFIG_DEPTH = 8
-_JOB_NAME_LENGTH = 64
 # What lies in a run directory when no run has begun: Hydra's notes, and what a failed atomic write leaves.
 _LITTER = re.compile(r"\.hydra|(train|generate)\.log|\..+\.tmp")
 # What these keys are called elsewhere.
@@ -80,7 +79,7 @@ def sweep_id() -> str:
 def job_folder(sweep_dir: str, _root_: DictConfig) -> str:
     """A folder name for a job of a sweep: that of its overrides in which the jobs differ."""
     keys = read_json(Path(sweep_dir) / SWEEP)["swept"]
-    return job_name(",".join(f"{key}={value}" for key, value in _swept(_root_.hydra.overrides.task, keys).items()))
+    return safe_name(",".join(f"{key}={value}" for key, value in _swept(_root_.hydra.overrides.task, keys).items()))
 
 
 def _swept(overrides: Iterable[str], keys: Sequence[str]) -> dict[str, str]:
@@ -88,19 +87,6 @@ def _swept(overrides: Iterable[str], keys: Sequence[str]) -> dict[str, str]:
     values = dict(override.split("=", 1) for override in overrides if "=" in override)
     values = {key.lstrip("+~"): value for key, value in values.items()}
     return {key: values[key] for key in keys if key in values}
-
-
-def job_name(overrides: str) -> str:
-    """A safe folder name (`[A-Za-z0-9._-]+`, at most 64 characters) from overrides.
-
-    Where something had to be left out, a digest keeps the names apart.
-    """
-    plain = overrides.replace("=", "-").replace(",", "_") or "job"
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).lstrip("-_.") or "job"
-    if name == plain and len(name) <= _JOB_NAME_LENGTH:
-        return name
-    digest = hashlib.sha256(overrides.encode()).hexdigest()[:8]
-    return f"{name[: _JOB_NAME_LENGTH - 9]}-{digest}"
 
 
 def register() -> None:
@@ -112,7 +98,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("run_id", run_id, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("sweep_id", sweep_id, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
-    OmegaConf.register_new_resolver("job_name", job_name, replace=True)
+    OmegaConf.register_new_resolver("safe_name", safe_name, replace=True)
 
 
 def typed(config: DictConfig, schema: type[ConfigType]) -> ConfigType:
@@ -403,6 +389,10 @@ def hydra_command(command: str, arguments: Sequence[str], run: Callable[[Any, Pa
         if not full_error:
             del os.environ["HYDRA_FULL_ERROR"]
     if (folder := SweepCallback.begun()) is not None:
+        # Imported late: only the end of a sweep needs TensorBoard.
+        from composer.overlays import write_overlays
+
+        write_overlays(folder, sweep.jobs(folder))
         sweep.finish(folder, problem)
     elif problem is not None:
         raise problem

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +27,7 @@ LOCK = ".lock"
 # Of a sweep, and of a job in it.
 SWEEP = "sweep.json"
 JOB = "job.json"
+_NAME_LENGTH = 64
 
 
 def main_process() -> bool:
@@ -33,6 +36,19 @@ def main_process() -> bool:
     Lightning starts the others with their number in the environment, and so do torchrun and Slurm.
     """
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+
+
+def safe_name(text: str) -> str:
+    """A safe folder name (`[A-Za-z0-9._-]+`, at most 64 characters) from overrides or any other text.
+
+    Where something had to be left out, a digest keeps the names apart.
+    """
+    plain = text.replace("=", "-").replace(",", "_") or "unnamed"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).lstrip("-_.") or "unnamed"
+    if name == plain and len(name) <= _NAME_LENGTH:
+        return name
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{name[: _NAME_LENGTH - 9]}-{digest}"
 
 
 def shown(path: Path) -> Path:

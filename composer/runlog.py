@@ -9,21 +9,18 @@ from __future__ import annotations
 import csv
 import io
 import os
-import time
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.record_writer import RecordWriter
 from torch import nn
 
+from composer.eventfile import EVENTS_PREFIX, EventFile
 from composer.rundir import METRICS
 from composer.schema import CHANNELS
 
-EVENTS_PREFIX = "events.out.tfevents."
 HPARAM_METRICS = [f"{kind}/{split}" for split in ("val", "test", "train") for kind in ("accuracy", "loss")]
 # Train and validation in one chart each.
 _CHARTS = {
@@ -48,30 +45,24 @@ class RunLog:
         cut_back(folder, lengths or {})
         # TensorBoard reads the files of a run in the order of their names.
         number = len(event_files(folder))
-        self.stream = (folder / f"{EVENTS_PREFIX}{number:06d}").open("wb")
-        self.events = RecordWriter(self.stream)
-        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self.events = EventFile(folder / f"{EVENTS_PREFIX}{number:06d}")
         if lengths is not None:
             # A TensorBoard that is watching drops what it has read of the lost epochs.
-            started = SessionLog(status=SessionLog.START)
-            self._write(Event(wall_time=time.time(), step=next_epoch, session_log=started))
+            self.events.write(Event(step=next_epoch, session_log=SessionLog(status=SessionLog.START)))
         self.csv = (folder / METRICS).open("a", encoding="utf-8", newline="")
 
     def describe(self, hyperparameters: dict[str, Any]) -> None:
         """Write what is said once: the hyperparameters, and which charts belong together."""
         # Imported late: only a training process needs them, and they take a while.
-        from torch.utils.tensorboard.summary import custom_scalars, hparams
+        from torch.utils.tensorboard.summary import hparams
 
         plain = {key: _hyperparameter(value) for key, value in hyperparameters.items()}
         # The metrics are named only: their values are the scalars of the run itself, as they are at any time.
         for summary in hparams(plain, dict.fromkeys(HPARAM_METRICS, 0.0)):  # type: ignore[no-untyped-call]
-            self._write(Event(wall_time=time.time(), summary=summary))
-        layout = {
-            chapter: {key: ["Multiline", [f"{key}/train$", f"{key}/val$"]] for key in keys}
-            for chapter, keys in _CHARTS.items()
-        }
-        charts = custom_scalars(layout)  # type: ignore[no-untyped-call]
-        self._write(Event(wall_time=time.time(), summary=charts))
+            self.events.summary(summary)
+        self.events.layout(
+            {chapter: {key: [f"^{key}/train$", f"^{key}/val$"] for key in keys} for chapter, keys in _CHARTS.items()}
+        )
 
     def add_row(self, epoch: int, step: int, metrics: dict[str, float]) -> None:
         """Write an epoch's metrics; `epoch` counts finished epochs, `step` optimiser steps."""
@@ -87,9 +78,8 @@ class RunLog:
 
     def add_scalars(self, epoch: int, metrics: dict[str, float]) -> None:
         """Write points to TensorBoard, all in one record."""
-        values = [Summary.Value(tag=key, simple_value=value) for key, value in metrics.items()]
-        self._write(Event(wall_time=time.time(), step=epoch, summary=Summary(value=values)))
-        self.stream.flush()
+        self.events.scalars(epoch, metrics)
+        self.events.flush()
 
     def add_histograms(self, epoch: int, model: nn.Module) -> None:
         """Write a histogram of each parameter whose values are finite."""
@@ -100,14 +90,11 @@ class RunLog:
             if bool(torch.isfinite(values).all()):
                 # As many bins as tell a spike at zero from its surroundings.
                 summary = histogram(f"weights/{name}", values.numpy(), 64)  # type: ignore[no-untyped-call]
-                self._write(Event(wall_time=time.time(), step=epoch, summary=summary))
-
-    def _write(self, event: Event) -> None:
-        self.events.write(event.SerializeToString())
+                self.events.summary(summary, epoch)
 
     def lengths(self) -> dict[str, int]:
         """Write everything down for good and tell each file's length in bytes."""
-        self.stream.flush()
+        self.events.flush()
         self.csv.flush()
         lengths = {}
         for path in [self.folder / METRICS, *event_files(self.folder)]:
@@ -118,7 +105,7 @@ class RunLog:
 
     def close(self) -> None:
         """Close the files."""
-        self.stream.close()
+        self.events.close()
         self.csv.close()
 
 

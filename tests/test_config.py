@@ -226,7 +226,7 @@ def test_every_ablation_is_expected_here() -> None:
 def test_an_ablation_expands_to_every_arm_with_every_seed(ablation: str, default: TrainConfig) -> None:
     key, arms = ABLATIONS[ablation]
     assert jobs_of(ablation) == [[f"{key}={arm}", f"seed={seed}"] for arm in arms for seed in SEEDS]
-    names = [configs.job_name(",".join(job)) for job in jobs_of(ablation)]
+    names = [configs.safe_name(",".join(job)) for job in jobs_of(ablation)]
     assert len(set(names)) == len(arms) * len(SEEDS)
 
     # Every arm differs from the default in what is ablated and in nothing else.
@@ -656,10 +656,10 @@ def test_runs_of_the_same_second_have_different_ids(monkeypatch: pytest.MonkeyPa
 
 
 @given(st.text(max_size=100))
-def test_a_job_name_is_a_safe_folder_name(overrides: str) -> None:
-    name = configs.job_name(overrides)
+def test_a_safe_name_is_a_safe_folder_name(overrides: str) -> None:
+    name = configs.safe_name(overrides)
     assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name)
-    assert configs.job_name(overrides) == name
+    assert configs.safe_name(overrides) == name
 
 
 @pytest.mark.parametrize(
@@ -672,7 +672,7 @@ def test_a_job_name_is_a_safe_folder_name(overrides: str) -> None:
     ],
 )
 def test_a_job_is_named_after_its_overrides(overrides: str, name: str) -> None:
-    assert configs.job_name(overrides) == name
+    assert configs.safe_name(overrides) == name
 
 
 @pytest.mark.parametrize(
@@ -686,12 +686,12 @@ def test_a_job_is_named_after_its_overrides(overrides: str, name: str) -> None:
     ],
 )
 def test_jobs_that_are_told_apart_only_by_what_a_name_cannot_hold_have_different_names(one: str, two: str) -> None:
-    assert configs.job_name(one) != configs.job_name(two)
+    assert configs.safe_name(one) != configs.safe_name(two)
 
 
 def test_a_valid_name_is_its_own_folder_name(default: TrainConfig) -> None:
     for name in ("train", "article_no_l1", "v1.", "a" * 64, "7-_."):
-        assert change(default, f"name={name}").name == configs.job_name(name) == name
+        assert change(default, f"name={name}").name == configs.safe_name(name) == name
 
 
 def litter(folder: Path) -> Path:

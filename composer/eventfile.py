@@ -1,0 +1,82 @@
+"""TensorBoard's event files, written without torch: scalars, images, and which charts belong together."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.plugins.custom_scalar import layout_pb2, metadata
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+EVENTS_PREFIX = "events.out.tfevents."
+
+# What a chart shows: lines, as regular expressions of their tags, or a band, as the tags of (value, lower, upper).
+Chart = list[str] | tuple[str, str, str]
+Layout = dict[str, dict[str, Chart]]
+
+
+class EventFile:
+    """One event file, from its beginning."""
+
+    def __init__(self, path: Path) -> None:
+        """Args: `path`, replaced if it exists; its name begins with `EVENTS_PREFIX`."""
+        self.stream = path.open("wb")
+        self.records = RecordWriter(self.stream)
+        self.write(Event(file_version="brain.Event:2"))
+
+    def write(self, event: Event) -> None:
+        """Append an event, with the time of now."""
+        event.wall_time = time.time()
+        self.records.write(event.SerializeToString())
+
+    def summary(self, summary: Summary, step: int = 0) -> None:
+        """Append a summary at a step."""
+        self.write(Event(step=step, summary=summary))
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Append points by tag, all in one record."""
+        self.summary(Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]), step)
+
+    def image(self, step: int, tag: str, png: bytes) -> None:
+        """Append an image in PNG."""
+        # The header chunk of a PNG file: width and height after 16 bytes.
+        width, height = struct.unpack(">II", png[16:24])
+        image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
+        self.summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+
+    def layout(self, categories: Layout) -> None:
+        """Say which tags share a chart under *Custom scalars*: charts by title, in categories by title."""
+        layout = layout_pb2.Layout(
+            category=[
+                layout_pb2.Category(title=title, chart=[_chart(name, content) for name, content in charts.items()])
+                for title, charts in categories.items()
+            ]
+        )
+        tensor = TensorProto(
+            dtype="DT_STRING", string_val=[layout.SerializeToString()], tensor_shape=TensorShapeProto()
+        )
+        plugin = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name=metadata.PLUGIN_NAME))
+        value = Summary.Value(tag=metadata.CONFIG_SUMMARY_TAG, tensor=tensor, metadata=plugin)
+        self.summary(Summary(value=[value]))
+
+    def flush(self) -> None:
+        """Hand what was written to the operating system."""
+        self.stream.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.stream.close()
+
+
+def _chart(title: str, content: Chart) -> layout_pb2.Chart:
+    if isinstance(content, list):
+        return layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=content))
+    value, lower, upper = content
+    series = layout_pb2.MarginChartContent.Series(value=value, lower=lower, upper=upper)
+    return layout_pb2.Chart(title=title, margin=layout_pb2.MarginChartContent(series=[series]))
