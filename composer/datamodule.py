@@ -60,7 +60,9 @@ def load_music(data: DataConfig, encoding: EncodingConfig, seed: int) -> Music:
     lengths = [len(piece.events) for piece in pieces]
     parts = split_windows(lengths, data, seed)
     times = np.concatenate([piece.events.delta_time for piece in pieces])
-    trained = times[covered(len(times), parts.train, data.window_size)]
+    # Of windows of `margin` events: runs that share their targets also share the classes.
+    late = data.margin - data.window_size
+    trained = times[covered(len(times), parts.train - late, data.margin)]
     vocabulary = fit(encoding, trained)
     tokens = np.concatenate([vocabulary.encode(piece.events) for piece in pieces])
     leak = measure_leak(tokens, parts, data.window_size)
@@ -101,9 +103,9 @@ def read_pieces(data: DataConfig, encoding: EncodingConfig) -> tuple[list[Piece]
 
 def _check_usable(piece: Piece, name: str, data: DataConfig, encoding: EncodingConfig) -> None:
     events = piece.events
-    if len(events) <= data.window_size:
+    if len(events) <= data.margin:
         raise MidiError(
-            f"{name}: {len(events)} events, too few for one window of data.window_size={data.window_size} and its "
+            f"{name}: {len(events)} events, too few for one window of {data.margin_key} and its "
             "target; use a smaller window or more music"
         )
     low, high = int(events.pitch.min()), int(events.pitch.max())

@@ -58,7 +58,7 @@ def evaluate(composer: Composer, path: str | None = None) -> dict[str, Any]:
     else:
         if same:
             warnings.warn(f"data.path={path}: is the run's training data; this is no held-out score", stacklevel=2)
-        parts = {"data": np.concatenate(window_starts(lengths, data.window_size))}
+        parts = {"data": np.concatenate(window_starts(lengths, data.window_size, data.first_target))}
         baselines = _of_training(composer, Examples(tokens, parts["data"], data.window_size))
     results: dict[str, Any] = {"data_sha256": sha256, "same_data": same, "pieces": len(lengths)}
     for name, starts in parts.items():

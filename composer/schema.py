@@ -116,6 +116,9 @@ class DataConfig:
     """`skip` trains on a folder's good files and lists the others with the reason; `fail` stops at the first."""
     window_size: int
     """Events that the network reads before it predicts the next one."""
+    first_target: int | None
+    """Events of each piece before its first target; null is `window_size`. Runs with different windows and the same
+    number here have the same targets in training, validation and test, and the same batches of them."""
     batch_size: int
     split: Split
     val_fraction: float
@@ -130,6 +133,9 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         require(self.window_size >= 1, "data.window_size", self.window_size, "at least 1")
+        size, first = self.window_size, self.first_target
+        limit = f"null or at least data.window_size={size}"
+        require(first is None or first >= size, "data.first_target", first, limit)
         require(self.batch_size >= 1, "data.batch_size", self.batch_size, "at least 1")
         require(0 < self.val_fraction < 1, "data.val_fraction", self.val_fraction, "more than 0 and less than 1")
         require(0 <= self.test_fraction < 1, "data.test_fraction", self.test_fraction, "at least 0 and less than 1")
@@ -138,6 +144,17 @@ class DataConfig:
             require(bool(self.path), "data.path", self.path, "a MIDI file or a folder of them with data=midi")
         else:
             require(self.path is None, "data.path", self.path, "used with data=midi (add data=midi)")
+
+    @property
+    def margin(self) -> int:
+        """Events before the first target of a piece, and between a held-out block and the windows beside it."""
+        return self.window_size if self.first_target is None else self.first_target
+
+    @property
+    def margin_key(self) -> str:
+        """The key that decides `margin`, with its value, for messages."""
+        key = "data.window_size" if self.first_target is None else "data.first_target"
+        return f"{key}={self.margin}"
 
 
 @dataclass(kw_only=True, slots=True)

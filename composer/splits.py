@@ -6,6 +6,9 @@ common position.
 
 The test block is taken first; what is left is divided into training and validation. Around a held-out block the
 windows that share an event with it are used for nothing: a gap of one whole window on each side.
+
+With `data.first_target` the first targets, the gaps and so all parts are those of windows of that many events,
+whatever `data.window_size`: what is a target of which part does not depend on the window's size.
 """
 
 from __future__ import annotations
@@ -33,16 +36,18 @@ class Splits:
     test: Indices
 
 
-def window_starts(piece_lengths: list[int], window_size: int) -> list[Indices]:
+def window_starts(piece_lengths: list[int], window_size: int, first_target: int | None = None) -> list[Indices]:
     """First positions of all windows, piece by piece; no window crosses from one piece into the next.
 
     Args:
         piece_lengths: events of each piece.
         window_size: events before the target.
+        first_target: events of a piece before its first target, at least `window_size`; None is `window_size`.
     """
+    late = 0 if first_target is None else first_target - window_size
     offsets = np.cumsum([0, *piece_lengths[:-1]])
     return [
-        np.arange(offset, offset + max(0, length - window_size), dtype=np.int64)
+        np.arange(offset + late, offset + max(late, length - window_size), dtype=np.int64)
         for offset, length in zip(offsets, piece_lengths, strict=True)
     ]
 
@@ -60,12 +65,12 @@ def split_windows(piece_lengths: list[int], config: DataConfig, seed: int) -> Sp
     """
     if config.split is Split.by_piece and len(piece_lengths) == 1:
         raise ComposerError("data.split=by_piece: needs several pieces; data.split=blocked holds out part of one")
-    pieces = window_starts(piece_lengths, config.window_size)
+    pieces = window_starts(piece_lengths, config.window_size, config.first_target)
     test, pieces = _take_test(pieces, config, seed)
     train, val = _take_validation(pieces, config, seed, len(piece_lengths) > 1)
     if not len(train) or not len(val):
         raise ComposerError(
-            f"data.window_size={config.window_size}: leaves {len(train)} training and {len(val)} validation windows; "
+            f"{config.margin_key}: leaves {len(train)} training and {len(val)} validation windows; "
             "use a smaller window, smaller held-out shares (data.test_fraction, data.val_fraction) or more music"
         )
     return Splits(train, val, test)
@@ -75,7 +80,7 @@ def _take_test(pieces: list[Indices], config: DataConfig, seed: int) -> tuple[In
     if config.test_fraction == 0:
         return np.empty(0, np.int64), pieces
     if len(pieces) == 1:
-        held, rest = _take_block(pieces, config.test_fraction, config.test_block, config.window_size)
+        held, rest = _take_block(pieces, config.test_fraction, config.test_block, config.margin)
         return held, rest
     least = 3 if config.split is Split.by_piece else 2
     if len(pieces) < least:
@@ -91,10 +96,10 @@ def _take_validation(pieces: list[Indices], config: DataConfig, seed: int, sever
         return np.concatenate(rest), val
     if config.split is Split.blocked and several:
         # A block of every piece: one block of all would be no more than one piece.
-        parts = [_take_block([p], config.val_fraction, config.val_block, config.window_size) for p in pieces if len(p)]
+        parts = [_take_block([p], config.val_fraction, config.val_block, config.margin) for p in pieces if len(p)]
         return np.concatenate([segment for _, rest in parts for segment in rest]), np.concatenate([v for v, _ in parts])
     if config.split is Split.blocked:
-        val, rest = _take_block(pieces, config.val_fraction, config.val_block, config.window_size)
+        val, rest = _take_block(pieces, config.val_fraction, config.val_block, config.margin)
         return np.concatenate(rest), val
     starts = np.concatenate(pieces)
     shuffled = np.random.default_rng([seed, _SHUFFLE_STREAM]).permutation(starts)
@@ -103,9 +108,7 @@ def _take_validation(pieces: list[Indices], config: DataConfig, seed: int, sever
     return shuffled[:train_count], shuffled[train_count:]
 
 
-def _take_block(
-    segments: list[Indices], fraction: float, block: Block, window_size: int
-) -> tuple[Indices, list[Indices]]:
+def _take_block(segments: list[Indices], fraction: float, block: Block, margin: int) -> tuple[Indices, list[Indices]]:
     """Hold out a run of `fraction` of all windows, at least one, from the longest segment; drop those that overlap."""
     total = sum(len(segment) for segment in segments)
     longest = max(range(len(segments)), key=lambda k: len(segments[k]))
@@ -113,8 +116,8 @@ def _take_block(
     count = min(len(segment), max(1, round(total * fraction)))
     begin = {Block.start: 0, Block.middle: (len(segment) - count) // 2, Block.end: len(segment) - count}[block]
     held = segment[begin : begin + count]
-    # A window shares an event with its window_size neighbours on each side.
-    before, after = segment[: max(0, begin - window_size)], segment[begin + count + window_size :]
+    # A window of `margin` events shares an event with as many neighbours on each side.
+    before, after = segment[: max(0, begin - margin)], segment[begin + count + margin :]
     kept = [s for s in [*segments[:longest], before, after, *segments[longest + 1 :]] if len(s)]
     return held, kept or [np.empty(0, np.int64)]
 

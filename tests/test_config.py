@@ -30,7 +30,12 @@ ABLATIONS = {
     "regularizer": ("regularizer", ["none", "l1", "l2", "elastic_net", "proximal_l1"]),
     "hidden_size": ("model.hidden_size", ["32", "64", "128", "256"]),
     "dropout": ("model.dropout", ["0.0", "0.25", "0.5", "0.75"]),
+    "l1_path": ("regularizer.weight", ["0", "1e-07", "1e-06", "1e-05", "0.0001", "0.001"]),
+    "split": ("data.split", ["shuffled", "blocked"]),
+    "window_size": ("data.window_size", ["5", "10", "20", "30", "60"]),
 }
+# What the arms of a sweep share with each other and not with the default.
+SHARED = {"window_size": {"data.first_target"}}
 
 
 def options() -> list[tuple[str, str]]:
@@ -138,6 +143,7 @@ def test_the_article_to_the_letter() -> None:
         "data.clip": False,
         "data.on_error": "skip",
         "data.window_size": 30,
+        "data.first_target": None,
         "data.batch_size": 30,
         "data.split": "shuffled",
         "data.val_fraction": 0.1,
@@ -231,13 +237,16 @@ def test_an_ablation_expands_to_every_arm_with_every_seed(ablation: str, default
 
     # Every arm differs from the default in what is ablated and in nothing else.
     swept = {"regularizer.name", "regularizer.weight"} if key == "regularizer" else {key}
+    swept |= SHARED.get(ablation, set())
     found = set()
     for arm in arms:
         config = compose(f"ablation={ablation}", f"{key}={arm}", "seed=0")
         assert config.name == ablation
         assert set(configs.differing_keys(default, config)) <= swept | {"name"}
         found.add((flat(config) | {"regularizer": config.regularizer.name.name})[key])
-    assert sorted(map(str, found)) == sorted(arms)
+    typed = [configs.parse_overrides([f"arm={arm}"])[0].value() for arm in arms]
+    assert len(found) == len(arms)
+    assert found == set(typed)
 
 
 @pytest.mark.parametrize("name", RegularizerName)
@@ -324,6 +333,7 @@ def test_an_argument_that_is_not_key_and_value_is_a_usage_error(argument: str) -
 BAD = {
     "seed": ["-1", "4294967296"],
     "data.window_size": ["0", "-3"],
+    "data.first_target": ["29", "0"],
     "data.batch_size": ["0"],
     "data.val_fraction": ["0", "1", "-0.1", "nan"],
     "data.test_fraction": ["-0.1", "1", "nan"],
@@ -363,6 +373,7 @@ BAD = {
 GOOD = {
     "seed": ["0", "4294967295"],
     "data.window_size": ["1"],
+    "data.first_target": ["null", "30"],
     "data.batch_size": ["1"],
     "data.val_fraction": ["0.001", "0.999"],
     "data.test_fraction": ["0", "0.999"],

@@ -218,6 +218,31 @@ def test_too_little_music_for_the_split_is_explained(
         load_music(config, encoding_config(), seed=0)
 
 
+def test_runs_that_share_a_first_target_share_classes_parts_and_batches(
+    data_config: Data, encoding_config: Encoding
+) -> None:
+    trained, held = [], []
+    for size in (5, 20, 40):
+        config = data_config(window_size=size, first_target=40)
+        music = load_music(config, encoding_config(), seed=0)
+        module = MusicDataModule(music, config, seed=0)
+        trained.append(torch.cat([batch[:, -1] for batch in module.train_dataloader()]))
+        held.append(
+            [music.tokens.tolist(), *((part + size).tolist() for part in (music.splits.val, music.splits.test))]
+        )
+    assert held[0] == held[1] == held[2]
+    assert torch.equal(trained[0], trained[1])
+    assert torch.equal(trained[1], trained[2])
+    # The size alone changes them.
+    other = load_music(data_config(window_size=5), encoding_config(), seed=0)
+    assert (other.splits.val + 5).tolist() != held[0][1]
+
+
+def test_a_piece_too_short_for_the_first_target_names_it(data_config: Data, encoding_config: Encoding) -> None:
+    with pytest.raises(ComposerError, match=r"1098 events, too few for one window of data\.first_target=1098 and"):
+        read_pieces(data_config(first_target=1098), encoding_config())
+
+
 # Loaders
 
 

@@ -252,6 +252,65 @@ def test_too_little_music_tells_the_counts_and_the_way_out(
     )
 
 
+# A first target that does not depend on the window
+
+
+def test_first_target_gives_every_window_size_the_same_targets_in_the_same_order(data_config: Data) -> None:
+    changes = {"split": Split.shuffled, "val_fraction": 0.3, "test_fraction": 0.2, "first_target": 4}
+    # 20 events have the targets 4 .. 19: round(0.2 * 16) = 3 in the middle are the test, 4 on each side the gap.
+    expected = ([5, 19, 18], [4, 17], [10, 11, 12])
+    for size in (1, 3, 4):
+        splits = split_windows([20], data_config(window_size=size, **changes), seed=0)
+        assert tuple([start + size for start in part] for part in lists(splits)) == expected
+    # Without it the size decides: 3 leaves four more.
+    alone = split_windows([20], data_config(**{**changes, "window_size": 3, "first_target": None}), seed=0)
+    assert sorted(alone.test + 3) == [10, 11, 12]
+    assert sorted([*(alone.train + 3), *(alone.val + 3)]) == [3, 4, 5, 6, 16, 17, 18, 19]
+
+
+def test_first_target_leaves_a_gap_of_that_many_events_around_a_block(data_config: Data) -> None:
+    config = data_config(
+        window_size=1, first_target=3, split=Split.blocked, val_fraction=0.2, val_block=Block.middle, test_fraction=0.0
+    )
+    # As with windows of 3 (above), each cut to its last event and its target.
+    assert lists(split_windows([20], config, seed=0)) == (
+        [start + 2 for start in [0, 1, 2, 3, 13, 14, 15, 16]],
+        [start + 2 for start in [7, 8, 9]],
+        [],
+    )
+
+
+@given(
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=5),
+    changes=configs,
+    seed=st.integers(0, 1000),
+    longer=st.integers(0, 5),
+)
+def test_targets_are_those_of_windows_as_long_as_the_first_target(
+    data_config: Data, lengths: list[int], changes: dict[str, Any], seed: int, longer: int
+) -> None:
+    size = changes["window_size"]
+    whole = data_config(**{**changes, "window_size": size + longer})
+    cut = data_config(**changes, first_target=size + longer)
+
+    def targets(config: DataConfig) -> list[list[int]] | None:
+        try:
+            splits = split_windows(lengths, config, seed)
+        except ComposerError:
+            return None
+        return [(part + config.window_size).tolist() for part in (splits.train, splits.val, splits.test)]
+
+    assert targets(cut) == targets(whole)
+    if not longer:
+        assert targets(cut) == targets(data_config(**changes))
+
+
+def test_too_little_music_for_the_first_target_names_it(data_config: Data) -> None:
+    config = data_config(window_size=2, first_target=9, split=Split.shuffled, test_fraction=0.5)
+    with pytest.raises(ComposerError, match=r"^data\.first_target=9: leaves 0 training and 0 validation windows; "):
+        split_windows([12], config, seed=0)
+
+
 # Leak
 
 
