@@ -2,6 +2,7 @@
 
     B = batch, T = events read, H = hidden_size, L = num_layers
     V = sizes of the three channels; sum(V) = 229 in the article
+    C = channels that are read: 3, or 2 where `model.inputs` drops one
     tokens (B, T, 3) integers in the channels' order note, velocity, time
     state  (h, c), each (L, B, H)
 
@@ -16,9 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from composer.schema import ModelConfig
+from composer.schema import CHANNELS, ModelConfig
 
 State = tuple[Tensor, Tensor]
+
+# Of the permutation that `model.inputs=shuffle_*` scores with.
+_SHUFFLE_SEED = 0
 
 
 class Logits(NamedTuple):
@@ -43,8 +47,11 @@ class ThreeHeadLSTM(nn.Module):
         self.lstm = nn.LSTM(width, config.hidden_size, config.num_layers, batch_first=True, dropout=between)
         self.dropout = nn.Dropout(config.dropout)
         self.linear = nn.Linear(config.hidden_size, width)
-        # Column of each channel's class 0 in the concatenated input.
-        offsets = torch.tensor([0, sizes[0], sizes[0] + sizes[1]])
+        action, _, channel = config.inputs.name.partition("_")
+        self.shuffled = CHANNELS.index(channel) if action == "shuffle" else None
+        self.channels = [k for k, name in enumerate(CHANNELS) if action != "drop" or name != channel]
+        # Column of the class 0 of each channel that is read, in the concatenated input.
+        offsets = torch.tensor([sum(sizes[:k]) for k in self.channels])
         self.register_buffer("offsets", offsets, persistent=False)
 
     def forward(self, tokens: Tensor) -> Logits:
@@ -54,14 +61,18 @@ class ThreeHeadLSTM(nn.Module):
     def outputs(self, tokens: Tensor) -> Tensor:
         """The last layer's outputs (B, T, H) over the events of `tokens`, read from an empty state, before dropout.
 
+        With `model.inputs=shuffle_*` one channel of `tokens` is permuted first (`shuffle`).
+
         On a CPU, columns of the input that are 0 in the whole batch are left out of the product together with their
         weights: a batch of one piece uses a fifth of them, and the LSTM's part of a step takes about half the time
         (`benchmarks/input_layer.py`). A GPU would have to wait for the count of columns, and reads all.
         """
+        if self.shuffled is not None:
+            tokens = self.shuffle(tokens, self.shuffled)
         if tokens.device.type != "cpu":
             full: Tensor = self.lstm(self.one_hot(tokens))[0]
             return full
-        used, columns = torch.unique(tokens.long() + self.offsets, return_inverse=True)
+        used, columns = torch.unique(self.columns(tokens), return_inverse=True)
         weights = [weight for layer in self.lstm.all_weights for weight in layer]
         ones = weights[0].new_zeros(*tokens.shape[:2], len(used)).scatter_(2, columns, 1.0)
         empty = weights[0].new_zeros(self.lstm.num_layers, len(tokens), self.lstm.hidden_size)
@@ -99,6 +110,9 @@ class ThreeHeadLSTM(nn.Module):
         one-hot vector. The gates are those of `nn.LSTM` (Hochreiter and Schmidhuber 1997, with forget gates):
         i, f, o = sigmoid(...), g = tanh(...), c = f c + i g, h = o tanh(c).
 
+        A channel that `model.inputs` drops is not read here either. One that it shuffles is read as it stands: in
+        composing, every event is drawn from the network, and there is no batch of true events to permute it over.
+
         Args:
             event: (B, 3) classes.
             state: after the events before; None is the empty state.
@@ -110,7 +124,7 @@ class ThreeHeadLSTM(nn.Module):
         if state is None:
             shape = (self.lstm.num_layers, len(event), self.lstm.hidden_size)
             state = (self.linear.weight.new_zeros(shape), self.linear.weight.new_zeros(shape))
-        rows = weights["weight_ih_l0"].t()[event.long() + self.offsets].sum(1)
+        rows = weights["weight_ih_l0"].t()[self.columns(event)].sum(1)
         h_layers: list[Tensor] = []
         c_layers: list[Tensor] = []
         for layer, (h, c) in enumerate(zip(*state, strict=True)):
@@ -127,9 +141,33 @@ class ThreeHeadLSTM(nn.Module):
         return Logits(*self.linear(hidden).split(self.sizes, dim=-1))
 
     def one_hot(self, tokens: Tensor) -> Tensor:
-        """The concatenated input (B, T, sum(V)) with three ones an event.
+        """The concatenated input (B, T, sum(V)) with C ones an event: a channel that is not read is all zeros.
 
         Made for one batch at a time and dropped after it.
         """
         ones = torch.zeros(*tokens.shape[:2], sum(self.sizes), device=tokens.device, dtype=self.linear.weight.dtype)
-        return ones.scatter_(2, tokens.long() + self.offsets, 1.0)
+        return ones.scatter_(2, self.columns(tokens), 1.0)
+
+    def columns(self, tokens: Tensor) -> Tensor:
+        """Columns (..., C) of the ones in the concatenated input, for events (..., 3)."""
+        if len(self.channels) < len(CHANNELS):
+            tokens = tokens[..., self.channels]
+        return tokens.long() + self.offsets
+
+    def shuffle(self, tokens: Tensor, channel: int) -> Tensor:
+        """A copy of `tokens` (B, T, 3) with one channel permuted over all events of all windows.
+
+        The channel keeps its distribution and loses its order (permutation importance, Breiman 2001). In training the
+        permutation is drawn from the device's default generator, which is seeded before each batch; in evaluation it is
+        the same for every batch of a size, so that scores repeat.
+        """
+        values = tokens[..., channel]
+        if self.training:
+            order = torch.randperm(values.numel(), device=tokens.device)
+        else:
+            # Drawn on the CPU, so that every device scores with the same one.
+            fixed = torch.Generator().manual_seed(_SHUFFLE_SEED)
+            order = torch.randperm(values.numel(), generator=fixed).to(tokens.device)
+        tokens = tokens.clone()
+        tokens[..., channel] = values.flatten()[order].view_as(values)
+        return tokens

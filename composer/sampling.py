@@ -66,6 +66,8 @@ class SlidingWindow:
     Reading a window of T events anew for every event costs T steps. Here T states are kept, begun 1, 2, ..., T events
     ago; a new event advances all of them in one batch, and the oldest has then read exactly the last T events. It is
     used, and begun anew. The states stand in a ring, so that nothing is moved.
+
+    A channel that `model.inputs` drops has no part in it; one that it shuffles is fed as it was drawn.
     """
 
     def __init__(self, model: ThreeHeadLSTM, primer: Tensor) -> None:

@@ -75,6 +75,18 @@ class TimeBinning(Enum):
     kmeans = "kmeans"
 
 
+class Inputs(Enum):
+    """What the network is told of each event that it reads; what it predicts stays the same."""
+
+    all = "all"
+    drop_note = "drop_note"
+    drop_velocity = "drop_velocity"
+    drop_time = "drop_time"
+    shuffle_note = "shuffle_note"
+    shuffle_velocity = "shuffle_velocity"
+    shuffle_time = "shuffle_time"
+
+
 class RegularizerName(Enum):
     """What is added to the loss, or done after the step, against overfitting."""
 
@@ -184,6 +196,8 @@ class ModelConfig:
     num_layers: int
     dropout: float
     """Probability of dropping a unit of the LSTM's output, and between its layers."""
+    inputs: Inputs
+    """`drop_*` leaves a channel out of the input, `shuffle_*` permutes its values over all events of a batch."""
 
     def __post_init__(self) -> None:
         require(1 <= self.hidden_size <= 16_384, "model.hidden_size", self.hidden_size, "from 1 to 16384")

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from composer import config as configs
 from composer.config import compose
 from composer.errors import ComposerError, UsageError
-from composer.schema import GenerateConfig, RegularizerName, SamplingConfig, TrainConfig
+from composer.schema import GenerateConfig, Inputs, RegularizerName, SamplingConfig, TrainConfig
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 SEEDS = ["0", "1", "2", "3", "4"]
@@ -33,6 +33,7 @@ ABLATIONS = {
     "l1_path": ("regularizer.weight", ["0", "1e-07", "1e-06", "1e-05", "0.0001", "0.001"]),
     "split": ("data.split", ["shuffled", "blocked"]),
     "window_size": ("data.window_size", ["5", "10", "20", "30", "60"]),
+    "channels": ("model.inputs", [option.name for option in Inputs]),
 }
 # What the arms of a sweep share with each other and not with the default.
 SHARED = {"window_size": {"data.first_target"}}
@@ -159,6 +160,7 @@ def test_the_article_to_the_letter() -> None:
         "model.hidden_size": 128,
         "model.num_layers": 1,
         "model.dropout": 0.5,
+        "model.inputs": "all",
         "loss.note_weight": 1.0,
         "loss.velocity_weight": 1.0,
         "loss.time_weight": 1.0,
@@ -503,6 +505,7 @@ def test_the_limits_of_generates_own_keys(key: str, value: object) -> None:
         "data.source=wav",
         "data.drums=maybe",
         "data.split=random",
+        "model.inputs=drop",
         "encoding.time_binning=log",
         "regularizer.name=l3",
         "optimizer.schedule=linear",

@@ -14,7 +14,7 @@ from composer.errors import ComposerError
 from composer.generate import Composer, run
 from composer.model import Logits, ThreeHeadLSTM
 from composer.sampling import choose, compose_window, draw, probabilities
-from composer.schema import ModelConfig, SamplingConfig
+from composer.schema import Inputs, ModelConfig, SamplingConfig
 from composer.train import start
 
 
@@ -75,9 +75,10 @@ def test_drawn_frequencies_are_the_probabilities() -> None:
         assert shares.tolist() == pytest.approx([0.5, 0.3, 0.2], abs=4 * (0.25 / 20_000) ** 0.5)
 
 
-def test_the_window_slides_as_in_the_article() -> None:
+@pytest.mark.parametrize("inputs", [Inputs.all, Inputs.drop_velocity])
+def test_the_window_slides_as_in_the_article(inputs: Inputs) -> None:
     torch.manual_seed(0)
-    model = ThreeHeadLSTM(ModelConfig(hidden_size=8, num_layers=1, dropout=0.5), (5, 4, 3)).eval()
+    model = ThreeHeadLSTM(ModelConfig(hidden_size=8, num_layers=1, dropout=0.5, inputs=inputs), (5, 4, 3)).eval()
     primer = torch.randint(0, 3, (1, 6, 3))
     composed = compose_window(model, primer, sampling(), [torch.Generator().manual_seed(7)], 10)[0]
 

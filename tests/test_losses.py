@@ -10,7 +10,7 @@ from composer.errors import ComposerError
 from composer.losses import Regularizer, nll, score, sparsity
 from composer.metrics import MetricSums
 from composer.model import Logits, ThreeHeadLSTM
-from composer.schema import ModelConfig, RegularizerConfig, RegularizerName
+from composer.schema import Inputs, ModelConfig, RegularizerConfig, RegularizerName
 
 
 def two_layers() -> nn.Module:
@@ -129,7 +129,7 @@ def test_metrics_of_nothing_are_no_metrics() -> None:
 
 def test_score_switches_dropout_off_and_leaves_the_mode() -> None:
     torch.manual_seed(0)
-    model = ThreeHeadLSTM(ModelConfig(hidden_size=8, num_layers=1, dropout=0.5), (5, 4, 3)).train()
+    model = ThreeHeadLSTM(ModelConfig(hidden_size=8, num_layers=1, dropout=0.5, inputs=Inputs.all), (5, 4, 3)).train()
     batch = torch.randint(0, 3, (6, 4, 3), dtype=torch.uint8)
     first = score(model, [batch], "test")
     assert first == pytest.approx(score(model, [batch[:2], batch[2:]], "test"))

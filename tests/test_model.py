@@ -5,14 +5,17 @@ import torch
 from torch import nn
 
 from composer.model import ThreeHeadLSTM
-from composer.schema import ModelConfig
+from composer.schema import CHANNELS, Inputs, ModelConfig
 
 SIZES = (89, 128, 12)
 
 
-def network(num_layers: int = 1, hidden_size: int = 16, dropout: float = 0.5) -> ThreeHeadLSTM:
+def network(
+    num_layers: int = 1, hidden_size: int = 16, dropout: float = 0.5, inputs: Inputs = Inputs.all
+) -> ThreeHeadLSTM:
     torch.manual_seed(0)
-    return ThreeHeadLSTM(ModelConfig(hidden_size=hidden_size, num_layers=num_layers, dropout=dropout), SIZES)
+    config = ModelConfig(hidden_size=hidden_size, num_layers=num_layers, dropout=dropout, inputs=inputs)
+    return ThreeHeadLSTM(config, SIZES)
 
 
 def random_tokens(batch: int, length: int, sizes: tuple[int, int, int] = SIZES) -> torch.Tensor:
@@ -75,3 +78,71 @@ def test_dropout_acts_in_training_alone() -> None:
     assert not torch.equal(model(tokens).note, model(tokens).note)
     model.eval()
     assert torch.equal(model(tokens).note, model(tokens).note)
+
+
+# Inputs left out, and shuffled
+
+
+def inputs_of(action: str) -> list[tuple[int, Inputs]]:
+    return [(k, Inputs[f"{action}_{channel}"]) for k, channel in enumerate(CHANNELS)]
+
+
+@pytest.mark.parametrize(("channel", "inputs"), inputs_of("drop"), ids=CHANNELS)
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_a_dropped_channel_is_all_zeros_in_the_input(num_layers: int, channel: int, inputs: Inputs) -> None:
+    model = network(num_layers, inputs=inputs).eval()
+    tokens = random_tokens(5, 7)
+    one_hot = [nn.functional.one_hot(tokens[:, :, k].long(), size).float() for k, size in enumerate(SIZES)]
+    one_hot[channel].zero_()
+    assert torch.equal(model.one_hot(tokens), torch.cat(one_hot, dim=2))
+    expected = model.linear(model.lstm(torch.cat(one_hot, dim=2))[0][:, -1])
+    actual = torch.cat(model(tokens), dim=1)
+    torch.testing.assert_close(actual, expected)
+    # The same weights and heads as ever, and nothing learnt about what is not seen.
+    assert [tuple(p.shape) for p in model.parameters()] == [tuple(p.shape) for p in network(num_layers).parameters()]
+    actual.square().sum().backward()
+    gradient = model.lstm.weight_ih_l0.grad.split(SIZES, dim=1)
+    assert [bool(part.any()) for part in gradient] == [k != channel for k in range(3)]
+
+    other = tokens.clone()
+    other[:, :, channel] = 1
+    assert torch.equal(torch.cat(model(other), dim=1), actual)
+    # Composing reads as training did.
+    state = None
+    for k in range(7):
+        stepped, state = model.step(tokens[:, k], state)
+    torch.testing.assert_close(torch.cat(stepped, dim=1), expected)
+
+
+@pytest.mark.parametrize(("channel", "inputs"), inputs_of("shuffle"), ids=CHANNELS)
+def test_a_shuffled_channel_keeps_its_values_and_no_other_changes(channel: int, inputs: Inputs) -> None:
+    model = network(inputs=inputs)
+    tokens = random_tokens(6, 9)
+    before = tokens.clone()
+    shuffled = model.shuffle(tokens, channel)
+    assert torch.equal(tokens, before)
+    assert shuffled.dtype == tokens.dtype
+    for k in range(3):
+        assert torch.equal(shuffled[..., k], tokens[..., k]) == (k != channel)
+    assert torch.equal(shuffled[..., channel].flatten().sort()[0], tokens[..., channel].flatten().sort()[0])
+    # Over the whole batch, not within each window.
+    assert not torch.equal(shuffled[..., channel].sort(1)[0], tokens[..., channel].sort(1)[0])
+
+
+@pytest.mark.parametrize(("channel", "inputs"), inputs_of("shuffle"), ids=CHANNELS)
+def test_a_shuffle_is_drawn_by_the_seed_in_training_and_fixed_in_evaluation(channel: int, inputs: Inputs) -> None:
+    model = network(inputs=inputs, dropout=0.0)
+    tokens = random_tokens(6, 9)
+
+    def output(seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        return torch.cat(model(tokens), dim=1)
+
+    assert torch.equal(output(0), output(0))
+    assert not torch.equal(output(0), output(1))
+    model.eval()
+    assert torch.equal(output(0), output(1))
+    plain = network(dropout=0.0).eval()
+    assert torch.equal(output(0), torch.cat(plain(model.shuffle(tokens, channel)), dim=1))
+    # An event by itself is read as it stands.
+    assert torch.equal(model.step(tokens[:, 0])[0].note, plain.step(tokens[:, 0])[0].note)
