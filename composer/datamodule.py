@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader
 from composer.errors import ComposerError, MidiError
 from composer.events import Piece, prelude_piece
 from composer.midi import find_files, read_piece
-from composer.schema import DataConfig, EncodingConfig, OnError, Source
-from composer.splits import Indices, Leak, Splits, covered, split_windows
+from composer.schema import DataConfig, EncodingConfig, OnError, Source, Supervision
+from composer.splits import Indices, Leak, Splits, covered, split_windows, supervisable
 from composer.splits import leak as measure_leak
 from composer.vocabulary import TimeError, Vocabulary, fit
 from composer.windows import BatchOrder, Windows, loader
@@ -119,31 +119,35 @@ def _check_usable(piece: Piece, name: str, data: DataConfig, encoding: EncodingC
 class MusicDataModule(pl.LightningDataModule):
     """Loaders over the windows of a `Music`."""
 
-    def __init__(self, music: Music, config: DataConfig, seed: int) -> None:
-        """Args: `music` as loaded; `config` and `seed` decide the batches."""
+    def __init__(
+        self, music: Music, config: DataConfig, seed: int, supervision: Supervision = Supervision.last
+    ) -> None:
+        """Args: `music` as loaded; `config` and `seed` decide the batches; `supervision` which steps are trained on."""
         super().__init__()
-        self.music, self.config, self.seed = music, config, seed
+        self.music, self.config, self.seed, self.supervision = music, config, seed, supervision
         self.start = (0, 0)
 
     def start_at(self, epoch: int, batch: int) -> None:
         """Begin training at this epoch and batch, when a run is resumed."""
         self.start = (epoch, batch)
 
-    def _windows(self, starts: Indices) -> Windows:
-        return Windows(self.music.tokens, starts, self.config.window_size)
+    def _windows(self, starts: Indices, *, training: bool) -> Windows:
+        tokens, size = self.music.tokens, self.config.window_size
+        every = training and self.supervision is Supervision.every
+        return Windows(tokens, starts, size, supervisable(len(tokens), self.music.splits, size) if every else None)
 
     def _loader(self, starts: Indices, *, training: bool) -> DataLoader[Any]:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         order = BatchOrder(len(starts), self._size(training), self.seed, shuffle=training, rank=rank, world=world)
         if training:
             order.start_at(*self.start)
-        return loader(self._windows(starts), order, self.config.num_workers if training else 0)
+        return loader(self._windows(starts, training=training), order, self.config.num_workers if training else 0)
 
     def _size(self, training: bool) -> int:
         return self.config.batch_size if training else max(_EVAL_BATCH, self.config.batch_size)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Batches (B, T + 1, 3) uint8 in the epoch's order."""
+        """Batches (B, T + 1, 3) uint8 in the epoch's order; `Supervised` ones with `loss.supervision=every`."""
         return self._loader(self.music.splits.train, training=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -154,4 +158,4 @@ class MusicDataModule(pl.LightningDataModule):
         """Batches of all test windows, in order, whatever the processes; none where there is no test block."""
         starts = self.music.splits.test
         order = BatchOrder(len(starts), self._size(False), self.seed, shuffle=False)
-        return loader(self._windows(starts), order, 0)
+        return loader(self._windows(starts, training=False), order, 0)

@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
 from composer.errors import ComposerError
-from composer.losses import Regularizer, nll, sparsity
+from composer.losses import Regularizer, nll, nll_every, sparsity
 from composer.metrics import MetricSums
-from composer.model import ThreeHeadLSTM
+from composer.model import Logits, ThreeHeadLSTM
 from composer.schema import LossConfig, OptimizerConfig, OptimizerName, RegularizerConfig, Schedule
-from composer.windows import BatchOrder
+from composer.windows import BatchOrder, Supervised
 
 _BATCH_STREAM = 4
 SUMS_KEY = "composer_train_sums"
@@ -52,7 +52,7 @@ def _counted(batches: Any, batch_idx: int) -> tuple[int, int]:
 
 
 class ComposerModule(pl.LightningModule):
-    """Trains a `ThreeHeadLSTM` on batches (B, T + 1, 3) of windows."""
+    """Trains a `ThreeHeadLSTM` on batches (B, T + 1, 3) of windows: on their targets, or on `Supervised` steps."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class ComposerModule(pl.LightningModule):
         self.train_sums = MetricSums()
         self.val_sums = MetricSums()
 
-    def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Tensor | Supervised, batch_idx: int) -> None:
         """Seed the generators by position."""
         seed = position_seed(self.seed, self.current_epoch, batch_idx, self.global_rank)
         # Not torch.manual_seed: without a GPU it notes its caller's stack each time, for a GPU that never comes.
@@ -88,22 +88,30 @@ class ComposerModule(pl.LightningModule):
         for group in self.optimizers().param_groups:  # type: ignore[union-attr]
             group["lr"] = learning_rate(self.optimizer_config, self.current_epoch, self.max_epochs)
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        """The trained loss: weighted NLLs and the penalty.
+    def training_step(self, batch: Tensor | Supervised, batch_idx: int) -> Tensor:
+        """The trained loss: weighted NLLs and the penalty. The metrics are those of the last step, whatever is trained.
 
         Raises:
             NonFiniteLoss: on a CPU, before a weight is touched.
         """
-        targets = batch[:, -1]
-        logits = self.model(batch[:, :-1])
+        windows = batch.windows if isinstance(batch, Supervised) else batch
+        targets = windows[:, -1]
+        if isinstance(batch, Supervised):
+            steps = self.model.forward_every(windows[:, :-1])
+            logits = Logits(*(channel[:, -1] for channel in steps))
+        else:
+            logits = self.model(windows[:, :-1])
         channels = nll(logits, targets)
-        loss = (channels * self.loss_weights).sum()
         mine, whole = _counted(self.trainer.train_dataloader, batch_idx)
         if mine:
             self.train_sums.add(logits, targets, channels.detach())
-        if self.trainer.world_size > 1:
-            # The gradients are averaged over processes whose shares may differ by a window.
-            loss = loss * (mine * self.trainer.world_size / whole)
+        if isinstance(batch, Supervised):
+            loss = self._every_step_loss(steps, batch, mine)
+        else:
+            loss = (channels * self.loss_weights).sum()
+            if self.trainer.world_size > 1:
+                # The gradients are averaged over processes whose shares may differ by a window.
+                loss = loss * (mine * self.trainer.world_size / whole)
         penalty = self.regularizer.penalty()
         if penalty is not None:
             loss = loss + penalty
@@ -111,6 +119,24 @@ class ComposerModule(pl.LightningModule):
         if self.device.type == "cpu" and not math.isfinite(loss.detach().item()):
             raise self.non_finite(batch_idx)
         return loss
+
+    def _every_step_loss(self, steps: Logits, batch: Supervised, mine: int) -> Tensor:
+        """The weighted NLLs, a mean over the supervised steps of the batch of all processes.
+
+        Args:
+            steps: (B, T, V[channel]) each.
+            batch: the windows of this process and their mask.
+            mine: how many of them count.
+        """
+        # A process without a share of the batch has a window that does not count.
+        mask = batch.mask if mine else torch.zeros_like(batch.mask)
+        total = (nll_every(steps, batch.windows[:, 1:], mask) * self.loss_weights).sum()
+        count = mask.sum()
+        if self.trainer.world_size > 1:
+            # Shares differ in their masked steps. The gradients are averaged over processes: the sum is wanted.
+            torch.distributed.all_reduce(count)
+            total = total * self.trainer.world_size
+        return total / count
 
     def check_finite(self) -> None:
         """Raise `NonFiniteLoss` if a loss of this epoch or a weight is not finite: what is saved must be good."""

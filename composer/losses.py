@@ -25,6 +25,9 @@ from composer.metrics import MetricSums
 from composer.model import Logits, ThreeHeadLSTM
 from composer.schema import RegularizerConfig, RegularizerName
 
+# The class that `cross_entropy` leaves out of its sum.
+_LEFT_OUT = -100
+
 
 def nll(logits: Logits, targets: Tensor) -> Tensor:
     """Mean negative log-likelihood of each channel, in nats.
@@ -37,6 +40,25 @@ def nll(logits: Logits, targets: Tensor) -> Tensor:
         (3,) note, velocity, time.
     """
     return torch.stack([F.cross_entropy(channel, targets[:, k].long()) for k, channel in enumerate(logits)])
+
+
+def nll_every(steps: Logits, targets: Tensor, mask: Tensor) -> Tensor:
+    """Sum over the supervised steps of the negative log-likelihood of each channel, in nats.
+
+    Args:
+        steps: (B, T, V[channel]) each.
+        targets: (B, T, 3) classes.
+        mask: (B, T) bool, the steps that are supervised; the others have no part in the sum and get no gradient.
+
+    Returns:
+        (3,) note, velocity, time.
+    """
+    classes = targets.long().masked_fill(~mask[..., None], _LEFT_OUT)
+    sums = [
+        F.cross_entropy(channel.flatten(0, 1), classes[..., k].flatten(), ignore_index=_LEFT_OUT, reduction="sum")
+        for k, channel in enumerate(steps)
+    ]
+    return torch.stack(sums)
 
 
 class Regularizer:

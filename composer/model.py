@@ -58,6 +58,10 @@ class ThreeHeadLSTM(nn.Module):
         """Logits (B, V) of the event after the T events of `tokens`, read from an empty state."""
         return self.heads(self.dropout(self.outputs(tokens)[:, -1]))
 
+    def forward_every(self, tokens: Tensor) -> Logits:
+        """Logits (B, T, V) of the event after each of the T events of `tokens`, given those up to it."""
+        return self.heads(self.dropout(self.outputs(tokens)))
+
     def outputs(self, tokens: Tensor) -> Tensor:
         """The last layer's outputs (B, T, H) over the events of `tokens`, read from an empty state, before dropout.
 

@@ -87,6 +87,13 @@ class Inputs(Enum):
     shuffle_time = "shuffle_time"
 
 
+class Supervision(Enum):
+    """Which steps of a training window are trained on."""
+
+    last = "last"
+    every = "every"
+
+
 class RegularizerName(Enum):
     """What is added to the loss, or done after the step, against overfitting."""
 
@@ -232,16 +239,18 @@ class RegularizerConfig:
 
 @dataclass(kw_only=True, slots=True)
 class LossConfig:
-    """Node `loss`: the factor of each channel's negative log-likelihood in the trained sum."""
+    """Node `loss`: the factor of each channel's negative log-likelihood in the trained sum, and where it is taken."""
 
     note_weight: float
     velocity_weight: float
     time_weight: float
+    supervision: Supervision
+    """`last` trains on the event after a window, the article's; `every` on the event after each step of it, but for the
+    targets of validation and test windows."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            require(value >= 0 and _finite(value), f"loss.{field.name}", value, "a finite number >= 0")
+        for channel, value in zip(CHANNELS, self.weights, strict=True):
+            require(value >= 0 and _finite(value), f"loss.{channel}_weight", value, "a finite number >= 0")
 
     @property
     def weights(self) -> tuple[float, float, float]:

@@ -140,6 +140,18 @@ def covered(events: int, starts: Indices, window_size: int) -> NDArray[np.bool_]
     return np.cumsum(steps)[:-1] > 0
 
 
+def supervisable(events: int, splits: Splits, window_size: int) -> NDArray[np.bool_]:
+    """(events,) whether each position may be trained on as a target: not where a validation or test window has its own.
+
+    Only `loss.supervision=every` needs it: the last step's targets are those of the training windows, which are no
+    other window's.
+    """
+    allowed = np.ones(events, np.bool_)
+    allowed[splits.val + window_size] = False
+    allowed[splits.test + window_size] = False
+    return allowed
+
+
 @dataclass(frozen=True, slots=True)
 class Leak:
     """How much of the validation set the training set has already seen.

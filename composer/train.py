@@ -134,7 +134,7 @@ def _train(config: TrainConfig, folder: Path, changed: Sequence[str]) -> dict[st
             seed=config.seed,
             max_epochs=config.trainer.max_epochs,
         )
-        data = MusicDataModule(music, config.data, config.seed)
+        data = MusicDataModule(music, config.data, config.seed, config.loss.supervision)
         values = ckpt.composer_values(configs.to_yaml(config), music.vocabulary, _origin(config, music))
         progress = Progress(config.trainer.max_epochs, config.data.split.name, shown=config.trainer.progress_bar)
         callback = RunCallback(folder, config, values, _hyperparameters(config), progress)

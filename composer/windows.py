@@ -3,12 +3,13 @@
 N = events, B = batch, T = window_size
 tokens (N, 3) uint8, held once: 3 bytes an event; a window is one index, never a copy
 batch  (B, T + 1, 3) uint8: T inputs, then the target
+supervisable (N,) bool, for `loss.supervision=every` alone: the positions that may be trained on as targets
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,22 +22,50 @@ from composer.splits import Indices
 _EPOCH_STREAM = 3
 
 
-class Windows(Dataset[Tensor]):
+class Supervised(NamedTuple):
+    """A batch that is trained on at every step: step t predicts event t + 1 of its window.
+
+    Attributes:
+        windows: (B, T + 1, 3) classes.
+        mask: (B, T) bool, false where event t + 1 may not be trained on.
+    """
+
+    windows: Tensor
+    mask: Tensor
+
+
+class Windows(Dataset[Tensor | Supervised]):
     """The windows that begin at `starts`; indexing with an array of numbers gathers a whole batch."""
 
-    def __init__(self, tokens: NDArray[np.uint8], starts: Indices, window_size: int) -> None:
-        """Args: `tokens` (N, 3); `starts` (W,) first positions; `window_size` inputs before the target."""
+    def __init__(
+        self,
+        tokens: NDArray[np.uint8],
+        starts: Indices,
+        window_size: int,
+        supervisable: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Keep the arrays.
+
+        Args:
+            tokens: (N, 3) classes.
+            starts: (W,) first positions.
+            window_size: inputs before the target.
+            supervisable: (N,) positions that may be trained on, if batches are to be `Supervised`.
+        """
         self.tokens = torch.from_numpy(tokens)
         self.starts = torch.from_numpy(starts)
         # A view (N - T, T + 1, 3): no copy.
         self.views = self.tokens.unfold(0, window_size + 1, 1).transpose(1, 2)
+        # Likewise (N - T, T): the positions after each of the T inputs.
+        self.masks = None if supervisable is None else torch.from_numpy(supervisable)[1:].unfold(0, window_size, 1)
 
     def __len__(self) -> int:
         return len(self.starts)
 
-    def __getitem__(self, numbers: Indices) -> Tensor:
-        """Batch (B, T + 1, 3) of the windows with these numbers (B,)."""
-        return self.views[self.starts[torch.from_numpy(numbers)]]
+    def __getitem__(self, numbers: Indices) -> Tensor | Supervised:
+        """Batch (B, T + 1, 3) of the windows with these numbers (B,), with its mask where there is one."""
+        starts = self.starts[torch.from_numpy(numbers)]
+        return self.views[starts] if self.masks is None else Supervised(self.views[starts], self.masks[starts])
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Indices:

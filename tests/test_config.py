@@ -33,6 +33,7 @@ ABLATIONS = {
     "l1_path": ("regularizer.weight", ["0", "1e-07", "1e-06", "1e-05", "0.0001", "0.001"]),
     "split": ("data.split", ["shuffled", "blocked"]),
     "window_size": ("data.window_size", ["5", "10", "20", "30", "60"]),
+    "supervision": ("loss.supervision", ["last", "every"]),
     "channels": ("model.inputs", [option.name for option in Inputs]),
 }
 # What the arms of a sweep share with each other and not with the default.
@@ -164,6 +165,7 @@ def test_the_article_to_the_letter() -> None:
         "loss.note_weight": 1.0,
         "loss.velocity_weight": 1.0,
         "loss.time_weight": 1.0,
+        "loss.supervision": "last",
         "regularizer.name": "l1",
         "regularizer.l1_ratio": 0.5,
         "regularizer.parameters": "all",
@@ -506,6 +508,7 @@ def test_the_limits_of_generates_own_keys(key: str, value: object) -> None:
         "data.drums=maybe",
         "data.split=random",
         "model.inputs=drop",
+        "loss.supervision=first",
         "encoding.time_binning=log",
         "regularizer.name=l3",
         "optimizer.schedule=linear",

@@ -1,7 +1,9 @@
 """Reading a file or a folder, what is left out and why, and the loaders over it."""
 
+import dataclasses
 import hashlib
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import torch
 
 from composer.datamodule import MusicDataModule, load_music, read_pieces
 from composer.errors import ComposerError, MidiError
-from composer.schema import DataConfig, EncodingConfig, OnError, Source, Split, TimeUnit
+from composer.schema import DataConfig, EncodingConfig, OnError, Source, Split, Supervision, TimeUnit
 
 Build = Callable[..., Path]
 Data = Callable[..., DataConfig]
@@ -241,6 +243,43 @@ def test_runs_that_share_a_first_target_share_classes_parts_and_batches(
 def test_a_piece_too_short_for_the_first_target_names_it(data_config: Data, encoding_config: Encoding) -> None:
     with pytest.raises(ComposerError, match=r"1098 events, too few for one window of data\.first_target=1098 and"):
         read_pieces(data_config(first_target=1098), encoding_config())
+
+
+# Supervision
+
+
+@pytest.mark.parametrize("first_target", [None, 25])
+@pytest.mark.parametrize("split", Split)
+def test_no_supervised_step_is_a_held_out_target(
+    data_config: Data, encoding_config: Encoding, folder: Path, split: Split, first_target: int | None
+) -> None:
+    config = data_config(window_size=12, split=split, first_target=first_target)
+    if split is Split.by_piece:
+        for name in ("one", "two"):
+            shutil.copy(folder / "a_good.mid", folder / f"{name}.mid")
+        config = dataclasses.replace(config, source=Source.midi, path=str(folder))
+    music = load_music(config, encoding_config(), seed=0)
+    # Positions in place of the classes tell where each step's target stands.
+    positions = np.stack([np.arange(len(music.tokens)) % 256, np.arange(len(music.tokens)) // 256] * 2, axis=1)[:, :3]
+    music = dataclasses.replace(music, tokens=np.ascontiguousarray(positions, np.uint8))
+    module = MusicDataModule(music, config, seed=0, supervision=Supervision.every)
+    batches = list(module.train_dataloader())
+    targets = torch.cat([batch.windows[:, 1:] for batch in batches]).long()
+    mask = torch.cat([batch.mask for batch in batches])
+    places = targets[..., 0] + 256 * targets[..., 1]
+    supervised = set(places[mask].tolist())
+    held = {start + 12 for part in (music.splits.val, music.splits.test) for start in part.tolist()}
+    assert not supervised & held
+    assert set(places[~mask].tolist()) == held & set(places.flatten().tolist())
+    assert mask[:, -1].all()
+    # Only the shuffled split has held-out targets among what its training windows read.
+    assert bool(mask.all()) == (split is not Split.shuffled)
+    # Nothing else is touched: the same windows in the same order, and no masks on what is scored.
+    plain = MusicDataModule(music, config, seed=0)
+    for batch, windows in zip(batches, plain.train_dataloader(), strict=True):
+        assert torch.equal(batch.windows, windows)
+    for scored in (module.val_dataloader(), module.test_dataloader()):
+        assert all(isinstance(batch, torch.Tensor) for batch in scored)
 
 
 # Loaders

@@ -1,16 +1,20 @@
 """Losses, regularisers and metrics against their formulas."""
 
 import math
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from composer.errors import ComposerError
-from composer.losses import Regularizer, nll, score, sparsity
+from composer.losses import Regularizer, nll, nll_every, score, sparsity
 from composer.metrics import MetricSums
 from composer.model import Logits, ThreeHeadLSTM
-from composer.schema import Inputs, ModelConfig, RegularizerConfig, RegularizerName
+from composer.schema import DataConfig, Inputs, ModelConfig, RegularizerConfig, RegularizerName
+from composer.splits import split_windows, supervisable
+from composer.windows import Windows
 
 
 def two_layers() -> nn.Module:
@@ -103,6 +107,77 @@ def test_nll_is_the_mean_over_the_batch_of_each_channel() -> None:
     assert channels.tolist() == pytest.approx(expected)
 
 
+def small_network(hidden_size: int = 8, dropout: float = 0.0) -> ThreeHeadLSTM:
+    torch.manual_seed(0)
+    config = ModelConfig(hidden_size=hidden_size, num_layers=1, dropout=dropout, inputs=Inputs.all)
+    return ThreeHeadLSTM(config, (5, 4, 3))
+
+
+def random_windows(count: int, length: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    channels = [torch.randint(0, size, (count, length), generator=generator) for size in (5, 4, 3)]
+    return torch.stack(channels, dim=2).to(torch.uint8)
+
+
+def test_the_loss_at_every_step_is_that_of_the_window_cut_there() -> None:
+    model, windows = small_network().eval(), random_windows(6, 8)
+    mask = torch.rand(6, 7, generator=torch.Generator().manual_seed(2)) < 0.6
+    steps = model.forward_every(windows[:, :-1])
+    actual = nll_every(steps, windows[:, 1:], mask)
+
+    # The slow way: each supervised step of each window by itself.
+    expected = torch.zeros(3)
+    for row in range(6):
+        for step in range(7):
+            if mask[row, step]:
+                cut = windows[row : row + 1, : step + 2]
+                expected += nll(model(cut[:, :-1]), cut[:, -1])
+    torch.testing.assert_close(actual, expected)
+    actual.sum().backward()
+    gradients = [p.grad.clone() for p in model.parameters()]
+    model.zero_grad()
+    expected.sum().backward()
+    for one, other in zip(gradients, model.parameters(), strict=True):
+        torch.testing.assert_close(one, other.grad)
+
+
+def test_a_step_that_is_left_out_has_no_part_in_the_loss_or_its_gradient() -> None:
+    windows = random_windows(4, 6)
+    logits = Logits(*(torch.randn(4, 5, size, requires_grad=True) for size in (5, 4, 3)))
+    mask = torch.ones(4, 5, dtype=torch.bool)
+    mask[:, 2] = False
+    nll_every(logits, windows[:, 1:], mask).sum().backward()
+    for channel in logits:
+        assert channel.grad is not None
+        assert not channel.grad[:, 2].any()
+        assert channel.grad[mask].any()
+    assert nll_every(logits, windows[:, 1:], torch.zeros_like(mask)).tolist() == [0, 0, 0]
+
+
+def test_masked_targets_cannot_be_learnt_where_unmasked_ones_are(data_config: Callable[..., DataConfig]) -> None:
+    # Random events: only who was trained on an event can know it.
+    sizes, size = (5, 4, 3), 8
+    tokens = random_windows(1, 120)[0].numpy()
+    splits = split_windows([120], data_config(window_size=size, val_fraction=0.2, test_fraction=0.0), seed=0)
+    masked = supervisable(120, splits, size)
+    val = Windows(tokens, splits.val, size)[np.arange(len(splits.val))]
+
+    def val_loss(allowed: np.ndarray) -> float:
+        model = small_network(hidden_size=48)
+        windows, mask = Windows(tokens, splits.train, size, allowed)[np.arange(len(splits.train))]
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+        for _ in range(150):
+            optimizer.zero_grad()
+            loss = nll_every(model.forward_every(windows[:, :-1]), windows[:, 1:], mask).sum() / mask.sum()
+            loss.backward()
+            optimizer.step()
+        return score(model, [val], "val")["loss/val"]
+
+    chance = sum(math.log(size) for size in sizes)
+    assert val_loss(masked) > chance
+    assert val_loss(np.ones(120, np.bool_)) < 0.2 * chance
+
+
 def test_metrics_do_not_depend_on_the_batches() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = Logits(*(torch.randn(17, size, generator=generator) for size in (5, 4, 3)))
@@ -128,8 +203,7 @@ def test_metrics_of_nothing_are_no_metrics() -> None:
 
 
 def test_score_switches_dropout_off_and_leaves_the_mode() -> None:
-    torch.manual_seed(0)
-    model = ThreeHeadLSTM(ModelConfig(hidden_size=8, num_layers=1, dropout=0.5, inputs=Inputs.all), (5, 4, 3)).train()
+    model = small_network(dropout=0.5).train()
     batch = torch.randint(0, 3, (6, 4, 3), dtype=torch.uint8)
     first = score(model, [batch], "test")
     assert first == pytest.approx(score(model, [batch[:2], batch[2:]], "test"))

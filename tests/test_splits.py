@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from composer.errors import ComposerError
 from composer.schema import Block, DataConfig, Split
-from composer.splits import Splits, covered, leak, split_windows, window_digests, window_starts
+from composer.splits import Splits, covered, leak, split_windows, supervisable, window_digests, window_starts
 
 Data = Callable[..., DataConfig]
 
@@ -309,6 +309,30 @@ def test_too_little_music_for_the_first_target_names_it(data_config: Data) -> No
     config = data_config(window_size=2, first_target=9, split=Split.shuffled, test_fraction=0.5)
     with pytest.raises(ComposerError, match=r"^data\.first_target=9: leaves 0 training and 0 validation windows; "):
         split_windows([12], config, seed=0)
+
+
+# What may be trained on
+
+
+@given(
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=5),
+    changes=configs,
+    seed=st.integers(0, 1000),
+    longer=st.integers(0, 5),
+)
+def test_no_held_out_target_may_be_trained_on_and_every_other_event_may(
+    data_config: Data, lengths: list[int], changes: dict[str, Any], seed: int, longer: int
+) -> None:
+    size = changes["window_size"]
+    try:
+        splits = split_windows(lengths, data_config(**changes, first_target=size + longer), seed)
+    except ComposerError:
+        return
+    allowed = supervisable(sum(lengths), splits, size)
+    held = {start + size for part in (splits.val, splits.test) for start in part.tolist()}
+    assert set(np.flatnonzero(~allowed).tolist()) == held
+    # So the last step of every training window is always trained on.
+    assert allowed[splits.train + size].all()
 
 
 # Leak

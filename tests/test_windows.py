@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from composer.windows import BatchOrder, Windows, epoch_order, loader
+from composer.windows import BatchOrder, Supervised, Windows, epoch_order, loader
 
 
 def tokens_of(events: int) -> NDArray[np.uint8]:
@@ -51,6 +51,19 @@ def test_a_batch_is_a_copy() -> None:
     tokens = tokens_of(20)
     Windows(tokens, np.arange(10), 5)[np.array([0, 1])].fill_(0)
     assert tokens.tolist() == tokens_of(20).tolist()
+
+
+def test_a_supervised_batch_says_of_each_step_whether_the_event_after_it_may_be_trained_on() -> None:
+    tokens = tokens_of(9)
+    supervisable = np.array([0, 1, 1, 0, 1, 1, 1, 0, 1], np.bool_)
+    windows = Windows(tokens, np.array([0, 2, 5], np.int64), 3, supervisable)
+    batch = windows[np.array([1, 0, 2])]
+    assert isinstance(batch, Supervised)
+    assert batch.windows.tolist() == [tokens[start : start + 4].tolist() for start in (2, 0, 5)]
+    assert batch.mask.tolist() == [[False, True, True], [True, True, False], [True, False, True]]
+    # One byte a position, and no copy of it a window.
+    assert np.shares_memory(windows.masks.numpy(), supervisable)
+    assert Windows(tokens, np.array([0], np.int64), 3).masks is None
 
 
 # Order
@@ -158,6 +171,19 @@ def test_two_workers_give_the_same_batches_as_none() -> None:
     for one, two in zip(alone, helped, strict=True):
         assert len(one) == len(two)
         assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+# Newer Pythons warn of every fork beside threads; the workers only gather.
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_loader_keeps_masks_beside_their_windows(num_workers: int) -> None:
+    supervisable = np.arange(20) % 3 > 0
+    windows = Windows(tokens_of(20), np.arange(5, 15), 2, supervisable)
+    found = list(loader(windows, BatchOrder(10, 4, seed=0, shuffle=False), num_workers))
+    assert [type(batch) for batch in found] == [Supervised] * 3
+    assert torch.cat([batch.mask for batch in found]).tolist() == [
+        supervisable[start + 1 : start + 3].tolist() for start in range(5, 15)
+    ]
 
 
 def test_loader_gathers_whole_batches_in_order() -> None:
