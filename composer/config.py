@@ -156,6 +156,10 @@ def parse_config(text: str, name: str) -> TrainConfig:
         loaded = OmegaConf.create(text)
         merged = OmegaConf.merge(OmegaConf.structured(TrainConfig), loaded)
         assert isinstance(merged, DictConfig)
+        missing = sorted(OmegaConf.missing_keys(merged))
+        if missing:
+            keys = f"{missing[0]} is missing" + (f", and {len(missing) - 1} more" if missing[1:] else "")
+            raise ComposerError(f"{keys}: written by another version of composer, or damaged; train the run again")
         return typed(merged, TrainConfig)
     except ComposerError as error:
         raise ComposerError(f"{name}: {error}") from error
