@@ -132,11 +132,18 @@ def _choose(named: dict[str, nn.Parameter], which: str | list[str]) -> dict[str,
 
 @torch.no_grad()
 def sparsity(model: nn.Module) -> dict[str, tuple[float, float]]:
-    """For each parameter the share of exact zeros and the share below 1e-3 in absolute value."""
-    return {
-        name: (1 - int(p.count_nonzero()) / p.numel(), int((p.abs() < 1e-3).count_nonzero()) / p.numel())
+    """For each parameter, and for all together, the share of exact zeros and the share below 1e-3 in absolute value.
+
+    Returns:
+        The two shares by the parameter's name; under `all`, of all numbers of all parameters.
+    """
+    counts = {
+        name: (p.numel() - int(p.count_nonzero()), int((p.abs() < 1e-3).count_nonzero()), p.numel())
         for name, p in model.named_parameters()
     }
+    zeros, small, numbers = zip(*counts.values(), strict=True)
+    counts["all"] = (sum(zeros), sum(small), sum(numbers))
+    return {name: (zeros / numbers, small / numbers) for name, (zeros, small, numbers) in counts.items()}
 
 
 @torch.no_grad()

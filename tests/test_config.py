@@ -600,6 +600,14 @@ DAMAGED = {
     "a key twice": (lambda: added("name: again\n"), "duplicate key name"),
     "missing key": (lambda: replaced("hidden_size: 128", "dropuot: 1"), "dropuot"),
     "missing value": (lambda: replaced("hidden_size: 128", "hidden_size: ???"), "model.hidden_size is missing"),
+    "a key of a later version": (
+        lambda: replaced("  inputs: all\n", ""),
+        "model.inputs is missing: written by another version of composer, or damaged",
+    ),
+    "several": (
+        lambda: replaced("  inputs: all\n", "").replace("seed: 0\n", ""),
+        "model.inputs is missing, and 1 more",
+    ),
     "group that is no group": (lambda: "model: 5\n", "does not fit"),
     "text for a number": (lambda: replaced("seed: 0", "seed: abc"), "'abc'"),
     "outside a limit": (lambda: replaced("hidden_size: 128", "hidden_size: 0"), "model.hidden_size=0: must be"),

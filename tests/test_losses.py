@@ -94,6 +94,8 @@ def test_sparsity_counts_exact_zeros_and_small_weights() -> None:
     shares = sparsity(model)
     assert shares["0.weight"] == (0.25, 0.5)
     assert shares["1.bias"] == (1.0, 1.0)
+    # Of the nine numbers of all four, two are zero and one more is small: not the mean of the tensors' shares.
+    assert shares["all"] == (2 / 9, 3 / 9)
 
 
 def test_nll_is_the_mean_over_the_batch_of_each_channel() -> None:

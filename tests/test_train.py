@@ -396,9 +396,11 @@ def test_mixed_precision_trains_with_clipping(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
-    # 863 windows in batches of 86: shares of 43, and a last batch of three that is divided unevenly.
-    common = [*QUICK, "model.dropout=0", "data.batch_size=86"]
+@pytest.mark.parametrize("supervision", ["last", "every"])
+def test_two_processes_train_as_one(tmp_path: Path, supervision: str) -> None:
+    # 863 windows in batches of 86: shares of 43, and a last batch of three that is divided unevenly. With every step,
+    # the shares also differ in how many of their steps are validation targets.
+    common = [*QUICK, "model.dropout=0", "data.batch_size=86", f"loss.supervision={supervision}"]
     for name in ("cpu", "ddp"):
         command = [sys.executable, "-m", "composer.cli", "train", f"trainer={name}", f"hydra.run.dir={name}", *common]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -409,6 +411,51 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
             assert float(other[key]) == pytest.approx(float(row[key]), rel=1e-5, abs=1e-6), key
     summaries = [json.loads((tmp_path / name / "summary.json").read_text()) for name in ("cpu", "ddp")]
     assert summaries[1]["loss/test"] == pytest.approx(summaries[0]["loss/test"], rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def every_step(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "every"
+    start(quick("loss.supervision=every"), folder)
+    return folder
+
+
+def test_every_step_learns_faster_and_is_measured_on_the_same_steps(finished: Path, every_step: Path) -> None:
+    before, after = rows(finished), rows(every_step)
+    assert list(before[0]) == list(after[0])
+    assert float(after[-1]["loss/train"]) < float(before[-1]["loss/train"])
+    assert float(after[-1]["loss/val"]) < float(before[-1]["loss/val"])
+    summaries = [json.loads((folder / "summary.json").read_text()) for folder in (finished, every_step)]
+    for key in ("windows_train", "windows_val", "windows_test", "leak_rate", "steps"):
+        assert summaries[0][key] == summaries[1][key]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("loss.supervision=every", "model.num_layers=2"),
+        ("model.inputs=shuffle_note", "data.first_target=20"),
+    ],
+)
+def test_every_step_and_shuffled_inputs_resume_to_the_same_end(
+    tmp_path: Path, interrupt_at: Callable[[int, int], None], overrides: tuple[str, ...]
+) -> None:
+    start(quick(*overrides), tmp_path / "whole")
+    interrupt_at(1, 5)
+    with pytest.raises(RunInterrupted):
+        start(quick(*overrides), tmp_path / "run")
+    resume(str(tmp_path / "run"), [])
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
+
+
+def test_every_step_trains_with_mixed_precision_and_clipping(tmp_path: Path) -> None:
+    config = quick(
+        "loss.supervision=every",
+        "trainer.precision=bf16-mixed",
+        "optimizer.gradient_clip_norm=1",
+        "trainer.max_epochs=1",
+    )
+    assert start(config, tmp_path / "run")["status"] == "completed"
 
 
 def test_a_weight_of_zero_trains_the_same_bits_as_no_regularizer(tmp_path: Path) -> None:
@@ -425,6 +472,7 @@ def test_proximal_l1_reaches_exact_zeros_where_the_loss_term_does_not(tmp_path: 
     zeros = {name: float(rows(tmp_path / name)[-1]["zeros/linear.weight"]) for name in ("l1", "proximal_l1")}
     assert zeros["l1"] == 0
     assert zeros["proximal_l1"] > 0.01
+    assert float(rows(tmp_path / "proximal_l1")[-1]["zeros/all"]) > 0.01
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
