@@ -240,6 +240,18 @@ def test_runs_that_share_a_first_target_share_classes_parts_and_batches(
     assert (other.splits.val + 5).tolist() != held[0][1]
 
 
+def test_a_long_rest_before_the_shorter_windows_counts_for_all(
+    midi_file: Build, data_config: Data, encoding_config: Encoding
+) -> None:
+    track = song(300)
+    track[0][3].time = 9600  # the longest time, which stretches every class; windows of 5 begin behind it
+    path = str(midi_file(track))
+    of = [data_config(source=Source.midi, path=path, window_size=size, first_target=40) for size in (5, 40)]
+    short, long = (load_music(config, encoding_config(), seed=0) for config in of)
+    assert short.splits.train.min() > 3
+    assert short.tokens.tolist() == long.tokens.tolist()
+
+
 def test_a_piece_too_short_for_the_first_target_names_it(data_config: Data, encoding_config: Encoding) -> None:
     with pytest.raises(ComposerError, match=r"1098 events, too few for one window of data\.first_target=1098 and"):
         read_pieces(data_config(first_target=1098), encoding_config())
