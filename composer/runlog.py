@@ -21,7 +21,6 @@ from composer.eventfile import EVENTS_PREFIX, EventFile
 from composer.rundir import METRICS
 from composer.schema import CHANNELS
 
-HPARAM_METRICS = [f"{kind}/{split}" for split in ("val", "test", "train") for kind in ("accuracy", "loss")]
 # Train and validation in one chart each.
 _CHARTS = {
     "article": ["loss", "accuracy", "accuracy_joint"],
@@ -57,8 +56,10 @@ class RunLog:
         from torch.utils.tensorboard.summary import hparams
 
         plain = {key: _hyperparameter(value) for key, value in hyperparameters.items()}
-        # The metrics are named only: their values are the scalars of the run itself, as they are at any time.
-        for summary in hparams(plain, dict.fromkeys(HPARAM_METRICS, 0.0)):  # type: ignore[no-untyped-call]
+        # Without the account of the experiment that comes first: TensorBoard then finds by itself in which keys the runs
+        # differ, shows those first, and takes the metrics from the scalars of the runs, as they are at any time.
+        _, *session = hparams(plain, {})  # type: ignore[no-untyped-call]
+        for summary in session:
             self.events.summary(summary)
         self.events.layout(
             {chapter: {key: [f"^{key}/train$", f"^{key}/val$"] for key in keys} for chapter, keys in _CHARTS.items()}
