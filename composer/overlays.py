@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.errors import ComposerError
 from composer.eventfile import EVENTS_PREFIX, EventFile, Layout
 from composer.rundir import METRICS, safe_name
 from composer.schema import CHANNELS
@@ -48,11 +50,13 @@ def write_overlays(sweep: Path, jobs: Sequence[Job]) -> None:
     """
     shutil.rmtree(sweep / ARMS, ignore_errors=True)
     for name, members in arms(jobs).items():
+        tables = _tables(members)
+        if not tables:
+            continue
         folder = sweep / ARMS / safe_name(name)
         folder.mkdir(parents=True)
         file = EventFile(folder / f"{EVENTS_PREFIX}000000")
         file.layout(_LAYOUT)
-        tables = [read_metrics(job.folder / METRICS) for job in members]
         for epoch in range(1, max(len(table["epoch"]) for table in tables) + 1):
             # Runs that stopped early count as far as they went.
             rows = [table for table in tables if len(table["epoch"]) >= epoch]
@@ -67,8 +71,25 @@ def write_overlays(sweep: Path, jobs: Sequence[Job]) -> None:
 
 
 def read_metrics(path: Path) -> dict[str, NDArray[np.float64]]:
-    """The columns of a `metrics.csv` by name, a value an epoch."""
-    with path.open(encoding="utf-8", newline="") as stream:
-        header, *rows = csv.reader(stream)
-    values = np.array(rows, np.float64).reshape(len(rows), len(header))
+    """The columns of a `metrics.csv` by name, a value an epoch.
+
+    Raises:
+        ComposerError: the file is missing or damaged.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            header, *rows = csv.reader(stream)
+        values = np.array(rows, np.float64).reshape(len(rows), len(header))
+    except (OSError, ValueError) as error:
+        raise ComposerError(f"{path}: cannot be read ({error})") from error
     return {name: values[:, k] for k, name in enumerate(header)}
+
+
+def _tables(members: Sequence[Job]) -> list[dict[str, NDArray[np.float64]]]:
+    tables = []
+    for job in members:
+        try:
+            tables.append(read_metrics(job.folder / METRICS))
+        except ComposerError as error:
+            warnings.warn(f"{error}; left out of TensorBoard's means", stacklevel=2)
+    return tables

@@ -56,8 +56,8 @@ class RunLog:
         from torch.utils.tensorboard.summary import hparams
 
         plain = {key: _hyperparameter(value) for key, value in hyperparameters.items()}
-        # Without the account of the experiment that comes first: TensorBoard then finds by itself in which keys the runs
-        # differ, shows those first, and takes the metrics from the scalars of the runs, as they are at any time.
+        # Without the account of the experiment that comes first: TensorBoard then finds by itself in which keys the
+        # runs differ, shows those first, and takes the metrics from the scalars of the runs, as they are at any time.
         _, *session = hparams(plain, {})  # type: ignore[no-untyped-call]
         for summary in session:
             self.events.summary(summary)

@@ -326,6 +326,8 @@ def _quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             # The batch order is a function of the position, so a loader need not remember where it was.
             warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
+            # On a cluster's login node a single run is what was asked for; hydra/launcher=slurm submits jobs.
+            warnings.filterwarnings("ignore", message="The `srun` command is available")
             # Lightning 2.6 asks torch's pytree for a class by isinstance, which torch 2.13 deprecates.
             warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
             yield

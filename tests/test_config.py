@@ -693,7 +693,7 @@ def test_a_safe_name_is_a_safe_folder_name(overrides: str) -> None:
         ("regularizer=none,seed=0", "regularizer-none_seed-0"),
         ("optimizer.lr=1e-3", "optimizer.lr-1e-3"),
         ("x=-1", "x--1"),
-        ("", "job"),
+        ("", "unnamed"),
     ],
 )
 def test_a_job_is_named_after_its_overrides(overrides: str, name: str) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from composer import cli, source, sweep
+from composer import cli, overlays, source, sweep
 from composer.errors import ComposerError, RunInterrupted
 
 # What stands in for a training: it counts its starts and ends as the test wants.
@@ -24,6 +25,11 @@ print("said in", folder)
 with open(os.path.join(folder, "starts"), "a") as file:
     file.write("x")
 BODY
+keys = [f"{m}/{s}" for s in ("train", "val") for m in METRICS]
+with open(os.path.join(folder, "metrics.csv"), "w") as file:
+    file.write(",".join(["epoch", *keys]) + "\\n")
+    for epoch in (1, 2):
+        file.write(",".join([str(epoch), *[str(int(sys.argv[2]) + epoch)] * len(keys)]) + "\\n")
 summary = {"status": "completed", "split": "shuffled", "loss/val": 1.5, "accuracy/val": 0.25}
 json.dump(summary, open(os.path.join(folder, "summary.json"), "w"))
 """
@@ -42,7 +48,8 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Any:
     def install(bodies: dict[str, str]) -> None:
         def command(job: sweep.Job) -> list[str]:
             body = next((bodies[key] for key in bodies if key in job.overrides), "")
-            return [sys.executable, "-S", "-c", STAND_IN.replace("BODY", body), str(job.folder)]
+            code = STAND_IN.replace("BODY", body).replace("METRICS", str(overlays._METRICS))
+            return [sys.executable, "-S", "-c", code, str(job.folder), job.swept.get("seed", "0")]
 
         monkeypatch.setattr(sweep, "_command", command)
 
@@ -131,6 +138,38 @@ def test_a_damaged_job_is_named_and_the_table_holds_the_others(
 def test_a_sweep_that_cannot_begin_leaves_nothing(here: Path) -> None:
     assert cli.run("train", ["-m", "regularizer=l1,l3"]) == 1
     assert list(here.iterdir()) == []
+
+
+# TensorBoard
+
+
+def test_the_arms_of_a_sweep_have_runs_with_mean_and_band(stand_in: Any, here: Path) -> None:
+    assert cli.run("train", ["-m", "regularizer=none,l1", "seed=0,2"]) == 0
+    arms = only(here) / "arms"
+    assert sorted(path.name for path in arms.iterdir()) == ["regularizer-l1", "regularizer-none"]
+    accumulator = EventAccumulator(str(arms / "regularizer-l1"))
+    accumulator.Reload()
+    # The stand-in's value is seed + epoch: 1 and 3, then 2 and 4, whose standard deviation is the square root of 2.
+    points = {tag: [(e.step, e.value) for e in accumulator.Scalars(tag)] for tag in accumulator.Tags()["scalars"]}
+    assert points["mean/loss/val"] == [(1, 2.0), (2, 3.0)]
+    assert points["low/accuracy/train"] == [(1, pytest.approx(2 - 2**0.5)), (2, pytest.approx(3 - 2**0.5))]
+    assert points["high/accuracy/train"] == [(1, pytest.approx(2 + 2**0.5)), (2, pytest.approx(3 + 2**0.5))]
+    assert points["seeds"] == [(1, 2.0), (2, 2.0)]
+    layout = accumulator.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+    assert b"^mean/accuracy/val$" in layout
+    # Written anew, not added to.
+    assert cli.run("train", ["-m", "regularizer=none,l1", "seed=0,2"]) == 0
+    assert len(list(arms.glob("*/*"))) == 2
+
+
+def test_a_run_whose_metrics_are_damaged_is_left_out_of_the_means_and_named(stand_in: Any, here: Path) -> None:
+    assert cli.run("train", ["-m", "seed=0,1"]) == 0
+    (only(here) / "seed-0" / "metrics.csv").write_text("epoch,loss/val\n1,2,3\n")
+    with pytest.warns(UserWarning, match="seed-0/metrics.csv: cannot be read"):
+        overlays.write_overlays(only(here), sweep.jobs(only(here)))
+    accumulator = EventAccumulator(str(only(here) / "arms" / "all"))
+    accumulator.Reload()
+    assert [event.value for event in accumulator.Scalars("mean/loss/val")] == [2.0, 3.0]
 
 
 # Folders
