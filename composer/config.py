@@ -33,7 +33,7 @@ from omegaconf.errors import OmegaConfBaseException
 from composer import source, sweep
 from composer.errors import ComposerError, RunInterrupted, UsageError
 from composer.rundir import SWEEP, read_json, safe_name
-from composer.schema import EvaluateConfig, ExportConfig, GenerateConfig, TrainConfig
+from composer.schema import CompareConfig, EvaluateConfig, ExportConfig, GenerateConfig, TrainConfig
 from composer.source import CONF_DIR
 
 ConfigType = TypeVar("ConfigType")
@@ -43,6 +43,7 @@ _SCHEMAS: dict[str, type[Any]] = {
     "train": TrainConfig,
     "generate": GenerateConfig,
     "evaluate": EvaluateConfig,
+    "compare": CompareConfig,
     "export": ExportConfig,
 }
 _MAX_CONFIG_BYTES = 1 << 20
@@ -131,28 +132,41 @@ def read_config(path: Path) -> TrainConfig:
     Raises:
         ComposerError: the file is missing, damaged, too large, or does not fit the schema.
     """
+    return parse_config(_config_text(path), str(path))
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """The dotted keys of a run's `config.yaml` with their values, also of a run of another version.
+
+    Raises:
+        ComposerError: the file is missing, damaged or too large.
+    """
+    text = _config_text(path)
+    try:
+        _check_plain(text)
+        tree = yaml.safe_load(text)
+    except (ComposerError, yaml.YAMLError) as error:
+        raise ComposerError(f"{path}: damaged ({_one_line(error)})") from error
+    if not isinstance(tree, dict):
+        raise ComposerError(f"{path}: damaged (no keys)")
+    return flatten(tree)
+
+
+def _config_text(path: Path) -> str:
     try:
         if path.stat().st_size > _MAX_CONFIG_BYTES:
             raise ComposerError(f"{path}: larger than {_MAX_CONFIG_BYTES} bytes, which no run's config is")
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ComposerError(f"{path}: not found, so this is not a run directory of composer") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ComposerError(f"{path}: cannot be read ({error})") from error
-    return parse_config(text, str(path))
 
 
 def parse_config(text: str, name: str) -> TrainConfig:
     """The typed config of YAML text that stands in the file `name`; see `read_config`."""
     try:
-        # Before OmegaConf builds anything: an alias can stand for gigabytes, and an escape can hide an interpolation.
-        depth = 0
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if isinstance(event, yaml.AliasEvent) or depth > _MAX_CONFIG_DEPTH:
-                raise ComposerError("holds a YAML alias or too many levels, which a run's config never does")
-            if isinstance(event, yaml.ScalarEvent) and "${" in event.value:
-                raise ComposerError("holds an interpolation, which a run's resolved config never does")
+        _check_plain(text)
         loaded = OmegaConf.create(text)
         merged = OmegaConf.merge(OmegaConf.structured(TrainConfig), loaded)
         assert isinstance(merged, DictConfig)
@@ -165,6 +179,17 @@ def parse_config(text: str, name: str) -> TrainConfig:
         raise ComposerError(f"{name}: {error}") from error
     except Exception as error:  # YAML and OmegaConf raise many kinds for a damaged file
         raise ComposerError(f"{name}: does not fit this version of composer ({_one_line(error)})") from error
+
+
+def _check_plain(text: str) -> None:
+    """Refuse what must not reach a builder: an alias can stand for gigabytes, an escape can hide an interpolation."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent) or depth > _MAX_CONFIG_DEPTH:
+            raise ComposerError("holds a YAML alias or too many levels, which a run's config never does")
+        if isinstance(event, yaml.ScalarEvent) and "${" in event.value:
+            raise ComposerError("holds an interpolation, which a run's resolved config never does")
 
 
 def differing_keys(left: TrainConfig, right: TrainConfig) -> list[str]:
@@ -208,6 +233,35 @@ def parse_overrides(arguments: Iterable[str]) -> list[Override]:
         except HydraException as error:
             raise UsageError(f"{argument}: not understood; write key=value ({_one_line(error)})") from error
     return overrides
+
+
+def folder_first(arguments: Sequence[str], key: str, texts: Iterable[str]) -> list[str]:
+    """Let a command's folder stand without its key, and take the values of keys that hold text as they are typed.
+
+    Args:
+        arguments: as typed; an argument without `=` that no flag takes is the folder.
+        key: the folder's key.
+        texts: keys of paths and labels, which Hydra's grammar would take apart at `=`, commas and blanks.
+
+    Raises:
+        UsageError: more than one folder.
+    """
+    folders = [a for a in get_args_parser().parse_args(list(arguments)).overrides if "=" not in a]
+    if len(folders) > 1:
+        raise UsageError(f"{folders[1]}: one folder at a time; a key is written key=value")
+    changed = list(arguments)
+    if folders:
+        changed[changed.index(folders[0])] = f"{key}={folders[0]}"
+    return [_as_text(argument, (key, *texts)) for argument in changed]
+
+
+def _as_text(argument: str, keys: Iterable[str]) -> str:
+    key, equals, value = argument.partition("=")
+    if not equals or key not in keys or value in ("", "null", "???") or value[0] in "'\"":
+        return argument
+    # Hydra's quotes: a backslash is one unless it stands before a quote.
+    escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value)
+    return f"{key}='{escaped}'"
 
 
 def check_keys(overrides: Iterable[Override], command: str) -> None:

@@ -9,7 +9,7 @@ from composer.baselines import Baselines, best, skill
 from composer.datamodule import Music
 from composer.model import ThreeHeadLSTM
 from composer.rundir import SAMPLES, program, shown
-from composer.schema import CHANNELS, TrainConfig
+from composer.schema import CHANNELS, TrainConfig, split_title
 
 UNITS = """\
 loss in nats an event; accuracy is the mean of the three channels, joint is all three right
@@ -63,8 +63,7 @@ def _skill(accuracy: float, baselines: Baselines, key: str) -> float | None:
 
 def split_name(key: str, config: TrainConfig, pieces: int) -> str:
     """A split of so many pieces as said to a person: which windows, and how they were chosen."""
-    held_out = "block" if pieces == 1 else "pieces"
-    return {"val": f"val ({config.data.split.name})", "test": f"test (held-out {held_out})"}.get(key, key)
+    return split_title(key, config.data.split.name, pieces)
 
 
 def describe(config: TrainConfig, folder: Path, music: Music, model: ThreeHeadLSTM) -> str:

@@ -45,6 +45,12 @@ class Split(Enum):
     by_piece = "by_piece"
 
 
+def split_title(key: str, split: str, pieces: int) -> str:
+    """A split as said to a person: `val` with how its windows were chosen, `test` with what was held out."""
+    held_out = "block" if pieces == 1 else "pieces"
+    return {"val": f"val ({split})", "test": f"test (held-out {held_out})"}.get(key, key)
+
+
 class Block(Enum):
     """Which part of a piece a held-out block is."""
 
@@ -442,6 +448,31 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         require(self.checkpoint in ("best", "last"), "checkpoint", self.checkpoint, "best or last")
+
+
+@dataclass(kw_only=True, slots=True)
+class CompareConfig:
+    """The root of `composer compare`."""
+
+    sweep: str
+    """The folder of a sweep, or any folder with runs below it; stands first, without its key."""
+    baseline: str | None
+    """Label of the arm that the others are compared with, as the tables show it; null takes the first."""
+    metric: str
+    """The metric that the first table and the differences are about, as `summary.json` names it."""
+    weights: str
+    """`final` (after the last epoch, as in the article) or `best` (of the lowest `loss/val`)."""
+    resamples: int
+    """Bootstrap draws where the resamples are too many to be counted (more than 8 seeds)."""
+    figures: bool
+    """Draw the figures; without them only the tables are written."""
+    output: str | None
+    """Folder for the report; null makes `compare` in the sweep's folder."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.sweep), "sweep", "", "the folder of a sweep: composer compare SWEEP_DIR")
+        require(self.weights in ("final", "best"), "weights", self.weights, "final or best")
+        require(1000 <= self.resamples <= 1_000_000, "resamples", self.resamples, "from 1000 to 1000000")
 
 
 @dataclass(kw_only=True, slots=True)

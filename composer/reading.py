@@ -1,0 +1,188 @@
+"""A folder of runs read back: a sweep's jobs, or any run directories, sorted into arms. No torch."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from composer.config import read_values
+from composer.errors import ComposerError
+from composer.rundir import CONFIG, JOB, MANIFEST, METRICS, SUMMARY, SWEEP, read_json, shown
+from composer.runs import COMPLETED, PATH, Arm, Run, Sweep, content_sha256, numbers, shown_value, silent
+
+# Accuracy and loss of training against validation: a metric of our own, a difference of two of the run's.
+GAPS = {"gap/accuracy": ("accuracy/train", "accuracy/val"), "gap/loss": ("loss/val", "loss/train")}
+
+
+def read_sweep(folder: Path, weights: str) -> Sweep:
+    """Read a sweep's folder, or find the run directories below any other.
+
+    Args:
+        folder: holds `sweep.json` and a folder a job, or runs at any depth.
+        weights: `final` or `best`, whose metrics are read.
+
+    Raises:
+        ComposerError: no such folder, or no runs in it.
+    """
+    if not folder.is_dir():
+        raise ComposerError(f"{shown(folder)}: no such folder")
+    if _is_run(folder):
+        raise ComposerError(f"{shown(folder)}: is one run; compare takes the folder that holds several")
+    notes: list[str] = []
+    folder = _only_sweep_below(folder)
+    about: dict[str, Any] = {}
+    if (folder / SWEEP).exists():
+        try:
+            about = read_json(folder / SWEEP)
+        except ComposerError as error:
+            notes.append(f"{error}; the arms are taken from the jobs")
+    jobs = sorted(path.parent for path in folder.glob(f"*/{JOB}") if not path.parent.name.startswith("."))
+    if jobs:
+        runs = [run for path in jobs if (run := _read_job(path, notes)) is not None]
+        strays = [path.name for path in sorted(folder.iterdir()) if path not in jobs and _is_run(path)]
+        notes += [f"{name}: ignored, because it has no {JOB}" for name in strays]
+    else:
+        sweeps = [path.parent.name for path in sorted(folder.glob(f"*/{SWEEP}"))]
+        if sweeps:
+            notes.append(
+                f"{shown(folder)}: holds the sweeps {', '.join(sweeps)}, compared as one; name one to see it alone"
+            )
+        runs = [Run(folder=path, number=k, swept={}) for k, path in enumerate(_find_runs(folder))]
+    if not runs:
+        raise ComposerError(f"{shown(folder)}: holds no runs; composer train -m ablation=l1 makes a sweep to compare")
+    for run in runs:
+        _read_run(run, weights, notes)
+    if not jobs:
+        _derive_swept(runs)
+    runs.sort(key=lambda run: run.number)
+    arms: dict[tuple[tuple[str, str], ...], Arm] = {}
+    for run in runs:
+        swept = {key: value for key, value in run.swept.items() if key != "seed"}
+        arms.setdefault(tuple(swept.items()), Arm(swept=swept, runs=[])).runs.append(run)
+    keys = list(dict.fromkeys(key for arm in arms.values() for key in arm.swept))
+    name = about.get("name")
+    return Sweep(
+        folder=folder,
+        name=name if isinstance(name, str) else folder.resolve().name,
+        swept=keys,
+        arms=list(arms.values()),
+        notes=notes,
+    )
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / CONFIG).is_file() or (folder / SUMMARY).is_file()
+
+
+def _only_sweep_below(folder: Path) -> Path:
+    """`outputs/l1` stands for the one sweep in it."""
+    if (folder / SWEEP).exists():
+        return folder
+    inner = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    sweeps = [path for path in inner if (path / SWEEP).exists()]
+    return sweeps[0] if len(sweeps) == 1 == len(inner) else folder
+
+
+def _find_runs(folder: Path) -> Iterator[Path]:
+    for path, inner, _ in os.walk(folder):
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        if _is_run(Path(path)):
+            inner.clear()
+            yield Path(path)
+
+
+def _read_job(folder: Path, notes: list[str]) -> Run | None:
+    try:
+        job = read_json(folder / JOB)
+        swept, number = job.get("swept"), job.get("number")
+        if not isinstance(swept, dict) or not isinstance(number, int):
+            raise ComposerError(f"{folder / JOB}: damaged (no number or no swept values)")
+    except ComposerError as error:
+        notes.append(f"left out: {folder.name}, because its arm is not known ({error})")
+        return None
+    return Run(
+        folder=folder,
+        number=number,
+        swept={str(key): str(value) for key, value in swept.items()},
+        status=str(job.get("status") or ""),
+        error=_first_line(job.get("error")),
+    )
+
+
+def _read_run(run: Run, weights: str, notes: list[str]) -> None:
+    """Fill a run from its directory; what is damaged is noted, and leaves it out where it cannot do without."""
+    try:
+        if (run.folder / SUMMARY).exists() or run.status == COMPLETED:
+            run.summary = read_json(run.folder / SUMMARY)
+        if (run.folder / CONFIG).exists() or run.status == COMPLETED:
+            run.config = read_values(run.folder / CONFIG)
+    except ComposerError as error:
+        run.status, run.error = "damaged", str(error)
+        return
+    if run.status in ("", "running"):
+        # Not a sweep's job, or one that has just ended.
+        run.status = str(run.summary.get("status") or run.status or "unfinished")
+    run.error = run.error or _first_line(run.summary.get("error"))
+    if run.status != COMPLETED:
+        return
+    for name, reader in ((MANIFEST, _read_manifest), (METRICS, _read_curves)):
+        try:
+            reader(run)
+        except ComposerError as error:
+            notes.append(f"{error}; {run.folder.name} counts, but not in what needs {name}")
+    run.metrics = numbers(run.summary)
+    if weights == "best":
+        best = run.summary.get("best")
+        if not isinstance(best, dict) or not isinstance(best.get("epoch"), int):
+            run.left_out = f"{SUMMARY} has no best"
+            return
+        # The training's own figures of that epoch stand in the record alone.
+        rows = np.flatnonzero(run.curves.get("epoch", np.zeros(0)) == best["epoch"])
+        then = {key: float(column[rows[0]]) for key, column in run.curves.items()} if len(rows) else {}
+        run.metrics = numbers(then) | numbers(best)
+    for gap, (left, right) in GAPS.items():
+        if left in run.metrics and right in run.metrics:
+            run.metrics[gap] = run.metrics[left] - run.metrics[right]
+    if run.seed is None:
+        run.left_out = "its seed is not known"
+
+
+def _read_manifest(run: Run) -> None:
+    run.manifest = read_json(run.folder / MANIFEST)
+
+
+def _read_curves(run: Run) -> None:
+    path = run.folder / METRICS
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            header, *rows = list(csv.reader(stream))
+        table = np.array([[float(cell or "nan") for cell in row] for row in rows], dtype=np.float64)
+        if table.ndim != 2 or table.shape[1] != len(header):
+            raise ValueError("no table")
+    except (OSError, ValueError, csv.Error) as error:
+        raise ComposerError(f"{path}: damaged ({error})") from error
+    run.curves = {name: table[:, k] for k, name in enumerate(header)}
+
+
+def _derive_swept(runs: list[Run]) -> None:
+    """Where no sweep says what was swept, it is the keys in which the configs differ."""
+    known = [run for run in runs if run.config]
+    contents = {content_sha256(run) for run in known if run.status == COMPLETED}
+    same_content = len(contents) == 1 and None not in contents
+    keys = list(dict.fromkeys(key for run in known for key in run.config if not silent(key)))
+    if same_content:
+        keys = [key for key in keys if key != PATH]
+    differing = [key for key in keys if len({shown_value(run.config.get(key)) for run in known}) > 1]
+    for run in runs:
+        run.swept = (
+            {key: shown_value(run.config.get(key)) for key in differing} if run.config else {"config": "unknown"}
+        )
+
+
+def _first_line(text: object) -> str:
+    return (str(text).splitlines() or [""])[0] if text else ""

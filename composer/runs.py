@@ -1,0 +1,162 @@
+"""Runs, arms and sweeps as they are compared.
+
+An arm is what a sweep compares: the runs that share every swept value but the seed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+COMPLETED = "completed"
+# Keys that change nothing in a run's figures; threads do by rounding, and are compared apart from the config.
+SILENT = ("name", "resume", "checkpoint", "logging", "sampling", "trainer.progress_bar", "trainer.threads")
+# The same files may lie elsewhere: runs are told apart by the content, which the manifest knows.
+PATH = "data.path"
+
+
+@dataclass(kw_only=True, eq=False)
+class Run:
+    """One run of an arm.
+
+    Attributes:
+        folder: its directory.
+        number: its place in the sweep.
+        swept: value by swept key, as typed, the seed too.
+        status: `completed`, or how it ended instead.
+        error: the reason for that, one line.
+        config: value by dotted key; empty when the run never began.
+        summary: as `summary.json` has it.
+        manifest: as `manifest.json` has it; empty when that cannot be read.
+        metrics: value by key (`accuracy/val`, `gap/loss` ...) of the weights that are compared; finite.
+        curves: a column of `metrics.csv` by key, an epoch an element.
+        left_out: why a completed run does not count; None when it does.
+    """
+
+    folder: Path
+    number: int
+    swept: dict[str, str]
+    status: str = ""
+    error: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+    manifest: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    curves: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    left_out: str | None = None
+
+    @property
+    def seed(self) -> int | None:
+        """The seed that pairs it with the runs of other arms; None when nothing says it."""
+        values = (self.config.get("seed"), self.summary.get("seed"), self.swept.get("seed"))
+        found = next((value for value in values if value is not None), None)
+        try:
+            return None if found is None else int(found)
+        except (TypeError, ValueError):
+            return None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it enters the averages."""
+        return self.status == COMPLETED and self.left_out is None
+
+    @property
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """Metrics by key of each predictor without a network; empty in runs that have none."""
+        found = self.summary.get("baselines")
+        return {k: numbers(v) for k, v in found.items() if isinstance(v, dict)} if isinstance(found, dict) else {}
+
+
+@dataclass(kw_only=True, eq=False)
+class Arm:
+    """The runs that differ in nothing but the seed.
+
+    Attributes:
+        swept: value by swept key without the seed, as typed.
+        runs: in the order of the sweep, failed ones too.
+        confounded: what besides the swept keys tells the arm from the baseline arm, and so forbids a verdict.
+    """
+
+    swept: dict[str, str]
+    runs: list[Run]
+    confounded: list[str] = field(default_factory=list)
+
+    @property
+    def label(self) -> str:
+        """`model.dropout=0.5, model.hidden_size=64`; `all runs` where only the seed differs."""
+        return ", ".join(f"{key}={value}" for key, value in self.swept.items()) or "all runs"
+
+    @property
+    def counted(self) -> list[Run]:
+        """The runs that enter the averages."""
+        return [run for run in self.runs if run.counts]
+
+    @property
+    def failed(self) -> list[Run]:
+        """The runs that did not complete."""
+        return [run for run in self.runs if run.status != COMPLETED]
+
+    def by_seed(self, metric: str) -> dict[int, float]:
+        """The metric of each run that counts and has it, by seed."""
+        return {
+            run.seed: run.metrics[metric]
+            for run in sorted(self.counted, key=lambda run: run.seed or 0)
+            if metric in run.metrics and run.seed is not None
+        }
+
+
+@dataclass(kw_only=True, eq=False)
+class Sweep:
+    """A folder of runs.
+
+    Attributes:
+        folder: where it is.
+        name: what it is called.
+        swept: the keys whose values differ between the arms, without the seed.
+        arms: in the order of their first job.
+        notes: what was found on the way that a reader must know, a line each.
+    """
+
+    folder: Path
+    name: str
+    swept: list[str]
+    arms: list[Arm]
+    notes: list[str]
+
+    @property
+    def counted(self) -> list[Run]:
+        """The runs of all arms that enter the averages."""
+        return [run for arm in self.arms for run in arm.counted]
+
+
+def numbers(tree: dict[str, Any]) -> dict[str, float]:
+    """The entries that are finite numbers."""
+    plain = {
+        key: value for key, value in tree.items() if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+    return {key: float(value) for key, value in plain.items() if math.isfinite(value)}
+
+
+def silent(key: str) -> bool:
+    """Whether a key tells nothing about a run's figures, or is the seed."""
+    return key == "seed" or any(f"{key}.".startswith(f"{name}.") for name in SILENT)
+
+
+def shown_value(value: Any) -> str:
+    """A config's value as one would type it."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    short = f"{value:g}" if isinstance(value, float) else str(value)
+    return short if not isinstance(value, float) or float(short) == value else repr(value)
+
+
+def content_sha256(run: Run) -> str | None:
+    """SHA-256 of the music that a run was trained on; None when the manifest does not say."""
+    data = run.manifest.get("data")
+    value = data.get("sha256") if isinstance(data, dict) else None
+    return value if isinstance(value, str) else None
