@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from composer import __version__
-from composer.config import hydra_command
+from composer.config import folder_first, hydra_command
 from composer.errors import ComposerError, UsageError
-from composer.schema import EvaluateConfig, ExportConfig, GenerateConfig, TrainConfig
+from composer.schema import CompareConfig, EvaluateConfig, ExportConfig, GenerateConfig, TrainConfig
 from composer.sweep import OBJECTIVE, end_with_parent
 
 
@@ -58,6 +58,19 @@ def evaluate(arguments: list[str]) -> None:
     hydra_command("evaluate", arguments, job)
 
 
+def compare(arguments: list[str]) -> None:
+    """`composer compare SWEEP_DIR [key=value ...]`; needs no torch."""
+
+    def job(config: CompareConfig, folder: Path) -> str:
+        from composer.compare import run
+
+        return str(run(config))
+
+    if not arguments:
+        raise UsageError("name the folder of the runs: composer compare SWEEP_DIR")
+    hydra_command("compare", folder_first(arguments, "sweep", ("baseline", "output")), job)
+
+
 def export(arguments: list[str]) -> None:
     """`composer export run=RUN_DIR_OR_CKPT output=FILE.safetensors`."""
 
@@ -74,6 +87,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "train": (train, "train a network: one run, a sweep with -m, or resume=RUN_DIR"),
     "generate": (generate, "compose with a trained run: run=RUN_DIR_OR_CKPT"),
     "evaluate": (evaluate, "score a run on held-out music: run=RUN_DIR_OR_CKPT"),
+    "compare": (compare, "tables, statistics and figures of a sweep: SWEEP_DIR"),
     "export": (export, "write a run's weights for sharing: run=RUN_DIR_OR_CKPT output=NAME.safetensors"),
 }
 

@@ -36,6 +36,17 @@ ORDER = [
     "sampling",
     "overlays",
     "config",
+    "statistics",
+    "runs",
+    "reading",
+    "comparability",
+    "effects",
+    "typeset",
+    "tables",
+    "drawing",
+    "figures",
+    "words",
+    "compare",
     "manifest",
     "report",
     "generate",
@@ -102,13 +113,25 @@ def test_only_the_configuration_knows_hydra_and_omegaconf() -> None:
     assert knowing <= {"config", "cli"}
 
 
-QUICK = ["errors", "schema", "prelude", "baselines", "rundir", "source", "sweep", "config", "cli"]
+# All that `composer compare` needs.
+COMPARE = ORDER[ORDER.index("statistics") : ORDER.index("compare") + 1]
+QUICK = ["errors", "schema", "prelude", "baselines", "rundir", "source", "sweep", "config", *COMPARE, "cli"]
 
 
 @pytest.mark.parametrize("module", QUICK)
 def test_what_the_quick_commands_need_does_not_know_torch(module: str) -> None:
     heavy = {"torch", "pytorch_lightning", "lightning_fabric", "tensorboard"}
     assert not top_level(statements(parse(PACKAGE / f"{module}.py"))) & heavy
+
+
+@pytest.mark.parametrize("module", COMPARE)
+def test_comparing_needs_only_modules_without_torch(module: str) -> None:
+    quick = {"errors", "schema", "rundir", "config", *COMPARE}
+    assert of_composer(parse(PACKAGE / f"{module}.py")) <= quick
+
+
+def test_only_the_figures_know_matplotlib() -> None:
+    assert {path.stem for path in MODULES if "matplotlib" in top_level(parse(path))} == {"drawing", "figures"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=by_name)

@@ -83,7 +83,7 @@ def test_an_unknown_command_names_the_known_ones(command: str, capsys: pytest.Ca
     assert status_of([command, "seed=1"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == f"composer: there is no command {command}; there are train, generate, evaluate, export\n"
+    assert err == f"composer: there is no command {command}; there are train, generate, evaluate, compare, export\n"
 
 
 @pytest.mark.parametrize("command", ["train", "generate"])

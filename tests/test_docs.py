@@ -34,6 +34,8 @@ def test_every_documented_command_composes(page: str, line: str) -> None:
     if program in ("python3", "make", "tensorboard") or program.endswith("pip"):
         pytest.skip("not one of our commands")
     assert program.endswith("composer"), page
+    if command == "compare":
+        arguments = configs.folder_first(arguments, "sweep", ("baseline", "output"))
     overrides = configs.get_args_parser().parse_args(arguments).overrides
     configs.check_keys(configs.parse_overrides(overrides), command)
     resumed = [override for override in overrides if not override.startswith("resume=")]

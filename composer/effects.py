@@ -1,0 +1,263 @@
+"""What the runs of a sweep amount to: means, paired differences to the baseline arm, skill over no network at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from composer.errors import ComposerError
+from composer.runs import Arm, Run, Sweep
+from composer.schema import CHANNELS, split_title
+from composer.statistics import Paired, holm, mean_sd, paired
+
+SPLITS = ("val", "test")
+# The predictors without a network, as `summary.json` and as a person calls them.
+PREDICTORS = {"majority": "majority", "repeat_last": "repeat last", "markov": "Markov", "nearest": "nearest context"}
+ACCURACIES = ("accuracy", *(f"accuracy_{channel}" for channel in CHANNELS), "accuracy_joint")
+_UNITS = {
+    "loss": "nats an event",
+    "nll": "nats an event",
+    "accuracy": "share of events",
+    "skill": "share of the way to 1",
+}
+_SPARSITY = {"zeros/all": "exact zeros", "small/all": "weights below 1e-3"}
+
+
+class Estimate(NamedTuple):
+    """Mean and standard deviation (None for one run) over n runs."""
+
+    mean: float
+    sd: float | None
+    n: int
+
+
+@dataclass(kw_only=True, eq=False)
+class Predictor:
+    """A predictor without a network on the arms' windows.
+
+    Attributes:
+        key: as `summary.json` names it.
+        title: as a person calls it, with its order or with the arms where they have windows of their own.
+        arms: those whose windows it predicted.
+        values: metric by seed, by metric.
+    """
+
+    key: str
+    title: str
+    arms: list[Arm]
+    values: dict[str, dict[int, float]]
+
+
+@dataclass(kw_only=True, eq=False)
+class Comparison:
+    """All figures of a sweep.
+
+    Attributes:
+        sweep: the runs.
+        baseline: the arm that the others are compared with.
+        metric: what the first table is about.
+        weights: `final` or `best`.
+        metrics: every metric that a run has, in the order of the tables.
+        estimates: by arm and metric.
+        differences: arm minus baseline arm, by arm and metric.
+        adjusted: Holm's p of a difference among those of its metric, where there are several.
+        predictors: without a network.
+        against: (arm, split) to its best predictor and the accuracy's difference, arm minus predictor.
+    """
+
+    sweep: Sweep
+    baseline: Arm
+    metric: str
+    weights: str
+    metrics: list[str]
+    estimates: dict[tuple[Arm, str], Estimate] = field(default_factory=dict)
+    differences: dict[tuple[Arm, str], Paired] = field(default_factory=dict)
+    adjusted: dict[tuple[Arm, str], float] = field(default_factory=dict)
+    predictors: list[Predictor] = field(default_factory=list)
+    against: dict[tuple[Arm, str], tuple[Predictor, Paired]] = field(default_factory=dict)
+
+    @property
+    def others(self) -> list[Arm]:
+        """The arms that are compared with the baseline arm."""
+        return [arm for arm in self.sweep.arms if arm is not self.baseline]
+
+    def title(self, metric: str) -> str:
+        """A metric as a person reads it: its kind and its split in words."""
+        if metric in _SPARSITY:
+            return f"{_SPARSITY[metric]}, all weights"
+        kind, _, split = metric.partition("/")
+        if kind == "gap":
+            return (
+                f"{split} gap, "
+                + ("train - " if split == "accuracy" else "")
+                + self.split("val")
+                + (" - train" if split == "loss" else "")
+            )
+        return f"{kind.replace('_', ' ')}, {self.split(split)}" if split else kind
+
+    def split(self, key: str) -> str:
+        """A split in words; where the arms divided their windows in different ways, each is named."""
+        summaries = [run.summary for run in self.sweep.counted]
+        named = {split_title(key, str(s.get("split", "?")), int(s.get("pieces", 1))) for s in summaries}
+        return " / ".join(sorted(named)) or key
+
+
+def unit(metric: str) -> str:
+    """The unit of a metric's values."""
+    kind, _, rest = metric.partition("/")
+    if metric in _SPARSITY:
+        return "share of the weights"
+    return _UNITS.get(rest if kind == "gap" else kind.split("_")[0], "")
+
+
+def higher_is_better(metric: str) -> bool | None:
+    """Whether more is better; None where neither is."""
+    kind = metric.split("/")[0].split("_")[0]
+    return {"accuracy": True, "skill": True, "loss": False, "nll": False, "gap": False}.get(kind)
+
+
+def analyse(sweep: Sweep, baseline: Arm, *, metric: str, weights: str, resamples: int) -> Comparison:
+    """Compute every figure from the runs that count.
+
+    Raises:
+        ComposerError: no run has the metric.
+    """
+    predictors = _predictors(sweep)
+    best = {(arm, split): _best(predictors, arm, split) for arm in sweep.arms for split in SPLITS}
+    for (arm, split), predictor in best.items():
+        if predictor is not None:
+            _add_skill(arm.counted, predictor.values[f"accuracy/{split}"], split)
+    comparison = Comparison(
+        sweep=sweep,
+        baseline=baseline,
+        metric=metric,
+        weights=weights,
+        metrics=_ordered({key for run in sweep.counted for key in run.metrics}),
+        predictors=predictors,
+    )
+    if metric not in comparison.metrics:
+        known = [key for key in comparison.metrics if key.endswith(("/val", "/test"))] or comparison.metrics
+        raise ComposerError(f"metric={metric}: no run has it; there are {', '.join(known)}")
+    for key in comparison.metrics:
+        _compare(comparison, key, resamples)
+    for (arm, split), predictor in best.items():
+        pairs = arm.by_seed(f"accuracy/{split}")
+        values = {} if predictor is None else predictor.values[f"accuracy/{split}"]
+        differences = [pairs[seed] - values[seed] for seed in pairs if seed in values]
+        if predictor is not None and differences:
+            comparison.against[arm, split] = (predictor, paired(differences, resamples))
+    return comparison
+
+
+def find_arm(sweep: Sweep, label: str | None) -> Arm:
+    """The arm of a label; the first for None.
+
+    Raises:
+        ComposerError: there is none; names those that there are.
+    """
+    found = sweep.arms[0] if label is None else next((arm for arm in sweep.arms if arm.label == label.strip()), None)
+    if found is None:
+        labels = "; ".join(arm.label for arm in sweep.arms)
+        raise ComposerError(f"baseline={label}: there is no such arm; the arms are {labels}")
+    return found
+
+
+def pairs(arm: Arm, baseline: Arm, metric: str) -> dict[int, float]:
+    """Arm minus baseline by common seed."""
+    mine, others = arm.by_seed(metric), baseline.by_seed(metric)
+    return {seed: mine[seed] - others[seed] for seed in mine if seed in others}
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean and standard deviation of at least one value."""
+    return Estimate(*mean_sd(values), len(values))
+
+
+def _compare(comparison: Comparison, metric: str, resamples: int) -> None:
+    for arm in comparison.sweep.arms:
+        values = list(arm.by_seed(metric).values())
+        if values:
+            comparison.estimates[arm, metric] = estimate(values)
+        differences = list(pairs(arm, comparison.baseline, metric).values())
+        if differences and arm is not comparison.baseline:
+            comparison.differences[arm, metric] = paired(differences, resamples)
+    family = [arm for arm in comparison.others if (arm, metric) in comparison.differences]
+    tested = [(arm, p) for arm in family if (p := comparison.differences[arm, metric].p) is not None]
+    if len(tested) > 1:
+        for (arm, _), p in zip(tested, holm([p for _, p in tested]), strict=True):
+            comparison.adjusted[arm, metric] = p
+
+
+def _predictors(sweep: Sweep) -> list[Predictor]:
+    """The predictors without a network, once where all arms have the same windows, else once an arm."""
+    found: list[Predictor] = []
+    names = dict.fromkeys([*PREDICTORS, *(name for run in sweep.counted for name in run.baselines)])
+    for name in names:
+        groups: list[Predictor] = []
+        for arm in sweep.arms:
+            values: dict[str, dict[int, float]] = {}
+            for run in arm.counted:
+                for metric, value in run.baselines.get(name, {}).items():
+                    if run.seed is not None:
+                        values.setdefault(metric, {})[run.seed] = value
+            if not values:
+                continue
+            like = next((group for group in groups if _agree(group.values, values)), None)
+            if like is None:
+                groups.append(Predictor(key=name, title="", arms=[arm], values=values))
+                continue
+            like.arms.append(arm)
+            for metric, by_seed in values.items():
+                like.values.setdefault(metric, {}).update(by_seed)
+        for group in groups:
+            orders = sorted({int(order) for order in group.values.pop("order", {}).values()})
+            group.title = PREDICTORS.get(name, name)
+            if orders:
+                group.title += f", order {orders[0]}" + (f" to {orders[-1]}" if len(orders) > 1 else "")
+            if len(groups) > 1:
+                group.title += f" ({'; '.join(arm.label for arm in group.arms)})"
+        found += groups
+    return found
+
+
+def _agree(one: dict[str, dict[int, float]], other: dict[str, dict[int, float]]) -> bool:
+    """Whether two arms' figures are the same for the seeds they share."""
+    return all(
+        one[metric][seed] == other[metric][seed]
+        for metric in one.keys() & other.keys()
+        for seed in one[metric].keys() & other[metric].keys()
+    )
+
+
+def _best(predictors: list[Predictor], arm: Arm, split: str) -> Predictor | None:
+    """The predictor with the highest mean accuracy over the arm's seeds; the first where several are as good."""
+    metric, seeds = f"accuracy/{split}", [run.seed for run in arm.counted]
+    means: list[tuple[float, Predictor]] = []
+    for predictor in predictors:
+        by_seed = predictor.values.get(metric, {})
+        values = [by_seed[seed] for seed in seeds if seed is not None and seed in by_seed]
+        if arm in predictor.arms and values:
+            means.append((mean_sd(values)[0], predictor))
+    return max(means, key=lambda pair: pair[0])[1] if means else None
+
+
+def skill(accuracy: float, reference: float) -> float | None:
+    """How far an accuracy is on the way from a reference to 1; below 0 it is behind. None where the reference is 1."""
+    return None if reference >= 1 else (accuracy - reference) / (1 - reference)
+
+
+def _add_skill(runs: list[Run], reference: dict[int, float], split: str) -> None:
+    for run in runs:
+        accuracy = run.metrics.get(f"accuracy/{split}")
+        if accuracy is not None and run.seed in reference:
+            value = skill(accuracy, reference[run.seed])
+            if value is not None:
+                run.metrics[f"skill/{split}"] = value
+
+
+def _ordered(metrics: set[str]) -> list[str]:
+    first = [f"{kind}/{split}" for split in SPLITS for kind in (*ACCURACIES, "loss", "skill")]
+    first += ["gap/accuracy", "gap/loss", *_SPARSITY, *(f"{kind}/train" for kind in (*ACCURACIES, "loss"))]
+    rest = [key for key in metrics if "/" in key and key not in first]
+    return [key for key in first if key in metrics] + sorted(rest)

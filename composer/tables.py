@@ -1,0 +1,205 @@
+"""The tables of a comparison, for a person and, in full precision, for a program."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from typing import Any
+
+from composer.effects import SPLITS, Comparison, Predictor, estimate, higher_is_better, skill, unit
+from composer.runs import COMPLETED, Arm
+from composer.schema import CHANNELS
+from composer.statistics import Paired, mean_sd, paired
+from composer.typeset import NOTHING, Table, digits, interval_text, mean_text, spread
+
+
+def main_table(c: Comparison, resamples: int) -> Table:
+    """An arm a row: mean, standard deviation, paired difference, interval, effect size, seeds, failures."""
+    family = [arm for arm in c.others if (arm, c.metric) in c.adjusted]
+    header = ["arm", "seeds", "failed", "left out", c.title(c.metric), "difference", "95 % interval", "effect size"]
+    header += ["p (Holm)"] * bool(family)
+    rest = _predictor_values(c, c.metric)
+    base = c.baseline.by_seed(c.metric)
+    differences: list[Paired | None] = [c.differences.get((arm, c.metric)) for arm in c.sweep.arms]
+    for values in rest.values():
+        common = [values[seed] - base[seed] for seed in values if seed in base]
+        differences.append(paired(common, resamples) if common else None)
+    places = digits(spread(d) for d in differences if d is not None)
+    estimates = [c.estimates.get((arm, c.metric)) for arm in c.sweep.arms]
+    estimates += [estimate(list(values.values())) for values in rest.values()]
+    places = max(places, digits(e.sd for e in estimates if e is not None))
+    rows = []
+    for k, (value, difference) in enumerate(zip(estimates, differences, strict=True)):
+        arm = c.sweep.arms[k] if k < len(c.sweep.arms) else None
+        label = arm.label if arm else list(rest)[k - len(c.sweep.arms)].title
+        counts = [str(len(arm.counted)), str(len(arm.failed)), str(_left_out(arm))] if arm else [NOTHING] * 3
+        if arm is None and value is not None:
+            counts[0] = str(value.n)
+        row = [label, *counts, mean_text(value, places)]
+        if arm is c.baseline:
+            row += ["baseline arm", NOTHING, NOTHING]
+        elif difference is None:
+            row += [NOTHING] * 3
+        else:
+            size = NOTHING if difference.effect_size is None else f"{difference.effect_size:+.2f}"
+            row += [f"{difference.mean:+.{places}f}", interval_text(difference, places), size]
+        if family:
+            p = c.adjusted.get((arm, c.metric)) if arm else None
+            row.append(NOTHING if p is None else _p_text(p))
+        rows.append(row)
+    caption = (
+        f"{c.title(c.metric)}: mean and standard deviation over seeds, difference to {c.baseline.label} seed by seed"
+    )
+    better = {True: "higher is better", False: "lower is better"}.get(higher_is_better(c.metric))  # type: ignore[arg-type]
+    notes = ["; ".join(part for part in (unit(c.metric), better) if part), "effect size: Hedges' g_z"]
+    methods = {d.method for d in differences if d is not None}
+    notes += ["interval: expanded percentile bootstrap over the pairs"] * ("bootstrap" in methods)
+    notes += ["(t): Student's, for fewer than 5 pairs"] * ("t" in methods)
+    return Table(caption=caption, header=header, rows=rows, arms=len(c.sweep.arms), notes=notes)
+
+
+def split_table(c: Comparison, split: str) -> Table | None:
+    """Accuracies, loss and skill on a split; None where no run has it."""
+    columns = {f"accuracy/{split}": "accuracy", **{f"accuracy_{name}/{split}": name for name in CHANNELS}}
+    columns |= {f"accuracy_joint/{split}": "all three", f"skill/{split}": "skill", f"loss/{split}": "loss"}
+    if f"accuracy/{split}" not in c.metrics:
+        return None
+    table = _metric_table(c, columns, f"On {c.split(split)}: mean and standard deviation over seeds")
+    notes = ["accuracies in shares of events, loss in nats an event"]
+    if c.predictors:
+        notes.append("skill: (accuracy - best without a network) / (1 - best without a network), seed by seed")
+    if split == "val":
+        table.header.append("leak")
+        for k, arm in enumerate(c.sweep.arms):
+            leaks = [float(run.summary["leak_rate"]) for run in arm.counted if _is_number(run.summary.get("leak_rate"))]
+            table.rows[k].append(f"{mean_sd(leaks)[0]:.1%}" if leaks else NOTHING)
+        for row in table.rows[table.arms :]:
+            row.append(NOTHING)
+        notes.append("leak: share of the val targets that also stand in a training window")
+    table.notes = notes
+    return table
+
+
+def gap_table(c: Comparison) -> Table:
+    """Generalisation gap and sparsity by arm."""
+    columns = {
+        "accuracy/train": "accuracy, train",
+        "accuracy/val": f"accuracy, {c.split('val')}",
+        "gap/accuracy": "accuracy gap",
+        "loss/train": "loss, train",
+        "loss/val": f"loss, {c.split('val')}",
+        "gap/loss": "loss gap",
+        "zeros/all": "exact zeros",
+        "small/all": "weights < 1e-3",
+    }
+    table = _metric_table(c, columns, f"Generalisation gap, train against {c.split('val')}, and sparsity")
+    table.notes = ["gaps: accuracy train - val, loss val - train; the train figures are measured with dropout on"]
+    return table
+
+
+def difference_table(c: Comparison) -> Table:
+    """The paired difference of every metric of the other tables with its interval; one row an arm."""
+    kinds = ("accuracy", *(f"accuracy_{name}" for name in CHANNELS), "accuracy_joint", "loss")
+    keys = [key for split in SPLITS for kind in kinds if (key := f"{kind}/{split}") in c.metrics]
+    keys += [key for key in ("gap/accuracy", "gap/loss", "zeros/all", "small/all") if key in c.metrics]
+    rows = []
+    for key in keys:
+        found = [c.differences.get((arm, key)) for arm in c.others]
+        places = digits(spread(d) for d in found if d is not None)
+        cells = [f"{d.mean:+.{places}f} [{interval_text(d, places)}]" if d else NOTHING for d in found]
+        rows.append([c.title(key), *cells])
+    caption = f"Difference to {c.baseline.label} [95 % interval], seed by seed"
+    return Table(caption=caption, header=["metric", *(arm.label for arm in c.others)], rows=rows, arms=len(rows))
+
+
+def _metric_table(c: Comparison, columns: dict[str, str], caption: str) -> Table:
+    keys = [key for key in columns if key in c.metrics]
+    cells: list[list[str]] = []
+    for key in keys:
+        found = [c.estimates.get((arm, key)) for arm in c.sweep.arms]
+        values = _predictor_values(c, key)
+        found += [estimate(list(values[p].values())) if p in values else None for p in c.predictors]
+        places = digits(e.sd for e in found if e is not None)
+        cells.append([mean_text(e, places) for e in found])
+    labels = [arm.label for arm in c.sweep.arms] + [predictor.title for predictor in c.predictors]
+    rows = [[label, *(column[k] for column in cells)] for k, label in enumerate(labels)]
+    return Table(caption=caption, header=["arm", *(columns[k] for k in keys)], rows=rows, arms=len(c.sweep.arms))
+
+
+def _predictor_values(c: Comparison, metric: str) -> dict[Predictor, dict[int, float]]:
+    """The metric of each predictor that has it, by seed; its skill is taken against the best of them."""
+    kind, _, split = metric.partition("/")
+    if kind != "skill":
+        return {p: p.values[metric] for p in c.predictors if p.values.get(metric)}
+    found: dict[Predictor, dict[int, float]] = {}
+    for predictor in c.predictors:
+        best = next((c.against[arm, split][0] for arm in predictor.arms if (arm, split) in c.against), None)
+        accuracies = predictor.values.get(f"accuracy/{split}", {})
+        reference = best.values[f"accuracy/{split}"] if best else {}
+        skills = {s: skill(accuracies[s], reference[s]) for s in accuracies if s in reference}
+        by_seed = {seed: value for seed, value in skills.items() if value is not None}
+        if by_seed:
+            found[predictor] = by_seed
+    return found
+
+
+def _left_out(arm: Arm) -> int:
+    return sum(run.status == COMPLETED and run.left_out is not None for run in arm.runs)
+
+
+def _p_text(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def csv_table(c: Comparison) -> str:
+    """A row an arm and metric, full precision; the predictors without a network follow."""
+    header = ["arm", "metric", "split", "unit", "seeds", "mean", "sd", "baseline", "pairs", "difference"]
+    header += ["difference_sd", "low", "high", "interval", "effect_size", "p_holm", "failed", "left_out"]
+    rows: list[list[Any]] = [header]
+    for arm in c.sweep.arms:
+        for metric in c.metrics:
+            if (value := c.estimates.get((arm, metric))) is None:
+                continue
+            d = c.differences.get((arm, metric))
+            low, high = d.interval if d and d.interval else (None, None)
+            shared = [arm.label, metric, _csv_split(c, metric), unit(metric), value.n, value.mean, value.sd]
+            shared += [c.baseline.label]
+            shared += [d.n, d.mean, d.sd, low, high, d.method, d.effect_size] if d else [None] * 7
+            rows.append([*shared, c.adjusted.get((arm, metric)), len(arm.failed), _left_out(arm)])
+        if not arm.counted:
+            rows.append([arm.label, *[None] * (len(header) - 3), len(arm.failed), _left_out(arm)])
+    for metric in c.metrics:
+        for predictor, values in _predictor_values(c, metric).items():
+            value = estimate(list(values.values()))
+            shared = [predictor.title, metric, _csv_split(c, metric), unit(metric), value.n, value.mean, value.sd]
+            rows.append([*shared, *[None] * (len(header) - len(shared))])
+    return _csv(rows)
+
+
+def csv_runs(c: Comparison) -> str:
+    """A row a run with every metric, also of those that do not count, and why."""
+    header = ["run", "number", "arm", "seed", "status", "counts", "reason", "leak_rate", "leak_rate_content"]
+    rows: list[list[Any]] = [[*header, *c.metrics]]
+    for arm in c.sweep.arms:
+        for run in arm.runs:
+            facts = [run.folder.relative_to(c.sweep.folder).as_posix(), run.number, arm.label, run.seed, run.status]
+            facts += [str(run.counts).lower(), run.left_out or run.error]
+            facts += [run.summary.get("leak_rate"), run.summary.get("leak_rate_content")]
+            rows.append([*facts, *(run.metrics.get(key) for key in c.metrics)])
+    return _csv(rows)
+
+
+def _csv_split(c: Comparison, metric: str) -> str:
+    kind, _, split = metric.partition("/")
+    return c.split("val") if kind == "gap" else c.split(split) if split in (*SPLITS, "train") else ""
+
+
+def _csv(rows: list[list[Any]]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    return buffer.getvalue()

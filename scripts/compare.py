@@ -1,0 +1,11 @@
+"""`python scripts/compare.py ...` is `composer compare ...` from a checkout."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from composer.cli import run
+
+if __name__ == "__main__":
+    sys.exit(run("compare", sys.argv[1:]))
