@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from composer import __version__
-from composer.config import folder_first, hydra_command
+from composer.config import compose, folder_first, hydra_command
 from composer.errors import ComposerError, UsageError
 from composer.schema import CompareConfig, EvaluateConfig, ExportConfig, GenerateConfig, TrainConfig
-from composer.sweep import OBJECTIVE, end_with_parent
+from composer.sweep import OBJECTIVE, end_with_parent, quoted
 
 
 def train(arguments: list[str]) -> None:
@@ -33,7 +33,22 @@ def train(arguments: list[str]) -> None:
 
         return float(start(config, folder)[OBJECTIVE])
 
-    hydra_command("train", arguments, job)
+    hydra_command("train", arguments, job, _summarise_sweep)
+
+
+def _summarise_sweep(folder: Path) -> None:
+    """What a sweep ends with: the comparison of its arms, and TensorBoard's runs of them."""
+    from composer.compare import run
+    from composer.overlays import write_overlays
+    from composer.sweep import jobs
+
+    figures: list[Path] = []
+    try:
+        print()
+        figures = sorted(run(compose(f"sweep={quoted(str(folder))}", command="compare")).glob("*.png"))
+    except ComposerError as error:
+        warnings.warn(f"not compared: {error}", stacklevel=2)
+    write_overlays(folder, jobs(folder), figures)
 
 
 def generate(arguments: list[str]) -> None:

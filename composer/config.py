@@ -259,9 +259,7 @@ def _as_text(argument: str, keys: Iterable[str]) -> str:
     key, equals, value = argument.partition("=")
     if not equals or key not in keys or value in ("", "null", "???") or value[0] in "'\"":
         return argument
-    # Hydra's quotes: a backslash is one unless it stands before a quote.
-    escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value)
-    return f"{key}='{escaped}'"
+    return f"{key}={sweep.quoted(value)}"
 
 
 def check_keys(overrides: Iterable[Override], command: str) -> None:
@@ -373,7 +371,12 @@ def _sweep_job(config: DictConfig) -> float:
         raise ComposerError(str(error)) from None
 
 
-def hydra_command(command: str, arguments: Sequence[str], run: Callable[[Any, Path], Any]) -> None:
+def hydra_command(
+    command: str,
+    arguments: Sequence[str],
+    run: Callable[[Any, Path], Any],
+    after_sweep: Callable[[Path], None] = lambda folder: None,
+) -> None:
     """Compose the config of `command` from `arguments` and call `run(config, output_dir)`, once or for each job.
 
     A sweep of training runs gives each job a process of its own instead (`composer.sweep`).
@@ -382,6 +385,7 @@ def hydra_command(command: str, arguments: Sequence[str], run: Callable[[Any, Pa
         command: name of the config file in `conf/` and of its schema.
         arguments: overrides and Hydra's own flags (`-m`, `--cfg job`, `--help` ...).
         run: gets the typed config and the directory that Hydra made for it.
+        after_sweep: gets the folder of a sweep of training runs, of which some have completed.
 
     Raises:
         ComposerError: a user's mistake, as one line. With `HYDRA_FULL_ERROR=1` set by the user, the original error.
@@ -447,11 +451,7 @@ def hydra_command(command: str, arguments: Sequence[str], run: Callable[[Any, Pa
         if not full_error:
             del os.environ["HYDRA_FULL_ERROR"]
     if (folder := SweepCallback.begun()) is not None:
-        # Imported late: only the end of a sweep needs TensorBoard.
-        from composer.overlays import write_overlays
-
-        write_overlays(folder, sweep.jobs(folder))
-        sweep.finish(folder, problem)
+        sweep.finish(folder, problem, after_sweep)
     elif problem is not None:
         raise problem
     if len(failures) == 1 == jobs:

@@ -41,12 +41,13 @@ def arms(jobs: Sequence[Job]) -> dict[str, list[Job]]:
     return found
 
 
-def write_overlays(sweep: Path, jobs: Sequence[Job]) -> None:
+def write_overlays(sweep: Path, jobs: Sequence[Job], figures: Sequence[Path] = ()) -> None:
     """Write the arms' runs below `sweep/arms`, in place of older ones.
 
     Args:
         sweep: folder of the sweep.
         jobs: all its jobs; only the completed ones count.
+        figures: PNG files that TensorBoard shows under *Images*.
     """
     shutil.rmtree(sweep / ARMS, ignore_errors=True)
     for name, members in arms(jobs).items():
@@ -67,6 +68,11 @@ def write_overlays(sweep: Path, jobs: Sequence[Job]) -> None:
                 mean = float(values.mean())
                 points |= {f"mean/{key}": mean, f"low/{key}": mean - deviation, f"high/{key}": mean + deviation}
             file.scalars(epoch, points)
+        file.close()
+    if figures:
+        file = EventFile(sweep / ARMS / f"{EVENTS_PREFIX}000000")
+        for path in figures:
+            file.image(0, f"figures/{path.stem}", path.read_bytes())
         file.close()
 
 

@@ -10,6 +10,7 @@ No torch: the process that waits stays small.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -171,7 +172,6 @@ def run_job(sweep: Path, job: Job) -> float:
 
 
 def _command(job: Job) -> list[str]:
-    folder = str(job.folder.absolute()).replace("\\", "\\\\").replace("'", "\\'")
     # The folder of the sweep names the job; the ablation's own mode would start the sweep again.
     return [
         sys.executable,
@@ -180,8 +180,14 @@ def _command(job: Job) -> list[str]:
         "train",
         *job.overrides,
         "hydra.mode=RUN",
-        f"hydra.run.dir='{folder}'",
+        f"hydra.run.dir={quoted(str(job.folder.absolute()))}",
     ]
+
+
+def quoted(text: str) -> str:
+    """A text in Hydra's quotes, in which a backslash is one unless it stands before a quote."""
+    escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text)
+    return f"'{escaped}'"
 
 
 def _environment(sweep: Path) -> dict[str, str]:
@@ -287,8 +293,13 @@ def _figures(job: Job) -> str:
     return "  ".join(f"{key} ({summary['split']}) {summary[key]:.3f}" for key in SHOWN)
 
 
-def finish(sweep: Path, problem: ComposerError | None) -> None:
+def finish(sweep: Path, problem: ComposerError | None, summarise: Callable[[Path], None]) -> None:
     """Tell how the jobs of a sweep ended.
+
+    Args:
+        sweep: its folder.
+        problem: what ended it before its time.
+        summarise: called with the folder when some jobs have completed.
 
     Raises:
         ComposerError: the problem that ended it, or that some jobs did not complete.
@@ -302,6 +313,8 @@ def finish(sweep: Path, problem: ComposerError | None) -> None:
                 parent.rmdir()
     else:
         print("\n".join(["", *table(found)]), flush=True)
+        if any(job.status == "completed" for job in found):
+            summarise(sweep)
     if problem is not None:
         raise problem
     lacking = [job for job in found if job.status != "completed"]
@@ -310,7 +323,7 @@ def finish(sweep: Path, problem: ComposerError | None) -> None:
             f"{len(lacking)} of {len(found)} jobs did not complete; the {LOG} of each holds its traceback, and the "
             "same command runs it again"
         )
-    print(f"\ncurves   {program('tensorboard')} --logdir {shown(sweep)}", flush=True)
+    print(f"curves     {program('tensorboard')} --logdir {shown(sweep)}", flush=True)
 
 
 def jobs(sweep: Path) -> list[Job]:

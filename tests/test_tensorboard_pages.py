@@ -64,7 +64,7 @@ def fetch(address: str) -> Any:
 def pages(sweep: Path) -> Iterator[Any]:
     """Opens a tab of TensorBoard on the sweep, and keeps a picture of it."""
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
-    with tensorboard(sweep, 6) as address, playwright.sync_playwright() as driver:
+    with tensorboard(sweep, 7) as address, playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
 
         def page(tab: str) -> Any:
@@ -114,6 +114,12 @@ def test_hparams_show_every_run_with_what_differs_first_and_real_metrics(pages: 
 
 def test_histograms_show_the_weights(pages: Any) -> None:
     assert pages("histograms").get_by_text("weights/linear.weight").first.is_visible()
+
+
+def test_images_show_the_figures_of_the_comparison(pages: Any) -> None:
+    page = pages("images")
+    assert page.get_by_text("figures/curves").first.is_visible()
+    assert page.locator("img").count() >= 1
 
 
 def test_a_hundred_runs_load_in_seconds(sweep: Path, tmp_path: Path) -> None:
