@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from typing import Any
 
 from composer import source
 from composer.errors import ComposerError, RunInterrupted
-from composer.rundir import JOB, SUMMARY, SWEEP, program, read_json, shown, unwritable, write_json
+from composer.rundir import JOB, SUMMARY, SWEEP, program, read_json, shown, unwritable, write_json, write_text
 
 LOG = "train.log"
 # In a job's environment: the number of the process that waits for it, at the other end of its standard input.
@@ -36,7 +36,16 @@ PARENT = "COMPOSER_SWEEP"
 # What a job is compared by when it ends, and what a sweeper minimises.
 SHOWN = ("accuracy/val", "loss/val")
 OBJECTIVE = "loss/val"
+# In a sweep's folder: the number of the signal that asked the whole sweep to stop. Jobs may run in processes that no
+# signal of ours reaches, on other machines even; what they all share is this folder.
+STOP = ".stop"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+# In the environment of a process that submitit started.
+_SUBMITIT = "SUBMITIT_EXECUTOR"
+_LOOK_EVERY = 0.5  # seconds
+_busy = threading.Lock()  # held while a job runs
+# Folder of the sweep that this process began; None in the processes that a launcher started for its jobs.
+_began: Path | None = None
 
 
 @dataclass(kw_only=True)
@@ -105,6 +114,7 @@ def begin(folder: Path, name: str, overrides: Sequence[str], swept: Sequence[str
                 "another folder starts anew (hydra.sweep.dir=FOLDER)",
                 flush=True,
             )
+        (folder / STOP).unlink(missing_ok=True)
         return
     for other in sorted(folder.parent.glob(f"*/{SWEEP}")):
         if read_json(other).get("overrides") == list(overrides):
@@ -132,43 +142,117 @@ def begin(folder: Path, name: str, overrides: Sequence[str], swept: Sequence[str
     )
 
 
-def run_job(sweep: Path, job: Job) -> float:
+def run_job(sweep: Path, job: Job, cwd: Path | None = None) -> float:
     """Run a job to its end in a process of its own, or pass it over when it has been completed.
 
     Args:
         sweep: folder with the frozen code.
         job: what to run and where.
+        cwd: the folder to run it from; as a default the present one.
 
     Returns:
         The objective.
 
     Raises:
         ComposerError: the job did not complete.
-        RunInterrupted: this process was asked to stop; the job has saved and ended.
+        RunInterrupted: this process or the sweep was asked to stop; the job has saved and ended, or not begun.
     """
     if (job.folder / JOB).exists() and job.summary.get("status") == "completed":
         before = Job.read(job.folder)
         if before.overrides == job.overrides and before.status == "completed":
-            print(f"{describe(before)}  (from before)", flush=True)
+            _say(f"{describe(before)}  (from before)")
             return _objective(before)
-    print(f"job {job.number:<4} {job.folder.name}  starts; its log: {shown(job.folder / LOG)}", flush=True)
+    if (asked := _asked(sweep)) is not None:
+        raise _stopped(asked)
+    _say(f"job {job.number:<4} {job.folder.name}  starts; its log: {shown(job.folder / LOG)}")
     job.write()
     started = time.monotonic()
     log_begins = (job.folder / LOG).stat().st_size if (job.folder / LOG).exists() else 0
-    with (job.folder / LOG).open("ab") as log:
-        code, stopped = _run(_command(job), _environment(sweep), log)
-    job.seconds = round(time.monotonic() - started, 1)
-    job.status, job.error = _end(job, code, log_begins)
-    job.write()
-    print(describe(job), flush=True)
+    outer = {number: signal.getsignal(number) for number in _SIGNALS}
+    with _busy:
+        with (job.folder / LOG).open("ab") as log:
+            code, stopped = _run(sweep, _command(job), _environment(sweep), cwd, log)
+        job.seconds = round(time.monotonic() - started, 1)
+        job.status, job.error = _end(job, code, log_begins)
+        if stopped is not None and job.status not in ("completed", "interrupted"):
+            job.status, job.error = "interrupted", "stopped while it started"
+        job.write()
+    _say(describe(job))
     if stopped is not None:
-        raise RunInterrupted(
-            f"{signal.Signals(stopped).name}: the sweep was stopped, and its job saved; the same command goes on",
-            stopped,
-        )
+        listener = outer[signal.Signals(stopped)]
+        if _began is None and callable(listener) and listener is not signal.default_int_handler:
+            listener(stopped, None)  # a scheduler's, which queues the job again and ends this process
+        raise _stopped(stopped)
     if job.status != "completed":
         raise ComposerError(job.error or job.status)
     return _objective(job)
+
+
+def _say(line: str) -> None:
+    # In one piece: the processes of a launcher share a terminal.
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _asked(sweep: Path) -> int | None:
+    """The signal that asked the whole sweep to stop."""
+    try:
+        return int((sweep / STOP).read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _stopped(number: int) -> RunInterrupted:
+    name = signal.Signals(number).name
+    return RunInterrupted(f"{name}: the sweep was stopped, and its jobs saved; the same command goes on", number)
+
+
+@contextmanager
+def stopping(sweep: Path) -> Iterator[None]:
+    """In the process that begins a sweep: on a signal every job saves and ends, whatever launcher runs it.
+
+    The launcher itself hears nothing of it: joblib, for one, would kill the jobs while they save.
+    """
+    global _began
+    before: dict[int, Any] = {}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if _asked(sweep) is None:
+            write_text(sweep / STOP, f"{number}\n")
+            _say(f"{signal.Signals(number).name}: the jobs that run save and end; once more stops at once")
+        else:
+            signal.signal(number, before[number] or signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    _began = sweep
+    if threading.current_thread() is threading.main_thread():  # only it can listen
+        before = {number: signal.signal(number, stop) for number in map(int, _SIGNALS)}
+    try:
+        yield
+    finally:
+        _began = None
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def leave_signals() -> None:
+    """Make a process of joblib's leave signals to the one that began the sweep, and end with it.
+
+    Ctrl-C reaches every process of a terminal, and one that waits for its next job would die of it. One whose parent
+    was killed would wait for minutes.
+    """
+    for number in _SIGNALS:
+        # Not SIG_IGN, which the jobs would inherit.
+        signal.signal(number, lambda *_: None)
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK_EVERY)
+        with _busy:
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="parent watch").start()
 
 
 def _command(job: Job) -> list[str]:
@@ -206,13 +290,17 @@ def _environment(sweep: Path) -> dict[str, str]:
     }
 
 
-def _run(command: list[str], environment: dict[str, str], log: Any) -> tuple[int, int | None]:
-    """Run a command to its end; its status, and the signal that asked this process to stop meanwhile."""
+def _run(
+    sweep: Path, command: list[str], environment: dict[str, str], cwd: Path | None, log: Any
+) -> tuple[int, int | None]:
+    """Run a command to its end; its status, and the signal that asked for a stop meanwhile."""
     log.write(f"$ {shlex.join(command)}\n".encode())
     log.flush()
+    parent = os.getppid()
     with subprocess.Popen(
         command,
         env=environment,
+        cwd=cwd,
         # The pipe closes when this process ends, however it ends: the job notices, saves and ends too.
         stdin=subprocess.PIPE,
         stdout=log,
@@ -220,22 +308,35 @@ def _run(command: list[str], environment: dict[str, str], log: Any) -> tuple[int
         # Ctrl-C reaches the whole group of a terminal: the job gets it from here, once.
         start_new_session=True,
     ) as process:
-        with _forwarded(process) as received:
-            code = process.wait()
+        listening: AbstractContextManager[list[int]] = _forwarded(process) if _began is None else nullcontext([])
+        with listening as received:
+            while True:
+                try:
+                    code = process.wait(_LOOK_EVERY)
+                    break
+                except subprocess.TimeoutExpired:
+                    asked = _asked(sweep)
+                    if asked is None and _began is None and os.getppid() != parent:
+                        asked = signal.SIGTERM  # the launcher has died
+                    if asked is not None and not received:
+                        received.append(asked)
+                        process.send_signal(signal.SIGINT)
     return code, received[-1] if received else None
 
 
 @contextmanager
 def _forwarded(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
-    """Pass signals on to a process, and keep them in the list."""
+    """In a launcher's process: pass signals on to the job, and keep them in the list."""
     received: list[int] = []
     before: dict[int, Any] = {}
 
     def forward(number: int, frame: FrameType | None) -> None:
         outer = before[number]
         if number == signal.SIGTERM and callable(outer):
-            # Under submitit a preemption is announced so; the signal to stop comes later.
             outer(number, frame)
+            if _SUBMITIT in os.environ:
+                # It announces a preemption: the job saves and trains on, until it is killed or asked to stop.
+                process.send_signal(number)
             return
         received.append(number)
         process.send_signal(number)
@@ -251,10 +352,6 @@ def _forwarded(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-    for number in received[-1:]:
-        outer = before[number]
-        if callable(outer) and outer is not signal.default_int_handler:
-            outer(number, None)  # a scheduler's, which requeues the job and ends this process
 
 
 def _end(job: Job, code: int, log_begins: int) -> tuple[str, str | None]:
@@ -265,7 +362,8 @@ def _end(job: Job, code: int, log_begins: int) -> tuple[str, str | None]:
     if code < 0:
         name = signal.Signals(-code).name
         return "killed", f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
-    status = "interrupted" if summary.get("status") == "interrupted" else "failed"
+    # Not by the summary, which may be from before.
+    status = "interrupted" if code - 128 in _SIGNALS else "failed"
     with (job.folder / LOG).open("rb") as stream:
         stream.seek(log_begins)
         lines = stream.read().decode(errors="replace").splitlines()[1:]
@@ -313,8 +411,8 @@ def finish(sweep: Path, problem: ComposerError | None, summarise: Callable[[Path
                 parent.rmdir()
     else:
         print("\n".join(["", *table(found)]), flush=True)
-        if any(job.status == "completed" for job in found):
-            summarise(sweep)
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
     if problem is not None:
         raise problem
     lacking = [job for job in found if job.status != "completed"]
@@ -349,14 +447,20 @@ def table(found: Sequence[Job]) -> list[str]:
 
 
 def end_with_parent() -> None:
-    """In a job's process: when the process that waits for it is gone, stop as on SIGTERM, saving first."""
+    """In a job's process: when the process that waits for it is gone, stop as on Ctrl-C, saving first."""
     if PARENT not in os.environ:
         return
+    # Ray's processes, and so their children, begin with Ctrl-C blocked.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    if _SUBMITIT in os.environ:
+        # Slurm announces a preemption by SIGTERM, perhaps to this process too: with a listener the training saves then,
+        # and goes on.
+        signal.signal(signal.SIGTERM, lambda *_: None)
 
     def watch() -> None:
         # Not through sys.stdin, whose lock this thread would hold at the interpreter's end.
         while os.read(0, 4096):
             pass
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=watch, daemon=True, name="parent watch").start()
