@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import hashlib
+import importlib.util
 import logging
 import os
 import re
@@ -13,6 +14,7 @@ import shutil
 import sys
 import typing
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -24,6 +26,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -50,6 +53,8 @@ _MAX_CONFIG_BYTES = 1 << 20
 _MAX_CONFIG_DEPTH = 8
 # What lies in a run directory when no run has begun: Hydra's notes, and what a failed atomic write leaves.
 _LITTER = re.compile(r"\.hydra|(train|generate)\.log|\..+\.tmp")
+# The launchers and sweepers that an extra of the same name in pyproject.toml installs.
+_EXTRAS = ("slurm", "ray", "optuna")
 # What these keys are called elsewhere.
 _OTHER_NAMES = {
     "l1_lambda": "regularizer.weight",
@@ -77,10 +82,15 @@ def sweep_id() -> str:
     return f"sweep-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def job_folder(sweep_dir: str, _root_: DictConfig) -> str:
-    """A folder name for a job of a sweep: that of its overrides in which the jobs differ."""
-    keys = read_json(Path(sweep_dir) / SWEEP)["swept"]
-    return safe_name(",".join(f"{key}={value}" for key, value in _swept(_root_.hydra.overrides.task, keys).items()))
+def job_folder(cwd: str, sweep_dir: str, _root_: DictConfig) -> str:
+    """The folder of a job of a sweep: named by those of its overrides in which the jobs differ.
+
+    Absolute, because Ray's processes may work in another folder.
+    """
+    folder = Path(cwd) / sweep_dir
+    keys = read_json(folder / SWEEP)["swept"]
+    swept = _swept(_root_.hydra.overrides.task, keys)
+    return str(folder / safe_name(",".join(f"{key}={value}" for key, value in swept.items())))
 
 
 def _swept(overrides: Iterable[str], keys: Sequence[str]) -> dict[str, str]:
@@ -95,6 +105,10 @@ def register() -> None:
     store = ConfigStore.instance()
     for name, schema in _SCHEMAS.items():
         store.store(name=f"{name}_schema", node=schema)
+    # A plugin's own values under a name that conf/hydra has too: Hydra would check ours against them, and complain.
+    Plugins.instance()
+    for path in CONF_DIR.glob("hydra/*/*.yaml"):
+        store.repo.get("hydra", {}).get(path.parent.name, {}).pop(path.name, None)
     # Cached, so that every job of one sweep sees the same value.
     OmegaConf.register_new_resolver("run_id", run_id, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("sweep_id", sweep_id, use_cache=True, replace=True)
@@ -273,7 +287,8 @@ def check_keys(overrides: Iterable[Override], command: str) -> None:
     """
     schema = _SCHEMAS[command]
     keys = schema_keys(schema)
-    groups = [path.name for path in sorted(CONF_DIR.iterdir()) if path.is_dir()] if command == "train" else []
+    folders = [path.name for path in sorted(CONF_DIR.iterdir()) if path.is_dir() and path.name != "hydra"]
+    groups = folders if command == "train" else []
     known = set(keys) | set(groups)
     for override in overrides:
         key = override.key_or_group
@@ -320,12 +335,42 @@ class _Stop(BaseException):
         self.error = error
 
 
+class _Stopped:
+    """What a job that was stopped returns from another process: an exception would have the launcher end the others."""
+
+    def __init__(self, error: ComposerError) -> None:
+        self.error = error
+
+    def __float__(self) -> float:
+        # A sweeper that searches asks for the figure, and must not go on.
+        raise _Stop(self.error)
+
+
+def _check_plugin(choices: DictConfig, group: str, target: str) -> None:
+    """Refuse a launcher or sweeper that is not installed, before anything is written.
+
+    Raises:
+        ComposerError: names the package and how to install it.
+    """
+    module = ".".join(target.split(".")[:2])
+    try:
+        found = importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        found = False
+    if not found:
+        package = module.split(".")[-1].replace("_", "-")
+        choice = choices[group]
+        extra = f", or in a checkout pip install '.[{choice}]'" if choice in _EXTRAS else ""
+        raise ComposerError(f"{group}={choice}: needs {package}; pip install {package}{extra}")
+
+
 class SweepCallback(Callback):
     """Begins a sweep before its first job; Hydra makes it from `conf/train.yaml`."""
 
-    # Of the sweep of this process: the overrides that decide what its jobs are, and its folder.
+    # Of the sweep of this process: the overrides that decide what its jobs are, its folder, and what ends with it.
     overrides: ClassVar[list[str]] = []
     folder: ClassVar[Path | None] = None
+    listening: ClassVar[ExitStack] = ExitStack()
 
     @classmethod
     def begun(cls) -> Path | None:
@@ -342,16 +387,20 @@ class SweepCallback(Callback):
         swept += [o.get_key_element() for o in parse_overrides(task) if o.is_sweep_override()]
         SweepCallback.overrides = [*task, *about_jobs]
         try:
+            for group in ("hydra/sweeper", "hydra/launcher"):
+                _check_plugin(hydra_config.runtime.choices, group, hydra_config[group.split("/")[1]]["_target_"])
             SweepCallback.folder = Path(hydra_config.sweep.dir)
             sweep.begin(SweepCallback.folder, config.name, SweepCallback.overrides, list(dict.fromkeys(swept)))
+            SweepCallback.listening.enter_context(sweep.stopping(SweepCallback.folder))
         except ComposerError as error:
             raise _Stop(error) from error
 
 
-def _sweep_job(config: DictConfig) -> float:
+def _sweep_job(config: DictConfig) -> float | _Stopped:
     """What a launcher calls, in this process or another: one job of a sweep of training runs."""
     hydra_config = HydraConfig.get()
-    folder = Path(hydra_config.sweep.dir)
+    cwd = Path(hydra_config.runtime.cwd)
+    folder = cwd / hydra_config.sweep.dir
     overrides = list(hydra_config.overrides.task)
     job = sweep.Job(
         number=hydra_config.job.num,
@@ -360,8 +409,11 @@ def _sweep_job(config: DictConfig) -> float:
         folder=Path(hydra_config.runtime.output_dir),
     )
     try:
-        return sweep.run_job(folder, job)
+        return sweep.run_job(folder, job, cwd)
     except RunInterrupted as error:
+        remove_unused(job.folder)  # where it had not begun
+        if SweepCallback.begun() is None:
+            return _Stopped(error)
         raise _Stop(error) from error
     except ComposerError as error:
         if hydra_config.runtime.choices["hydra/sweeper"] == "basic":
@@ -443,10 +495,11 @@ def hydra_command(
     except Exception as error:
         if SweepCallback.begun() is None:
             raise
-        # A launcher's: a worker that was killed, a cluster that cannot be reached.
-        problem = ComposerError(f"the launcher failed ({_one_line(error)})")
+        # A launcher's or sweeper's: a worker that was killed, a cluster that cannot be reached.
+        problem = ComposerError(f"the sweep failed ({_one_line(error)})")
         problem.__cause__ = error
     finally:
+        SweepCallback.listening.close()
         sys.argv = saved
         if not full_error:
             del os.environ["HYDRA_FULL_ERROR"]

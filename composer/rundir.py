@@ -44,11 +44,18 @@ def safe_name(text: str) -> str:
     Where something had to be left out, a digest keeps the names apart.
     """
     plain = text.replace("=", "-").replace(",", "_") or "unnamed"
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).lstrip("-_.") or "unnamed"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", re.sub(r"(?<=\de)\+", "", plain)).lstrip("-_.") or "unnamed"
     if name == plain and len(name) <= _NAME_LENGTH:
         return name
+    room = _NAME_LENGTH - 9
+    if len(name) > room:
+        # A search's numbers have many digits.
+        name = re.sub(r"\d+\.\d{5,}(e[+-]?\d+)?", lambda number: f"{float(number[0]):.4g}", name)
+    if len(name) > room:
+        # `model.dropout` as `dropout`.
+        name = re.sub(r"(^|_)[a-z_]+\.(?=[a-z])", r"\1", name)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return f"{name[: _NAME_LENGTH - 9]}-{digest}"
+    return f"{name[:room]}-{digest}"
 
 
 def shown(path: Path) -> Path:
