@@ -53,8 +53,13 @@ _MAX_CONFIG_BYTES = 1 << 20
 _MAX_CONFIG_DEPTH = 8
 # What lies in a run directory when no run has begun: Hydra's notes, and what a failed atomic write leaves.
 _LITTER = re.compile(r"\.hydra|(train|generate)\.log|\..+\.tmp")
-# The launchers and sweepers that an extra of the same name in pyproject.toml installs.
-_EXTRAS = ("slurm", "ray", "optuna")
+# What the launchers and sweepers of conf/hydra need; but for joblib's, an extra of the choice's name installs it.
+_PLUGINS = {
+    "joblib": "hydra-joblib-launcher",
+    "slurm": "hydra-submitit-launcher",
+    "ray": "hydra-ray-launcher",
+    "optuna": "hydra-optuna-sweeper",
+}
 # What these keys are called elsewhere.
 _OTHER_NAMES = {
     "l1_lambda": "regularizer.weight",
@@ -346,21 +351,21 @@ class _Stopped:
         raise _Stop(self.error)
 
 
-def _check_plugin(choices: DictConfig, group: str, target: str) -> None:
+def _check_plugin(group: str, choice: str) -> None:
     """Refuse a launcher or sweeper that is not installed, before anything is written.
 
     Raises:
         ComposerError: names the package and how to install it.
     """
-    module = ".".join(target.split(".")[:2])
+    package = _PLUGINS.get(choice)
+    if package is None:
+        return  # Hydra's own, or the user's
     try:
-        found = importlib.util.find_spec(module) is not None
+        found = importlib.util.find_spec(f"hydra_plugins.{package.replace('-', '_')}") is not None
     except ModuleNotFoundError:
         found = False
     if not found:
-        package = module.split(".")[-1].replace("_", "-")
-        choice = choices[group]
-        extra = f", or in a checkout pip install '.[{choice}]'" if choice in _EXTRAS else ""
+        extra = "" if choice == "joblib" else f", or in a checkout pip install '.[{choice}]'"
         raise ComposerError(f"{group}={choice}: needs {package}; pip install {package}{extra}")
 
 
@@ -388,7 +393,7 @@ class SweepCallback(Callback):
         SweepCallback.overrides = [*task, *about_jobs]
         try:
             for group in ("hydra/sweeper", "hydra/launcher"):
-                _check_plugin(hydra_config.runtime.choices, group, hydra_config[group.split("/")[1]]["_target_"])
+                _check_plugin(group, hydra_config.runtime.choices[group])
             SweepCallback.folder = Path(hydra_config.sweep.dir)
             sweep.begin(SweepCallback.folder, config.name, SweepCallback.overrides, list(dict.fromkeys(swept)))
             SweepCallback.listening.enter_context(sweep.stopping(SweepCallback.folder))

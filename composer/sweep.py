@@ -411,8 +411,11 @@ def finish(sweep: Path, problem: ComposerError | None, summarise: Callable[[Path
                 parent.rmdir()
     else:
         print("\n".join(["", *table(found)]), flush=True)
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+        if any(job.status == "completed" for job in found):
+            summarise(sweep)
+    asked = _asked(sweep)
+    if asked is not None and not isinstance(problem, RunInterrupted):
+        raise _stopped(asked) from problem
     if problem is not None:
         raise problem
     lacking = [job for job in found if job.status != "completed"]
