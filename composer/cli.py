@@ -38,7 +38,7 @@ def train(arguments: list[str]) -> None:
 
 def _summarise_sweep(folder: Path) -> None:
     """What a sweep ends with: the comparison of its arms, and TensorBoard's runs of them."""
-    from composer.compare import run
+    from composer.compare.command import run
     from composer.overlays import write_overlays
     from composer.sweep import jobs
 
@@ -77,7 +77,7 @@ def compare(arguments: list[str]) -> None:
     """`composer compare SWEEP_DIR [key=value ...]`; needs no torch."""
 
     def job(config: CompareConfig, folder: Path) -> str:
-        from composer.compare import run
+        from composer.compare.command import run
 
         return str(run(config))
 

@@ -15,14 +15,14 @@ import pytest
 import yaml
 
 from composer import cli
-from composer import compare as comparing
-from composer.compare import compare
+from composer.compare import command as comparing
+from composer.compare.command import compare
+from composer.compare.effects import Comparison, skill
+from composer.compare.reading import read_sweep
+from composer.compare.typeset import Table, digits, latex, tex_escape
+from composer.compare.words import words
 from composer.config import compose, folder_first, parse_overrides, read_values
-from composer.effects import Comparison, skill
 from composer.errors import ComposerError, UsageError
-from composer.reading import read_sweep
-from composer.typeset import Table, digits, latex, tex_escape
-from composer.words import words
 
 ROOT = Path(__file__).resolve().parent.parent
 # Accuracy on val by seed: L1 is better by 0.01 to 0.05.
@@ -123,7 +123,7 @@ def make_sweep(sweep: Path, arms: dict[str, list[float]]) -> Path:
 @pytest.fixture
 def png_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draws each figure once: that the three kinds of file are written is tested once."""
-    monkeypatch.setattr("composer.figures.METADATA", {"png": {}})
+    monkeypatch.setattr("composer.compare.figures.METADATA", {"png": {}})
 
 
 @pytest.fixture

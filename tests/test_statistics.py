@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from composer.statistics import (
+from composer.compare.statistics import (
     bootstrap_interval,
     hedges_correction,
     holm,

@@ -6,15 +6,15 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from composer import tables, typeset
-from composer.comparability import check
-from composer.effects import SPLITS, Comparison, analyse, find_arm
+from composer.compare import tables, typeset
+from composer.compare.comparability import check
+from composer.compare.effects import SPLITS, Comparison, analyse, find_arm
+from composer.compare.reading import read_sweep
+from composer.compare.runs import COMPLETED
+from composer.compare.words import count, words
 from composer.errors import ComposerError
-from composer.reading import read_sweep
 from composer.rundir import shown, write_text
-from composer.runs import COMPLETED
 from composer.schema import CompareConfig
-from composer.words import count, words
 
 REPORT = "report.md"
 
@@ -50,7 +50,7 @@ def run(config: CompareConfig) -> Path:
     figures: list[str] = []
     if config.figures:
         # Imported late: help and --cfg need no matplotlib.
-        from composer.figures import draw_all
+        from composer.compare.figures import draw_all
 
         figures = draw_all(c, folder)
     write_text(folder / REPORT, report(c, made, figures))

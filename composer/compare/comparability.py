@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from composer.runs import PATH, Arm, Run, Sweep, content_sha256, shown_value, silent
+from composer.compare.runs import PATH, Arm, Run, Sweep, content_sha256, shown_value, silent
 
 # A swept key of these chooses the values of any other.
 _CHOOSES_ALL = ("experiment", "ablation")

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from composer.effects import Estimate
-from composer.statistics import Paired
+from composer.compare.effects import Estimate
+from composer.compare.statistics import Paired
 
 NOTHING = "-"
 _TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}

@@ -7,11 +7,11 @@ import io
 import math
 from typing import Any
 
-from composer.effects import SPLITS, Comparison, Predictor, estimate, higher_is_better, skill, unit
-from composer.runs import COMPLETED, Arm
+from composer.compare.effects import SPLITS, Comparison, Predictor, estimate, higher_is_better, skill, unit
+from composer.compare.runs import COMPLETED, Arm
+from composer.compare.statistics import Paired, mean_sd, paired
+from composer.compare.typeset import NOTHING, Table, digits, interval_text, mean_text, spread
 from composer.schema import CHANNELS
-from composer.statistics import Paired, mean_sd, paired
-from composer.typeset import NOTHING, Table, digits, interval_text, mean_text, spread
 
 
 def main_table(c: Comparison, resamples: int) -> Table:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from composer.drawing import (
+from composer.compare.drawing import (
     BLACK,
     MARKERS,
     METADATA,
@@ -32,11 +32,11 @@ from composer.drawing import (
     panels,
     wrapped,
 )
-from composer.effects import SPLITS, Comparison, Predictor, higher_is_better, pairs, unit
+from composer.compare.effects import SPLITS, Comparison, Predictor, higher_is_better, pairs, unit
+from composer.compare.runs import Arm
+from composer.compare.statistics import mean_sd
 from composer.rundir import write_atomic
-from composer.runs import Arm
 from composer.schema import CHANNELS
-from composer.statistics import mean_sd
 
 _COLUMNS = 5
 

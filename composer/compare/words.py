@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from composer import typeset
-from composer.effects import SPLITS, Comparison, higher_is_better, unit
-from composer.runs import Arm
-from composer.statistics import FEWEST, Paired
+from composer.compare import typeset
+from composer.compare.effects import SPLITS, Comparison, higher_is_better, unit
+from composer.compare.runs import Arm
+from composer.compare.statistics import FEWEST, Paired
 
 # Below this a finding could well be one of several tries.
 _SIGNIFICANT = 0.05

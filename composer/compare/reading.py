@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from composer.compare.runs import COMPLETED, PATH, Arm, Run, Sweep, content_sha256, numbers, shown_value, silent
 from composer.config import read_values
 from composer.errors import ComposerError
 from composer.rundir import CONFIG, JOB, MANIFEST, METRICS, SUMMARY, SWEEP, read_json, shown
-from composer.runs import COMPLETED, PATH, Arm, Run, Sweep, content_sha256, numbers, shown_value, silent
 
 # Accuracy and loss of training against validation: a metric of our own, a difference of two of the run's.
 GAPS = {"gap/accuracy": ("accuracy/train", "accuracy/val"), "gap/loss": ("loss/val", "loss/train")}

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from composer.compare.runs import Arm, Run, Sweep
+from composer.compare.statistics import Paired, holm, mean_sd, paired
 from composer.errors import ComposerError
-from composer.runs import Arm, Run, Sweep
 from composer.schema import CHANNELS, split_title
-from composer.statistics import Paired, holm, mean_sd, paired
 
 SPLITS = ("val", "test")
 # The predictors without a network, as `summary.json` and as a person calls them.
