@@ -324,10 +324,10 @@ def _quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             # Batches are gathered at once: worker processes would only slow a small piece down.
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            # On a cluster's login node; hydra/launcher=slurm is the way to its nodes.
+            warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
             # The batch order is a function of the position, so a loader need not remember where it was.
             warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
-            # On a cluster's login node a single run is what was asked for; hydra/launcher=slurm submits jobs.
-            warnings.filterwarnings("ignore", message="The `srun` command is available")
             # Lightning 2.6 asks torch's pytree for a class by isinstance, which torch 2.13 deprecates.
             warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
             yield
