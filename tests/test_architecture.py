@@ -35,6 +35,7 @@ ORDER = [
     "callback",
     "sampling",
     "overlays",
+    "render.player",
     "config",
     "compare.statistics",
     "compare.runs",
@@ -123,14 +124,14 @@ def test_the_package_itself_imports_nothing_until_load_is_called() -> None:
 
 
 def test_only_the_configuration_knows_hydra_and_omegaconf() -> None:
-    knowing = {path.stem for path in MODULES if top_level(parse(path)) & {"hydra", "omegaconf"}}
+    knowing = {by_name(path) for path in MODULES if top_level(parse(path)) & {"hydra", "omegaconf"}}
     assert "config" in knowing
     assert knowing <= {"config", "cli"}
 
 
 # All that `composer compare` needs.
 COMPARE = [module for module in ORDER if module.startswith("compare.")]
-QUICK = ["errors", "schema", "prelude", "baselines", "rundir", "source", "sweep", "config", *COMPARE, "cli"]
+QUICK = ["errors", "schema", "prelude", "baselines", "rundir", "source", "sweep", "config", *COMPARE, "cli", "render.player"]
 
 
 @pytest.mark.parametrize("module", QUICK)

@@ -66,11 +66,12 @@ def test_the_wheel_holds_every_module_and_config_and_nothing_else(wheel: Path) -
             for name in files
             if name.startswith("composer/conf/")
         }
-    modules = {f"composer/{path.name}" for path in (ROOT / "composer").glob("*.py")}
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "composer").rglob("*.py")}
+    pages = {"composer/render/player.html"}
     yaml = {f"composer/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
     assert "composer/conf/train.yaml" in yaml
     code = {name for name in files if ".dist-info/" not in name}
-    assert code == modules | yaml
+    assert code == modules | yaml | pages
     assert all(configs_alike.values())
     (info,) = {name.split("/")[0] for name in files - code}
     assert {f"{info}/METADATA", f"{info}/entry_points.txt", f"{info}/licenses/LICENSE"} <= files

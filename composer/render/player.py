@@ -1,0 +1,249 @@
+"""Pages that play: notes, score pages and sound in one HTML file that needs no network.
+
+All styles and scripts are in `player.html` beside this file; here its places are filled. Whatever comes from outside is
+escaped, and the page's Content-Security-Policy names the digest of our one script, so nothing else in it can run or be
+loaded.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from composer.errors import ComposerError
+
+TEMPLATE = Path(__file__).with_name("player.html")
+# What a sound file begins with.
+_SOUNDS = ((b"RIFF", "audio/wav"), (b"OggS", "audio/ogg"), (b"fLaC", "audio/flac"), (b"ID3", "audio/mpeg"))
+# A cell of a table that is set to the right: a number with a sign, a unit or a spread.
+_NUMBER = re.compile(r"[-+−±]?[\d.,]+(e[-+]?\d+)?( ?(%|s|ms|±|[-+−\d.,]+))*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Player:
+    """One piece to play.
+
+    Attributes:
+        title: the heading.
+        notes: each with `ids` (of its elements in the pages, several where it is tied; may be empty), `pitch` (MIDI
+            note number), `velocity` (1 to 127), `onset` and `duration` (seconds), and `staff` (from 1; may be left
+            out). It sounds from its onset until just before onset + duration.
+        pages: SVG texts of the score; without them the page shows the piano roll alone.
+        audio: a WAV, OGG, FLAC or MP3 file of the piece, from its beginning; without it the page makes the sound.
+        passages: copied ones, each with `start` and `end` (seconds), `source` (where from), and `transposition`
+            (semitones up; may be left out). Notes that begin in one are coloured; of passages that overlap the first.
+        subtitle: a line below the title.
+    """
+
+    title: str
+    notes: Sequence[Mapping[str, Any]]
+    pages: Sequence[str] = ()
+    audio: bytes | None = None
+    passages: Sequence[Mapping[str, Any]] = ()
+    subtitle: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A picture inside the page.
+
+    Attributes:
+        uri: the picture itself, `data:image/...`.
+        text: what it shows, for those who do not see it.
+        caption: a line below it.
+    """
+
+    uri: str
+    text: str
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table: its column heads and its rows, as text."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A part of a gallery, shown in this order: heading, text, images, tables, players.
+
+    Attributes:
+        text: plain text; an empty line begins a new paragraph.
+    """
+
+    heading: str
+    text: str = ""
+    images: Sequence[Image] = ()
+    tables: Sequence[Table] = ()
+    players: Sequence[Player] = ()
+
+
+def player_page(
+    title: str,
+    notes: Sequence[Mapping[str, Any]],
+    pages: Sequence[str] = (),
+    audio: bytes | None = None,
+    passages: Sequence[Mapping[str, Any]] = (),
+    subtitle: str = "",
+) -> str:
+    """A page that plays one piece; the arguments are those of `Player`.
+
+    Returns:
+        HTML; the same arguments give the same text.
+
+    Raises:
+        ComposerError: a number is missing or not finite, or `audio` is none of the known kinds.
+    """
+    player = Player(title=title, notes=notes, pages=pages, audio=audio, passages=passages, subtitle=subtitle)
+    return _page(title, "single", _player(player, "h1"))
+
+
+def gallery_page(title: str, sections: Sequence[Section], subtitle: str = "") -> str:
+    """A page of sections, each with text, images, tables and any number of players, of which one sounds at a time.
+
+    Returns:
+        HTML; the same arguments give the same text.
+
+    Raises:
+        ComposerError: as for `player_page`; or an image is not inside its data URI.
+    """
+    head = f"<h1>{_text(title)}</h1>" + (f"<p>{_text(subtitle)}</p>" if subtitle else "")
+    contents = ""
+    if len(sections) > 2:
+        links = (f'<li><a href="#section-{i}">{_text(s.heading)}</a></li>' for i, s in enumerate(sections, 1))
+        contents = f'<nav aria-label="Contents"><ul>{"".join(links)}</ul></nav>'
+    parts = (_section(section, number) for number, section in enumerate(sections, 1))
+    return _page(title, "gallery", f'<header class="top">{head}{contents}</header>\n' + "\n".join(parts))
+
+
+def _page(title: str, kind: str, body: str) -> str:
+    template = TEMPLATE.read_text(encoding="utf-8")
+    (script,) = re.findall(r"<script>(.*?)</script>", template, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src 'sha256-{digest}'",
+            # A score has styles of its own; none of them can load anything.
+            "style-src 'unsafe-inline'",
+            "img-src data:",
+            "font-src data:",
+            "media-src blob:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+    places = {"policy": policy, "title": _text(title), "kind": kind, "body": body}
+    # In one pass: what is filled in is not looked at again.
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: places[place[1]], template)
+
+
+def _section(section: Section, number: int) -> str:
+    parts = [f"<h2>{_text(section.heading)}</h2>"]
+    parts += [f"<p>{_text(part.strip())}</p>" for part in re.split(r"\n\s*\n", section.text) if part.strip()]
+    parts += [_image(image) for image in section.images]
+    parts += [_table(table) for table in section.tables]
+    parts += [_player(player, "h3") for player in section.players]
+    return f'<section id="section-{number}">\n' + "\n".join(parts) + "\n</section>"
+
+
+def _image(image: Image) -> str:
+    if not image.uri.startswith("data:image/"):
+        raise ComposerError(f"image {image.text!r}: its address must begin with data:image/, so that the page holds it")
+    caption = f"<figcaption>{_text(image.caption)}</figcaption>" if image.caption else ""
+    return f'<figure><img src="{_text(image.uri)}" alt="{_text(image.text)}">{caption}</figure>'
+
+
+def _table(table: Table) -> str:
+    caption = f"<caption>{_text(table.caption)}</caption>" if table.caption else ""
+    head = "".join(f'<th scope="col">{_text(name)}</th>' for name in table.columns)
+    rows = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in table.rows)
+    # It scrolls by itself where it is wider than the page, by keyboard too.
+    return (
+        f'<div class="table" role="region" tabindex="0" aria-label="{_text(table.caption or "Table")}"><table>{caption}'
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _cell(text: str) -> str:
+    kind = ' class="number"' if _NUMBER.fullmatch(text.strip()) else ""
+    return f"<td{kind}>{_text(text)}</td>"
+
+
+def _player(player: Player, heading: str) -> str:
+    subtitle = f"<p>{_text(player.subtitle)}</p>" if player.subtitle else ""
+    return (
+        f'<article class="player" aria-label="{_text(player.title)}" tabindex="-1">\n'
+        f"<header><{heading}>{_text(player.title)}</{heading}>{subtitle}</header>\n"
+        f'<script type="application/json">{_json(_data(player))}</script>\n'
+        "</article>"
+    )
+
+
+def _data(player: Player) -> dict[str, Any]:
+    """What the script reads, sorted by onset."""
+    try:
+        notes = [
+            {
+                "ids": [str(name) for name in note.get("ids", ())],
+                "pitch": int(note["pitch"]),
+                "velocity": int(note["velocity"]),
+                "onset": float(note["onset"]),
+                "duration": float(note["duration"]),
+                "staff": int(note.get("staff", 1)),
+            }
+            for note in player.notes
+        ]
+        passages = [
+            {
+                "start": float(passage["start"]),
+                "end": float(passage["end"]),
+                "source": str(passage["source"]),
+                "transposition": int(passage.get("transposition", 0)),
+            }
+            for passage in player.passages
+        ]
+    except KeyError as error:
+        raise ComposerError(f"{player.title}: a note or passage lacks {error}") from error
+    except (TypeError, ValueError) as error:
+        raise ComposerError(f"{player.title}: a note or passage has a value that is no number ({error})") from error
+    return {
+        "notes": sorted(notes, key=lambda note: (note["onset"], note["pitch"])),
+        "passages": sorted(passages, key=lambda passage: passage["start"]),
+        "pages": list(player.pages),
+        "audio": None if player.audio is None else _data_uri(player.title, player.audio),
+    }
+
+
+def _data_uri(title: str, audio: bytes) -> str:
+    kinds = [kind for start, kind in _SOUNDS if audio.startswith(start)]
+    # An MP3 without a tag begins with eleven ones.
+    if not kinds and len(audio) > 1 and audio[0] == 0xFF and audio[1] >= 0xE0:
+        kinds = ["audio/mpeg"]
+    if not kinds:
+        raise ComposerError(f"{title}: its audio is not WAV, OGG, FLAC or MP3")
+    return f"data:{kinds[0]};base64,{base64.b64encode(audio).decode()}"
+
+
+def _json(value: dict[str, Any]) -> str:
+    """JSON that can stand in a script element: no text in it can end the element, or begin a comment."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except ValueError as error:
+        raise ComposerError("a time of a note or passage is not finite") from error
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _text(text: str) -> str:
+    return html.escape(text)
