@@ -22,8 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.ranges import Indices, Starts, sample
 from composer.schema import CHANNELS
-from composer.splits import Indices, Splits, window_digests
+from composer.splits import Splits, digests_at
+from composer.store import StoredTokens
 
 Predictions = NDArray[np.int32]
 # What `measure` finds: for each baseline its figures.
@@ -33,6 +35,8 @@ HIGHEST_ORDER = 8
 # Above these a seeded sample stands for all, so that a corpus takes seconds too; the result says how many were used.
 MOST_COUNTED = 1_000_000
 MOST_COPIED = 1_000
+# Of a store, so that the tables of counts stay below some 300 MB.
+MOST_STORED = 1 << 19
 # Entries compared by `nearest` for one split.
 MOST_COMPARED = 2_000_000_000
 
@@ -61,19 +65,46 @@ class Examples:
 
     def last(self, order: int) -> NDArray[np.uint64]:
         """(W,) digests of the `order` events before each target; of none they are all alike."""
-        return window_digests(self.tokens, order)[self.starts + self.window_size - order]
+        return digests_at(self.tokens, self.starts + self.window_size - order, order)
 
     def contexts(self) -> NDArray[np.uint8]:
         """(W, T, 3) classes of the events before each target."""
         views = np.lib.stride_tricks.sliding_window_view(self.tokens, self.window_size, axis=0)
         return views[self.starts].transpose(0, 2, 1)
 
-    def sample(self, most: int, seed: int) -> Examples:
-        """These, or where there are more than `most` so many of them, drawn by the seed."""
+    def sample(self, most: int, seed: int, context: int | None = None) -> Examples:
+        """These, or where there are more than `most` so many of them, drawn by the seed; a store asks for `context`."""
         if len(self.starts) <= most:
             return self
         chosen = np.random.default_rng([seed, _SAMPLE_STREAM]).choice(len(self.starts), most, replace=False)
         return Examples(self.tokens, self.starts[np.sort(chosen)], self.window_size)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredExamples:
+    """Examples of a store: a sample of them becomes `Examples` of the events that it needs."""
+
+    tokens: StoredTokens
+    starts: Indices | Starts
+    window_size: int
+
+    def sample(self, most: int, seed: int, context: int | None = None) -> Examples:
+        """At most so many of them, drawn by the seed, with the last `context` events of each; None takes all."""
+        size = self.window_size if context is None else min(context, self.window_size)
+        chosen = sample(self.starts, min(most, MOST_STORED), [seed, _SAMPLE_STREAM])
+        starts = chosen[np.arange(len(chosen))] + (self.window_size - size)
+        windows = self.tokens.windows(starts, size + 1) if len(starts) else np.empty((0, size + 1, 3), np.uint8)
+        return Examples(windows.reshape(-1, 3), np.arange(len(starts)) * (size + 1), size)
+
+
+def examples(
+    tokens: NDArray[np.uint8] | StoredTokens, starts: Indices | Starts, window_size: int
+) -> Examples | StoredExamples:
+    """Examples of an array, or of a store."""
+    if isinstance(tokens, StoredTokens):
+        return StoredExamples(tokens, starts, window_size)
+    assert not isinstance(starts, Starts)
+    return Examples(tokens, starts, window_size)
 
 
 def _with_joint(events: NDArray[np.uint8]) -> Predictions:
@@ -184,7 +215,11 @@ def accuracies(predicted: Predictions, scored: Examples, split: str) -> dict[str
 
 
 def measure(
-    tokens: NDArray[np.uint8], splits: Splits, window_size: int, seed: int, other: Examples | None = None
+    tokens: NDArray[np.uint8] | StoredTokens,
+    splits: Splits,
+    window_size: int,
+    seed: int,
+    other: Examples | StoredExamples | None = None,
 ) -> Baselines:
     """Fit every baseline on the training windows, and score it on the validation and test windows.
 
@@ -202,12 +237,12 @@ def measure(
         For each baseline the accuracies by key; how many windows it was fitted on (`windows_train`) and scored on,
         fewer than there are where a sample stands for them; for `markov` its `order`.
     """
-    train, val, test = (Examples(tokens, starts, window_size) for starts in (splits.train, splits.val, splits.test))
+    train, val, test = (examples(tokens, starts, window_size) for starts in (splits.train, splits.val, splits.test))
     scored = {"val": val, "test": test} if other is None else {"data": other}
-    counted = train.sample(MOST_COUNTED, seed)
+    counted = train.sample(MOST_COUNTED, seed, HIGHEST_ORDER)
     copied = train.sample(max(1, MOST_COMPARED // (MOST_COPIED * 3 * window_size)), seed)
     tables = count(counted)
-    chooser = val.sample(MOST_COUNTED, seed)
+    chooser = val.sample(MOST_COUNTED, seed, HIGHEST_ORDER)
     by_order = [accuracies(predicted, chooser, "val")["accuracy/val"] for predicted in markov(tables, chooser)]
     best_order = 1 + int(np.argmax(by_order[1:]))
     results: Baselines = {
@@ -216,10 +251,10 @@ def measure(
         "markov": {"order": best_order, "windows_train": len(counted.starts)},
         "nearest": {"windows_train": len(copied.starts)},
     }
-    for split, examples in scored.items():
-        if not len(examples.starts):
+    for split, asked in scored.items():
+        if not len(asked.starts):
             continue
-        many, few = examples.sample(MOST_COUNTED, seed), examples.sample(MOST_COPIED, seed)
+        many, few = asked.sample(MOST_COUNTED, seed, HIGHEST_ORDER), asked.sample(MOST_COPIED, seed)
         orders = markov(tables, many)
         results["majority"] |= accuracies(orders[0], many, split)
         results["repeat_last"] |= accuracies(repeat_last(many), many, split)

@@ -7,19 +7,18 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from composer import config as configs
-from composer.baselines import Baselines, Examples, measure
-from composer.datamodule import read_pieces
+from composer.baselines import Baselines, Examples, StoredExamples, examples, measure
+from composer.corpus import read_corpus
+from composer.datamodule import scored
 from composer.errors import ComposerError
 from composer.generate import Composer, checkpoint_path
 from composer.losses import score
+from composer.ranges import Indices, Ranges, Starts
 from composer.report import UNITS, split_name, table
 from composer.rundir import shown, write_json
-from composer.schema import DataConfig, EvaluateConfig, Source
-from composer.splits import Indices, split_windows, window_starts
+from composer.schema import EvaluateConfig, Source, Split
+from composer.splits import listed, window_runs
 from composer.windows import BatchOrder, Windows, loader
 
 _BATCH = 1024
@@ -42,9 +41,13 @@ def evaluate(composer: Composer, path: str | None = None) -> dict[str, Any]:
     config, data = composer.config, composer.config.data
     if path is not None:
         data = dataclasses.replace(data, source=Source.midi, path=path)
-    lengths, tokens, sha256 = _read(composer, data)
+        if data.split is Split.file:
+            # What the training's file says of other files is nothing.
+            data = dataclasses.replace(data, split=Split.shuffled, split_file=None)
+    corpus = read_corpus(data, config.encoding)
+    tokens, sha256 = corpus.tokens(composer.vocabulary), corpus.sha256
     same = sha256 == composer.origin.data_sha256
-    parts: dict[str, Indices]
+    parts: dict[str, Indices | Starts]
     if path is None:
         if not same:
             warnings.warn(
@@ -52,16 +55,18 @@ def evaluate(composer: Composer, path: str | None = None) -> dict[str, Any]:
                 f"{composer.origin.data_sha256[:12]}); what is called held-out here may have been trained on",
                 stacklevel=2,
             )
-        splits = split_windows(lengths, data, config.seed)
+        splits = corpus.split(data, config.seed)
         parts = {"val": splits.val, "test": splits.test}
         baselines = measure(tokens, splits, data.window_size, config.seed)
     else:
         if same:
             warnings.warn(f"data.path={path}: is the run's training data; this is no held-out score", stacklevel=2)
-        parts = {"data": np.concatenate(window_starts(lengths, data.window_size, data.first_target))}
-        baselines = _of_training(composer, Examples(tokens, parts["data"], data.window_size))
-    results: dict[str, Any] = {"data_sha256": sha256, "same_data": same, "pieces": len(lengths)}
-    for name, starts in parts.items():
+        runs = window_runs(corpus.pieces.lengths.tolist(), data.window_size, data.first_target, corpus.offsets.tolist())
+        parts = {"data": Ranges(runs) if corpus.lazy else listed(runs)}
+        baselines = _of_training(composer, examples(tokens, parts["data"], data.window_size))
+    results: dict[str, Any] = {"data_sha256": sha256, "same_data": same, "pieces": len(corpus.pieces)}
+    for name, part in parts.items():
+        starts = scored(part, data, config.seed)
         windows = Windows(tokens, starts, data.window_size)
         order = BatchOrder(len(starts), _BATCH, config.seed, shuffle=False)
         results[f"windows_{name}"] = len(starts)
@@ -69,25 +74,18 @@ def evaluate(composer: Composer, path: str | None = None) -> dict[str, Any]:
     return {**results, "baselines": baselines}
 
 
-def _read(composer: Composer, data: DataConfig) -> tuple[list[int], NDArray[np.uint8], str]:
-    """Events of each piece, (N, 3) classes of all, and the digest of the files."""
-    pieces, sha256, _ = read_pieces(data, composer.config.encoding)
-    tokens = np.concatenate([composer.vocabulary.encode(piece.events) for piece in pieces])
-    return [len(piece.events) for piece in pieces], tokens, sha256
-
-
-def _of_training(composer: Composer, scored: Examples) -> Baselines:
+def _of_training(composer: Composer, asked: Examples | StoredExamples) -> Baselines:
     """Baselines fitted on the run's training windows; none, with a warning, where these cannot be had any more."""
     config = composer.config
     try:
-        lengths, tokens, sha256 = _read(composer, config.data)
-        if sha256 != composer.origin.data_sha256:
+        corpus = read_corpus(config.data, config.encoding)
+        if corpus.sha256 != composer.origin.data_sha256:
             raise ComposerError(f"data.path={config.data.path}: its content is not what this run was trained on")
     except ComposerError as error:
         warnings.warn(f"no baselines, which need the run's training data ({error})", stacklevel=3)
         return {}
-    splits = split_windows(lengths, config.data, config.seed)
-    return measure(tokens, splits, config.data.window_size, config.seed, scored)
+    splits = corpus.split(config.data, config.seed)
+    return measure(corpus.tokens(composer.vocabulary), splits, config.data.window_size, config.seed, asked)
 
 
 def run(config: EvaluateConfig) -> Path:

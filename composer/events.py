@@ -8,7 +8,10 @@ delta_time (N,) float64  time since the previous event of the part (the first: s
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +98,48 @@ class Piece:
     events: Events
     timing: Timing = field(default_factory=Timing)
     program: int = 0
+
+
+class Pieces(Sequence[Piece]):
+    """The pieces of a run, in the order of their files, whether they are in memory or in a store on disk.
+
+    Attributes:
+        names: of the pieces.
+        lengths: (P,) events of each.
+    """
+
+    names: list[str]
+    lengths: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, number: int) -> Piece: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Piece]: ...
+    def __getitem__(self, number: int | slice) -> Piece | list[Piece]:
+        if isinstance(number, slice):
+            return [self.piece(k) for k in range(len(self))[number]]
+        return self.piece(range(len(self))[number])
+
+    @abstractmethod
+    def piece(self, number: int) -> Piece:
+        """The piece with this number, from 0."""
+
+
+class ReadPieces(Pieces):
+    """Pieces in memory."""
+
+    def __init__(self, pieces: list[Piece]) -> None:
+        """Args: the `pieces`."""
+        self._pieces = pieces
+        self.names = [piece.name for piece in pieces]
+        self.lengths = np.array([len(piece.events) for piece in pieces], np.int64)
+
+    def piece(self, number: int) -> Piece:
+        """The piece with this number, from 0."""
+        return self._pieces[number]
 
 
 def join(first: Events, second: Events) -> Events:

@@ -16,7 +16,7 @@ from torch import Tensor
 from composer import checkpoint as ckpt
 from composer import config as configs
 from composer import export
-from composer.datamodule import read_pieces
+from composer.corpus import read_pieces
 from composer.errors import ComposerError
 from composer.events import Events, Piece, join
 from composer.midi import read_piece, write_midi
@@ -141,7 +141,8 @@ class Composer:
         if sha256 != self.origin.data_sha256:
             warnings.warn(f"data.path={self.config.data.path}: has changed since the training", stacklevel=2)
         # The piece that the default primer is from too: one that trained.
-        piece = next((piece for piece in pieces if piece.name == self.origin.piece), pieces[0])
+        names = pieces.names
+        piece = pieces[names.index(self.origin.piece) if self.origin.piece in names else 0]
         return self.primer_from_events(piece.events, int(source), piece.name)  # type: ignore[arg-type]
 
     def compose(self, sampling: SamplingConfig, seed: int, primer: Tensor | None = None) -> list[Composition]:

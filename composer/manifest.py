@@ -14,16 +14,20 @@ import torch
 
 from composer import config as configs
 from composer import source
+from composer.corpus import store_of
 from composer.datamodule import Music
 from composer.errors import ComposerError
 from composer.rundir import CONFIG, MANIFEST, read_json, write_json
 from composer.schema import TrainConfig
 
 _PACKAGES = ("composer", "torch", "pytorch-lightning", "hydra-core", "omegaconf", "mido", "numpy", "tensorboard")
+# Of a larger corpus the manifest of its store names all.
+_MOST_NAMED = 10_000
 
 
 def write_manifest(config: TrainConfig, folder: Path, music: Music, changed: Sequence[str]) -> None:
     """Say what made this run; a resumed run keeps the first account and adds when, and with what, it went on."""
+    store = store_of(music.pieces)
     account = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
@@ -31,8 +35,10 @@ def write_manifest(config: TrainConfig, folder: Path, music: Music, changed: Seq
         "code_sha256": source.digest(),
         "data": {
             "sha256": music.sha256,
-            "pieces": [piece.name for piece in music.pieces],
-            "skipped": music.skipped,
+            "pieces": music.pieces.names[:_MOST_NAMED],
+            "skipped": music.skipped[:_MOST_NAMED],
+            "events": music.events,
+            "store": str(store.folder) if store else None,
         },
         "config_sha256": hashlib.sha256(configs.to_yaml(config).encode()).hexdigest(),
         "seed": config.seed,

@@ -84,6 +84,7 @@ def read_piece(
     time_unit: TimeUnit = TimeUnit.seconds,
     drums: bool = False,
     clip: bool = False,
+    content: bytes | None = None,
 ) -> Piece:
     """Read one part of a MIDI file (type 0, 1 or 2).
 
@@ -94,6 +95,7 @@ def read_piece(
         time_unit: seconds (the tempo map applied) or beats.
         drums: keep the drum channel.
         clip: read data bytes over 127 as 127, with a warning, instead of refusing the file.
+        content: what the file holds, where it has been read already.
 
     Returns:
         The piece; its events in the order of the file.
@@ -101,7 +103,7 @@ def read_piece(
     Raises:
         MidiError: the file is missing, empty, truncated, not MIDI, tells no time, or has no notes in that part.
     """
-    file = _parse(path, clip)
+    file = _parse(path, load(path) if content is None else content, clip)
     division = file.ticks_per_beat
     if not valid_division(division):
         raise MidiError(f"{path}: its header's division is {division}, which tells no time; export the file again")
@@ -146,14 +148,22 @@ def read_piece(
     return Piece(path.name, events, Timing(division, parts[0][1][0][1]), chosen[0].program)
 
 
-def _parse(path: Path, clip: bool) -> mido.MidiFile:
+def load(path: Path) -> bytes:
+    """The content of a file that may be MIDI.
+
+    Raises:
+        MidiError: it cannot be read, or is far larger than any piece.
+    """
     try:
         size = path.stat().st_size
         if size > LARGEST_BYTES:
             raise MidiError(f"{path}: {size:,} bytes, more than {LARGEST_BYTES:,}, which no piece needs")
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise MidiError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _parse(path: Path, content: bytes, clip: bool) -> mido.MidiFile:
     if not content:
         raise MidiError(f"{path}: an empty file")
     if not content.startswith(b"MThd"):
@@ -253,6 +263,11 @@ def _tempo_positions(ticks: list[int], tempos: list[tuple[int, int]]) -> list[in
             segment += 1
         positions.append(start + (tick - tempos[segment][0]) * tempos[segment][1])
     return positions
+
+
+def check_part(part: str) -> None:
+    """Raise a `ComposerError` unless `part` is one that `read_piece` takes."""
+    _chooser(part)
 
 
 def _chooser(part: str) -> Callable[[list[_Message], int], list[_Message]]:

@@ -9,6 +9,8 @@ from typing import TextIO
 from tqdm import tqdm
 
 _LINES = 10
+# Seconds before a wait is worth a line.
+_PATIENCE = 2.0
 
 
 class Progress:
@@ -71,3 +73,35 @@ class Progress:
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+
+class Counter:
+    """Shows how many of some things are done, once it takes long enough to wonder."""
+
+    def __init__(self, verb: str, unit: str, total: int, stream: TextIO | None = None) -> None:
+        """Args: what is done (`reading`) to how many of what (`files`)."""
+        self.verb, self.unit, self.total, self.done = verb, unit, total, 0
+        self.stream = stream or sys.stderr
+        self.started_at = self.said_at = time.monotonic()
+        self.bar: tqdm[None] | None = None
+        if self.stream.isatty():
+            self.bar = tqdm(total=total, unit=f" {unit}", desc=verb, file=self.stream, dynamic_ncols=True, delay=1)
+
+    def advance(self) -> None:
+        """One more is done."""
+        self.done += 1
+        if self.bar is not None:
+            self.bar.update()
+            return
+        now = time.monotonic()
+        # Ever more rarely, so that a log of hours stays short.
+        if now - self.said_at >= max(_PATIENCE, (now - self.started_at) / 4):
+            self.said_at = now
+            left = (now - self.started_at) / self.done * (self.total - self.done)
+            line = f"{self.verb} {self.done:,} of {self.total:,} {self.unit}, about {left:,.0f} s left"
+            print(line, file=self.stream, flush=True)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        if self.bar is not None:
+            self.bar.close()

@@ -68,8 +68,8 @@ def split_name(key: str, config: TrainConfig, pieces: int) -> str:
 
 def describe(config: TrainConfig, folder: Path, music: Music, model: ThreeHeadLSTM) -> str:
     """What is about to be trained, on what, and how far the validation windows leak."""
-    events = len(music.tokens)
-    pieces = f"{len(music.pieces)} pieces" if len(music.pieces) > 1 else music.pieces[0].name
+    events = music.events
+    pieces = f"{len(music.pieces)} pieces" if len(music.pieces) > 1 else music.pieces.names[0]
     parts = music.splits
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return "\n".join(
@@ -80,12 +80,25 @@ def describe(config: TrainConfig, folder: Path, music: Music, model: ThreeHeadLS
             f"time round trip: {music.time_error}",
             f"windows    {len(parts.train):,} train, {len(parts.val):,} val ({config.data.split.name} split), "
             f"{len(parts.test):,} test",
+            *_drawn(config, music),
             f"leak       {music.leak.by_index:.1%} of the val targets also stand in a training window, "
             f"{music.leak.by_content:.1%} of the val windows occur in training note for note (docs/data.md)",
             f"model      {parameters:,} parameters, regularizer {config.regularizer.name.name} "
             f"{config.regularizer.weight:g}",
         ]
     )
+
+
+def _drawn(config: TrainConfig, music: Music) -> list[str]:
+    """What is less than all: an epoch's windows, the scored ones, and those that the leak was measured on."""
+    data, parts, told = config.data, music.splits, []
+    if data.windows_per_epoch is not None:
+        told.append(f"{data.windows_per_epoch:,} an epoch (data.windows_per_epoch)")
+    if data.eval_windows is not None and max(len(parts.val), len(parts.test)) > data.eval_windows:
+        told.append(f"{data.eval_windows:,} of val and test scored (data.eval_windows)")
+    if music.leak.windows < len(parts.val):
+        told.append(f"the leak is that of {music.leak.windows:,} val windows")
+    return [f"drawn      {', '.join(told)}"] if told else []
 
 
 def report(config: TrainConfig, folder: Path, summary: dict[str, Any]) -> str:

@@ -43,6 +43,7 @@ class Split(Enum):
     shuffled = "shuffled"
     blocked = "blocked"
     by_piece = "by_piece"
+    file = "file"
 
 
 def split_title(key: str, split: str, pieces: int) -> str:
@@ -64,6 +65,14 @@ class OnError(Enum):
 
     skip = "skip"
     fail = "fail"
+
+
+class Keep(Enum):
+    """Whether the events of a folder are kept in a store on disk."""
+
+    auto = "auto"
+    rebuild = "rebuild"
+    off = "off"
 
 
 class TimeUnit(Enum):
@@ -139,13 +148,28 @@ class DataConfig:
     """Read a file whose data bytes exceed 127 by clipping them, with a warning, instead of refusing it."""
     on_error: OnError
     """`skip` trains on a folder's good files and lists the others with the reason; `fail` stops at the first."""
+    store: Keep
+    """`auto` keeps a folder's events on disk and reads only files that are new or changed; `rebuild` reads all of them
+    anew; `off` reads them into memory in every run."""
+    cache: str | None
+    """Folder for the stores; null is `$XDG_CACHE_HOME/composer`, which is `~/.cache/composer` by default."""
+    readers: int | None
+    """Processes that read the files of a folder into its store; null is one a core."""
     window_size: int
     """Events that the network reads before it predicts the next one."""
     first_target: int | None
     """Events of each piece before its first target; null is `window_size`. Runs with different windows and the same
     number here have the same targets in training, validation and test, and the same batches of them."""
     batch_size: int
+    windows_per_epoch: int | None
+    """Training windows of an epoch: each goes on where the last one ended, so that after some epochs all have been seen
+    once. null is all of them."""
+    eval_windows: int | None
+    """At most so many validation windows, and test windows, are scored: a fixed draw. null scores all."""
     split: Split
+    split_file: str | None
+    """For `split=file`, the CSV file with the columns `midi_filename` and `split`; null is the only one of the folder
+    `path`."""
     val_fraction: float
     """Share of the windows (of the pieces for `by_piece`) held out for validation, after the test block."""
     val_block: Block
@@ -165,6 +189,12 @@ class DataConfig:
         require(0 < self.val_fraction < 1, "data.val_fraction", self.val_fraction, "more than 0 and less than 1")
         require(0 <= self.test_fraction < 1, "data.test_fraction", self.test_fraction, "at least 0 and less than 1")
         require(self.num_workers >= 0, "data.num_workers", self.num_workers, "at least 0")
+        for key in ("readers", "windows_per_epoch", "eval_windows"):
+            value = getattr(self, key)
+            require(value is None or value >= 1, f"data.{key}", value, "null or at least 1")
+        named = self.split is Split.file
+        require(named or self.split_file is None, "data.split_file", self.split_file, "used with data.split=file")
+        require(not named or self.source is Source.midi, "data.split", self.split.name, "used with data=midi")
         if self.source is Source.midi:
             require(bool(self.path), "data.path", self.path, "a MIDI file or a folder of them with data=midi")
         else:

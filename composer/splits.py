@@ -7,67 +7,123 @@ common position.
 The test block is taken first; what is left is divided into training and validation. Around a held-out block the
 windows that share an event with it are used for nothing: a gap of one whole window on each side.
 
+Of a large corpus (`lazy`) the windows are not listed: the parts are runs of positions, or a share of them drawn by
+arithmetic (`ranges.py`), and the leak is measured on a sample.
+
 With `data.first_target` the first targets, the gaps and so all parts are those of windows of that many events,
 whatever `data.window_size`: what is a target of which part does not depend on the window's size.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from composer.errors import ComposerError
+from composer.permutation import Permutation
+from composer.ranges import Drawn, Indices, Ranges, Starts
 from composer.schema import Block, DataConfig, Split
-
-Indices = NDArray[np.int64]
 
 _SHUFFLE_STREAM = 1
 _PIECE_STREAM = 2
+DIGEST_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+
+
+class Part(Enum):
+    """What a piece is for, where a file says so; the names are those of MAESTRO."""
+
+    train = "train"
+    validation = "validation"
+    test = "test"
 
 
 @dataclass(frozen=True, slots=True)
 class Splits:
     """First positions of the windows of each part."""
 
-    train: Indices
-    val: Indices
-    test: Indices
+    train: Indices | Starts
+    val: Indices | Starts
+    test: Indices | Starts
 
 
-def window_starts(piece_lengths: list[int], window_size: int, first_target: int | None = None) -> list[Indices]:
+def window_runs(
+    piece_lengths: Sequence[int],
+    window_size: int,
+    first_target: int | None = None,
+    offsets: Sequence[int] | None = None,
+) -> list[range]:
     """First positions of all windows, piece by piece; no window crosses from one piece into the next.
 
     Args:
         piece_lengths: events of each piece.
         window_size: events before the target.
         first_target: events of a piece before its first target, at least `window_size`; None is `window_size`.
+        offsets: where each piece begins; None lays them end to end.
     """
     late = 0 if first_target is None else first_target - window_size
-    offsets = np.cumsum([0, *piece_lengths[:-1]])
+    if offsets is None:
+        offsets = np.cumsum([0, *piece_lengths[:-1]]).tolist()
     return [
-        np.arange(offset + late, offset + max(late, length - window_size), dtype=np.int64)
+        range(offset + late, offset + max(late, length - window_size))
         for offset, length in zip(offsets, piece_lengths, strict=True)
     ]
 
 
-def split_windows(piece_lengths: list[int], config: DataConfig, seed: int) -> Splits:
+def window_starts(piece_lengths: Sequence[int], window_size: int, first_target: int | None = None) -> list[Indices]:
+    """`window_runs` as arrays."""
+    return [listed([run]) for run in window_runs(piece_lengths, window_size, first_target)]
+
+
+def listed(runs: Sequence[range]) -> Indices:
+    """(W,) the positions of all runs."""
+    return np.concatenate([np.empty(0, np.int64), *(np.arange(run.start, run.stop, dtype=np.int64) for run in runs)])
+
+
+def split_windows(
+    piece_lengths: Sequence[int],
+    config: DataConfig,
+    seed: int,
+    *,
+    parts: Sequence[Part] | None = None,
+    offsets: Sequence[int] | None = None,
+    lazy: bool = False,
+) -> Splits:
     """Divide the windows of the pieces.
 
     Args:
         piece_lengths: events of each piece.
         config: which split, what shares, which blocks.
         seed: decides the shuffle, and which pieces are held out.
+        parts: for `data.split=file`, the part of each piece.
+        offsets: where each piece begins; None lays them end to end.
+        lazy: do not list the windows (see the head of this file); a shuffled split is then another permutation.
 
     Raises:
         ComposerError: too few pieces or windows for the shares asked for.
     """
     if config.split is Split.by_piece and len(piece_lengths) == 1:
         raise ComposerError("data.split=by_piece: needs several pieces; data.split=blocked holds out part of one")
-    pieces = window_starts(piece_lengths, config.window_size, config.first_target)
-    test, pieces = _take_test(pieces, config, seed)
-    train, val = _take_validation(pieces, config, seed, len(piece_lengths) > 1)
+    pieces = window_runs(piece_lengths, config.window_size, config.first_target, offsets)
+    made = Ranges if lazy else listed
+    train: Indices | Starts
+    val: Indices | Starts
+    if config.split is Split.file:
+        if parts is None:
+            raise ComposerError("data.split=file: needs a folder of MIDI files with a CSV file that names the parts")
+        named = {part: [run for run, own in zip(pieces, parts, strict=True) if own is part] for part in Part}
+        train, val, test = made(named[Part.train]), made(named[Part.validation]), made(named[Part.test])
+    else:
+        held, pieces = _take_test(pieces, config, seed)
+        test = made(held)
+        if config.split is Split.shuffled:
+            train, val = _shuffle(pieces, config, seed, lazy=lazy)
+        else:
+            held, rest = _take_validation(pieces, config, seed, len(piece_lengths) > 1)
+            train, val = made(rest), made(held)
     if not len(train) or not len(val):
         raise ComposerError(
             f"{config.margin_key}: leaves {len(train)} training and {len(val)} validation windows; "
@@ -76,12 +132,12 @@ def split_windows(piece_lengths: list[int], config: DataConfig, seed: int) -> Sp
     return Splits(train, val, test)
 
 
-def _take_test(pieces: list[Indices], config: DataConfig, seed: int) -> tuple[Indices, list[Indices]]:
+def _take_test(pieces: list[range], config: DataConfig, seed: int) -> tuple[list[range], list[range]]:
     if config.test_fraction == 0:
-        return np.empty(0, np.int64), pieces
+        return [], pieces
     if len(pieces) == 1:
         held, rest = _take_block(pieces, config.test_fraction, config.test_block, config.margin)
-        return held, rest
+        return [held], rest
     least = 3 if config.split is Split.by_piece else 2
     if len(pieces) < least:
         raise ComposerError(
@@ -90,25 +146,34 @@ def _take_test(pieces: list[Indices], config: DataConfig, seed: int) -> tuple[In
     return _take_pieces(pieces, config.test_fraction, seed, keep=least - 1)
 
 
-def _take_validation(pieces: list[Indices], config: DataConfig, seed: int, several: bool) -> tuple[Indices, Indices]:
+def _take_validation(
+    pieces: list[range], config: DataConfig, seed: int, several: bool
+) -> tuple[list[range], list[range]]:
     if config.split is Split.by_piece:
-        val, rest = _take_pieces(pieces, config.val_fraction, seed, keep=1)
-        return np.concatenate(rest), val
-    if config.split is Split.blocked and several:
+        return _take_pieces(pieces, config.val_fraction, seed, keep=1)
+    if several:
         # A block of every piece: one block of all would be no more than one piece.
         parts = [_take_block([p], config.val_fraction, config.val_block, config.margin) for p in pieces if len(p)]
-        return np.concatenate([segment for _, rest in parts for segment in rest]), np.concatenate([v for v, _ in parts])
-    if config.split is Split.blocked:
-        val, rest = _take_block(pieces, config.val_fraction, config.val_block, config.margin)
-        return np.concatenate(rest), val
-    starts = np.concatenate(pieces)
-    shuffled = np.random.default_rng([seed, _SHUFFLE_STREAM]).permutation(starts)
+        return [held for held, _ in parts], [segment for _, rest in parts for segment in rest]
+    held, rest = _take_block(pieces, config.val_fraction, config.val_block, config.margin)
+    return [held], rest
+
+
+def _shuffle(
+    pieces: list[range], config: DataConfig, seed: int, *, lazy: bool
+) -> tuple[Indices | Starts, Indices | Starts]:
+    count = sum(len(piece) for piece in pieces)
     # A hair above the product, which rounding may put below a whole number.
-    train_count = int(len(starts) * (1 - config.val_fraction) + 1e-9)
+    train_count = int(count * (1 - config.val_fraction) + 1e-9)
+    if lazy:
+        order = Permutation(count, [seed, _SHUFFLE_STREAM])
+        pool = Ranges(pieces)
+        return Drawn(pool, order, 0, train_count), Drawn(pool, order, train_count, count)
+    shuffled = np.random.default_rng([seed, _SHUFFLE_STREAM]).permutation(listed(pieces))
     return shuffled[:train_count], shuffled[train_count:]
 
 
-def _take_block(segments: list[Indices], fraction: float, block: Block, margin: int) -> tuple[Indices, list[Indices]]:
+def _take_block(segments: list[range], fraction: float, block: Block, margin: int) -> tuple[range, list[range]]:
     """Hold out a run of `fraction` of all windows, at least one, from the longest segment; drop those that overlap."""
     total = sum(len(segment) for segment in segments)
     longest = max(range(len(segments)), key=lambda k: len(segments[k]))
@@ -119,16 +184,16 @@ def _take_block(segments: list[Indices], fraction: float, block: Block, margin: 
     # A window of `margin` events shares an event with as many neighbours on each side.
     before, after = segment[: max(0, begin - margin)], segment[begin + count + margin :]
     kept = [s for s in [*segments[:longest], before, after, *segments[longest + 1 :]] if len(s)]
-    return held, kept or [np.empty(0, np.int64)]
+    return held, kept or [range(0)]
 
 
-def _take_pieces(pieces: list[Indices], fraction: float, seed: int, *, keep: int) -> tuple[Indices, list[Indices]]:
+def _take_pieces(pieces: list[range], fraction: float, seed: int, *, keep: int) -> tuple[list[range], list[range]]:
     """Hold out `fraction` of the pieces, at least one and leaving at least `keep`, chosen by the seed."""
     count = min(max(1, round(len(pieces) * fraction)), len(pieces) - keep)
     order = np.random.default_rng([seed, _PIECE_STREAM]).permutation(len(pieces))
     chosen = set(order[:count].tolist())
     held = [piece for k, piece in enumerate(pieces) if k in chosen]
-    return np.concatenate(held), [piece for k, piece in enumerate(pieces) if k not in chosen]
+    return held, [piece for k, piece in enumerate(pieces) if k not in chosen]
 
 
 def covered(events: int, starts: Indices, window_size: int) -> NDArray[np.bool_]:
@@ -140,16 +205,37 @@ def covered(events: int, starts: Indices, window_size: int) -> NDArray[np.bool_]
     return np.cumsum(steps)[:-1] > 0
 
 
-def supervisable(events: int, splits: Splits, window_size: int) -> NDArray[np.bool_]:
-    """(events,) whether each position may be trained on as a target: not where a validation or test window has its own.
+def supervisable(events: int, splits: Splits, window_size: int) -> NDArray[np.bool_] | Supervisable:
+    """Whether each position may be trained on as a target: not where a validation or test window has its own.
 
     Only `loss.supervision=every` needs it: the last step's targets are those of the training windows, which are no
     other window's.
+
+    Returns:
+        (events,) one bool a position, or for parts that are not listed a function of positions.
     """
+    if isinstance(splits.val, Starts) or isinstance(splits.test, Starts):
+        return Supervisable(splits, window_size)
     allowed = np.ones(events, np.bool_)
     allowed[splits.val + window_size] = False
     allowed[splits.test + window_size] = False
     return allowed
+
+
+class Supervisable:
+    """`supervisable` as a function, where the parts are not listed."""
+
+    def __init__(self, splits: Splits, window_size: int) -> None:
+        """Args: as for `supervisable`."""
+        self.parts = [part for part in (splits.val, splits.test) if isinstance(part, Starts)]
+        self.window_size = window_size
+
+    def __getitem__(self, positions: Indices) -> NDArray[np.bool_]:
+        """Whether each of the positions, of any shape, may be trained on."""
+        allowed = np.ones(positions.shape, np.bool_)
+        for part in self.parts:
+            allowed &= ~part.contains(positions - self.window_size)
+        return allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +246,12 @@ class Leak:
         by_index: share of validation windows whose target event is, at the same position, an input or a target of
             some training window.
         by_content: share of validation windows whose events, input and target, occur alike in some training window.
+        windows: how many validation windows were looked at.
     """
 
     by_index: float
     by_content: float
+    windows: int
 
 
 def leak(tokens: NDArray[np.uint8], splits: Splits, window_size: int) -> Leak:
@@ -174,10 +262,12 @@ def leak(tokens: NDArray[np.uint8], splits: Splits, window_size: int) -> Leak:
         splits: the windows.
         window_size: events before the target.
     """
+    assert not isinstance(splits.train, Starts)
+    assert not isinstance(splits.val, Starts)
     by_index = covered(len(tokens), splits.train, window_size)[splits.val + window_size].mean()
     digests = window_digests(tokens, window_size + 1)
     by_content = np.isin(digests[splits.val], digests[splits.train]).mean()
-    return Leak(float(by_index), float(by_content))
+    return Leak(float(by_index), float(by_content), len(splits.val))
 
 
 def window_digests(tokens: NDArray[np.uint8], length: int) -> NDArray[np.uint64]:
@@ -193,12 +283,28 @@ def window_digests(tokens: NDArray[np.uint8], length: int) -> NDArray[np.uint64]
     Returns:
         (N - length + 1,) digests.
     """
-    code = tokens.astype(np.uint64) @ np.array([1, 1 << 8, 1 << 16], np.uint64)
+    code = event_codes(tokens)
+    digest = np.zeros(len(tokens) - length + 1, np.uint64)
+    for k in range(length):
+        digest = digest * DIGEST_MULTIPLIER + code[k : k + len(digest)]
+    return digest
+
+
+def digests_at(tokens: NDArray[np.uint8], starts: Indices, length: int) -> NDArray[np.uint64]:
+    """(W,) the digests of the runs of `length` events from each start (W,) on; see `window_digests`."""
+    digest = np.zeros(len(starts), np.uint64)
+    for k in range(length):
+        digest = digest * DIGEST_MULTIPLIER + event_codes(tokens[starts + k])
+    return digest
+
+
+def event_codes(tokens: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """(N,) a number for each event (N, 3), other events having others."""
+    code = tokens[:, 2].astype(np.uint64)
+    for channel in (1, 0):
+        code = (code << np.uint64(8)) | tokens[:, channel]
     # Mixed by the finaliser of SplitMix64 (Steele, Lea and Flood 2014), so that neighbouring codes do not cancel.
     code = (code ^ (code >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     code = (code ^ (code >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     code ^= code >> np.uint64(31)
-    digest = np.zeros(len(tokens) - length + 1, np.uint64)
-    for k in range(length):
-        digest = digest * np.uint64(0x9E3779B97F4A7C15) + code[k : k + len(digest)]
-    return digest
+    return code

@@ -30,6 +30,7 @@ from composer.losses import score
 from composer.manifest import write_manifest
 from composer.model import ThreeHeadLSTM
 from composer.progress import Progress
+from composer.ranges import Starts
 from composer.report import describe, report
 from composer.rundir import (
     CHECKPOINTS,
@@ -50,7 +51,15 @@ from composer.splits import covered
 log = logging.getLogger(__name__)
 
 # Keys that may differ when a run is resumed: they do not change what was already computed.
-RESUME_KEYS = ("trainer.max_epochs", "trainer.progress_bar", "sampling", "checkpoint")
+RESUME_KEYS = (
+    "trainer.max_epochs",
+    "trainer.progress_bar",
+    "sampling",
+    "checkpoint",
+    "data.store",
+    "data.cache",
+    "data.readers",
+)
 # Tells the processes of a strategy of several where the run is.
 FOLDER_VARIABLE = "COMPOSER_RUN_DIR"
 
@@ -270,19 +279,26 @@ def _set_up_torch(config: TrainConfig) -> None:
 
 def _hyperparameters(config: TrainConfig) -> dict[str, Any]:
     """What tells runs apart in TensorBoard: every key but those that say nothing about the result."""
-    silent = ("name", "resume", "checkpoint", "logging", "sampling", "trainer.progress_bar")
+    silent = (
+        *("name", "resume", "checkpoint", "logging", "sampling", "trainer.progress_bar"),
+        *("data.store", "data.cache", "data.readers"),
+    )
     flat = configs.flatten(dataclasses.asdict(config))
     return {key: value for key, value in flat.items() if not any(f"{key}.".startswith(f"{s}.") for s in silent)}
 
 
 def _origin(config: TrainConfig, music: Music) -> ckpt.Origin:
     """The first events of the first piece that trains; where those are held out, of its first training window."""
-    size = config.data.window_size
-    offsets = np.cumsum([0, *(len(piece.events) for piece in music.pieces)])
-    first = int(music.splits.train.min())
-    number = int(np.searchsorted(offsets, first, side="right")) - 1
-    piece, begin = music.pieces[number], int(offsets[number])
-    if not covered(len(music.tokens), music.splits.train, size)[begin : begin + size].all():
+    size, train = config.data.window_size, music.splits.train
+    first = train.lowest() if isinstance(train, Starts) else int(train.min())
+    number = int(np.searchsorted(music.offsets, first, side="right")) - 1
+    piece, begin = music.pieces[number], int(music.offsets[number])
+    beginning = np.arange(begin, begin + size)
+    if isinstance(train, Starts):
+        heard = train.touches(beginning, size)
+    else:
+        heard = covered(len(music.tokens), train, size)[beginning]
+    if not heard.all():
         begin = first
     primer = torch.from_numpy(music.tokens[begin : begin + size].copy())
     return ckpt.Origin(primer, piece.name, piece.timing, piece.program, music.sha256)

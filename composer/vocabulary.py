@@ -98,6 +98,15 @@ class Vocabulary:
             return TimeError(0.0, 0.0, self.time_unit)
         return TimeError(float(positive.mean()), float(positive.max()), self.time_unit)
 
+    def time_error_counted(self, times: NDArray[np.float64], counts: NDArray[np.int64]) -> TimeError:
+        """`time_error` of different times (U,) that occur so often (U,)."""
+        occurring = (counts > 0) & (times > 0)
+        times, counts = times[occurring], counts[occurring]
+        if not len(times):
+            return TimeError(0.0, 0.0, self.time_unit)
+        errors = np.abs(np.asarray(self.time_values)[self.time_classes(times)] - times) * 1000
+        return TimeError(float(np.average(errors, weights=counts)), float(errors.max()), self.time_unit)
+
     def to_plain(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
         return {
@@ -151,16 +160,72 @@ def fit(config: EncodingConfig, times: NDArray[np.float64]) -> Vocabulary:
         times: (N,) times since the previous event, of the training events alone, in `config.time_unit`.
     """
     positive = np.sort(times[times > 0])
-    if not len(positive):
-        edges: list[float] = []
-    elif config.time_binning is TimeBinning.equal_width:
-        edges = _equal_width_edges(float(positive[0]), float(positive[-1]), config.time_bins)
+    if config.time_binning is TimeBinning.kmeans:
+        distinct, counts = np.unique(positive, return_counts=True)
     elif config.time_binning is TimeBinning.quantile:
-        edges = _quantile_edges(positive, config.time_bins)
+        distinct, counts = np.unique(positive), np.empty(0, np.int64)
     else:
-        edges = _kmeans_edges(positive, config.time_bins)
-    values = _class_means(positive, edges)
+        distinct, counts = positive, np.empty(0, np.int64)
+    ranked = positive[np.arange(config.time_bins) * len(positive) // config.time_bins] if len(positive) else positive
+    edges = _edges(config, distinct, counts, ranked)
+    return _vocabulary(config, edges, _class_means(positive, edges))
+
+
+def fit_counted(config: EncodingConfig, times: NDArray[np.float64], counts: NDArray[np.int64]) -> Vocabulary:
+    """`fit` to more times than can be kept: to how often each different one occurs.
+
+    The edges are those of `fit`; a class's value is the same mean but for rounding.
+
+    Args:
+        config: which pitches, and how to divide the times.
+        times: (U,) different times, rising.
+        counts: (U,) how often each occurs in the training events.
+    """
+    occurring = (counts > 0) & (times > 0)
+    times, counts = times[occurring], counts[occurring]
+    ranks = np.arange(config.time_bins) * int(counts.sum()) // config.time_bins
+    ranked = times[np.searchsorted(np.cumsum(counts), ranks, side="right")] if len(times) else times
+    edges = _edges(config, times, counts, ranked)
+    member = np.searchsorted(edges, times, side="right") - 1
+    means = []
+    for k, edge in enumerate(edges):
+        inside = member == k
+        following = edges[k + 1] if k + 1 < len(edges) else edge
+        if inside.any():
+            mean = np.average(times[inside], weights=counts[inside])
+            # As in `_class_means`.
+            means.append(float(mean.clip(times[inside][0], times[inside][-1])))
+        else:
+            means.append((edge + following) / 2)
+    return _vocabulary(config, edges, means)
+
+
+def _vocabulary(config: EncodingConfig, edges: list[float], values: list[float]) -> Vocabulary:
     return Vocabulary(config.pitch_low, config.pitch_high, config.time_unit, tuple(edges), (0.0, *values))
+
+
+def _edges(
+    config: EncodingConfig, distinct: NDArray[np.float64], counts: NDArray[np.int64], ranked: NDArray[np.float64]
+) -> list[float]:
+    """Lower edges of the classes of the positive times.
+
+    Args:
+        config: how to divide.
+        distinct: (U,) the different times, rising; for equal widths they may repeat.
+        counts: (U,) how often each occurs; only k-means asks.
+        ranked: (time_bins,) the times at equal shares of all.
+    """
+    bins = config.time_bins
+    if not len(distinct):
+        return []
+    if config.time_binning is TimeBinning.equal_width:
+        return _equal_width_edges(float(distinct[0]), float(distinct[-1]), bins)
+    if len(distinct) <= bins:
+        return [float(edge) for edge in distinct]
+    if config.time_binning is TimeBinning.quantile:
+        # Equal edges fall together.
+        return [float(edge) for edge in np.unique(ranked)]
+    return _kmeans_edges(distinct, counts, bins)
 
 
 def _equal_width_edges(low: float, high: float, bins: int) -> list[float]:
@@ -181,20 +246,8 @@ def _equal_width_edges(low: float, high: float, bins: int) -> list[float]:
     return edges
 
 
-def _quantile_edges(positive: NDArray[np.float64], bins: int) -> list[float]:
-    """Lower edges at equal shares of the sorted times; equal edges fall together."""
-    distinct = np.unique(positive)
-    if len(distinct) <= bins:
-        return [float(edge) for edge in distinct]
-    ranks = np.arange(bins) * len(positive) // bins
-    return [float(edge) for edge in np.unique(positive[ranks])]
-
-
-def _kmeans_edges(positive: NDArray[np.float64], bins: int) -> list[float]:
+def _kmeans_edges(distinct: NDArray[np.float64], counts: NDArray[np.int64], bins: int) -> list[float]:
     """Lower edges half-way between the centres of Lloyd's algorithm, started at the quantiles of the distinct times."""
-    distinct, counts = np.unique(positive, return_counts=True)
-    if len(distinct) <= bins:
-        return [float(edge) for edge in distinct]
     centres = distinct[(np.arange(bins) * 2 + 1) * len(distinct) // (2 * bins)]
     for _ in range(_KMEANS_ROUNDS):
         member = np.searchsorted((centres[1:] + centres[:-1]) / 2, distinct, side="right")

@@ -3,12 +3,13 @@
 N = events, B = batch, T = window_size
 tokens (N, 3) uint8, held once: 3 bytes an event; a window is one index, never a copy
 batch  (B, T + 1, 3) uint8: T inputs, then the target
+of a store (`store.py`) the classes of a batch are made from its events when the batch is gathered
 supervisable (N,) bool, for `loss.supervision=every` alone: the positions that may be trained on as targets
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,9 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from composer.splits import Indices
+from composer.permutation import Permutation
+from composer.ranges import Indices, Starts
+from composer.splits import Supervisable
+from composer.store import StoredTokens
 
 _EPOCH_STREAM = 3
+# Windows whose numbers are computed at once.
+_BLOCK = 1 << 14
 
 
 class Supervised(NamedTuple):
@@ -39,10 +45,10 @@ class Windows(Dataset[Tensor | Supervised]):
 
     def __init__(
         self,
-        tokens: NDArray[np.uint8],
-        starts: Indices,
+        tokens: NDArray[np.uint8] | StoredTokens,
+        starts: Indices | Starts,
         window_size: int,
-        supervisable: NDArray[np.bool_] | None = None,
+        supervisable: NDArray[np.bool_] | Supervisable | None = None,
     ) -> None:
         """Keep the arrays.
 
@@ -52,20 +58,31 @@ class Windows(Dataset[Tensor | Supervised]):
             window_size: inputs before the target.
             supervisable: (N,) positions that may be trained on, if batches are to be `Supervised`.
         """
-        self.tokens = torch.from_numpy(tokens)
-        self.starts = torch.from_numpy(starts)
-        # A view (N - T, T + 1, 3): no copy.
-        self.views = self.tokens.unfold(0, window_size + 1, 1).transpose(1, 2)
-        # Likewise (N - T, T): the positions after each of the T inputs.
-        self.masks = None if supervisable is None else torch.from_numpy(supervisable)[1:].unfold(0, window_size, 1)
+        self.starts, self.window_size, self.supervisable = starts, window_size, supervisable
+        self.stored = tokens if isinstance(tokens, StoredTokens) else None
+        if isinstance(tokens, np.ndarray):
+            self.tokens = torch.from_numpy(tokens)
+            # A view (N - T, T + 1, 3): no copy.
+            self.views = self.tokens.unfold(0, window_size + 1, 1).transpose(1, 2)
+        self.masks: Tensor | None = None
+        if isinstance(supervisable, np.ndarray):
+            # Likewise (N - T, T): the positions after each of the T inputs.
+            self.masks = torch.from_numpy(supervisable)[1:].unfold(0, window_size, 1)
 
     def __len__(self) -> int:
         return len(self.starts)
 
     def __getitem__(self, numbers: Indices) -> Tensor | Supervised:
         """Batch (B, T + 1, 3) of the windows with these numbers (B,), with its mask where there is one."""
-        starts = self.starts[torch.from_numpy(numbers)]
-        return self.views[starts] if self.masks is None else Supervised(self.views[starts], self.masks[starts])
+        starts = self.starts[numbers]
+        if self.stored is None:
+            windows = self.views[torch.from_numpy(starts)]
+        else:
+            windows = torch.from_numpy(self.stored.windows(starts, self.window_size + 1))
+        if isinstance(self.supervisable, Supervisable):
+            targets = starts[:, None] + np.arange(1, self.window_size + 1)
+            return Supervised(windows, torch.from_numpy(self.supervisable[targets]))
+        return windows if self.masks is None else Supervised(windows, self.masks[torch.from_numpy(starts)])
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Indices:
@@ -80,14 +97,37 @@ class BatchOrder(Sampler[Indices]):
     number. `start_batch` skips what a resumed epoch has already done.
     """
 
-    def __init__(self, count: int, batch_size: int, seed: int, *, shuffle: bool, rank: int = 0, world: int = 1) -> None:
-        """Args: `count` windows; `batch_size` over all `world` processes, of which this is number `rank`."""
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        seed: int,
+        *,
+        shuffle: bool,
+        rank: int = 0,
+        world: int = 1,
+        per_epoch: int | None = None,
+        arithmetic: bool = False,
+    ) -> None:
+        """Keep what decides the order.
+
+        Args:
+            count: windows.
+            batch_size: windows of a batch, over all processes.
+            seed: decides the order, with the epoch.
+            shuffle: whether there is an order but the plain one.
+            rank: the number of this process.
+            world: how many processes there are.
+            per_epoch: windows of an epoch; None is all. Epochs go on in one order of all, then in the next.
+            arithmetic: the order is another one, which is computed batch by batch and takes no memory.
+        """
         self.count, self.batch_size, self.seed, self.shuffle = count, batch_size, seed, shuffle
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.arithmetic = rank, world, arithmetic
+        self.per_epoch = count if per_epoch is None or not count else per_epoch
         self.epoch, self.start_batch = 0, 0
 
     def __len__(self) -> int:
-        return -(-self.count // self.batch_size)
+        return -(-self.per_epoch // self.batch_size)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next; Lightning calls it before each."""
@@ -100,16 +140,43 @@ class BatchOrder(Sampler[Indices]):
         self.epoch, self.start_batch = epoch, batch
 
     def __iter__(self) -> Iterator[Indices]:
-        order = epoch_order(self.count, self.seed, self.epoch) if self.shuffle else np.arange(self.count)
-        for batch in range(self.start_batch, len(self)):
-            whole = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        for whole in self._batches():
             share = whole[self.rank :: self.world]
             # Every process must take part in every step: one without a share gets a window that does not count.
             yield share if len(share) else whole[:1]
 
+    def _batches(self) -> Iterator[Indices]:
+        """The numbers of the windows of each batch, over all processes."""
+        if not self.count:
+            return
+        # Places in an endless row of orders of all windows, as many as there are passes.
+        first = self.epoch * self.per_epoch
+        begin, end = first + self.start_batch * self.batch_size, first + self.per_epoch
+        # Many batches at once: arithmetic has its price by the call.
+        step = self.batch_size * max(1, _BLOCK // self.batch_size)
+        order, number = self._order(begin // self.count), begin // self.count
+        for place in range(begin, end, step):
+            places = np.arange(place, min(place + step, end))
+            found = []
+            for turn in range(int(places[0]) // self.count, int(places[-1]) // self.count + 1):
+                if turn != number:
+                    order, number = self._order(turn), turn
+                found.append(order(places[places // self.count == turn] - turn * self.count))
+            block = np.concatenate(found)
+            for k in range(0, len(block), self.batch_size):
+                yield block[k : k + self.batch_size]
+
+    def _order(self, turn: int) -> Callable[[Indices], Indices]:
+        """The order of the windows the first, second, ... time that all of them are gone through."""
+        if not self.shuffle:
+            return lambda places: places
+        if self.arithmetic:
+            return Permutation(self.count, [self.seed, turn, _EPOCH_STREAM])
+        return epoch_order(self.count, self.seed, turn).__getitem__
+
     def counted(self, batch: int) -> tuple[int, int]:
         """Windows of a batch that this process counts, and those of the whole batch."""
-        whole = min(self.batch_size, self.count - batch * self.batch_size)
+        whole = min(self.batch_size, self.per_epoch - batch * self.batch_size)
         return len(range(self.rank, whole, self.world)), whole
 
 

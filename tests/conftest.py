@@ -1,6 +1,7 @@
 """What several test files share."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,12 @@ from composer.schema import DataConfig, EncodingConfig
 # The same examples every time, and no limit on how long one may take on a busy machine.
 settings.register_profile("composer", deadline=None, derandomize=True, database=None, max_examples=60)
 settings.load_profile("composer")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Stores of tests lie in a folder of their own, for the processes that tests start too."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")

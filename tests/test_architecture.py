@@ -18,8 +18,17 @@ ORDER = [
     "source",
     "sweep",
     "midi",
+    "reading",
     "vocabulary",
+    "store",
+    "progress",
+    "build",
+    "permutation",
+    "ranges",
     "splits",
+    "splitfile",
+    "scale",
+    "corpus",
     "baselines",
     "windows",
     "datamodule",
@@ -29,7 +38,6 @@ ORDER = [
     "litmodule",
     "eventfile",
     "runlog",
-    "progress",
     "checkpoint",
     "export",
     "callback",
@@ -132,6 +140,7 @@ def test_only_the_configuration_knows_hydra_and_omegaconf() -> None:
 # All that `composer compare` needs.
 COMPARE = [module for module in ORDER if module.startswith("compare.")]
 QUICK = ["errors", "schema", "prelude", "baselines", "rundir", "source", "sweep", "config", *COMPARE, "cli", "render.player"]
+QUICK += ["reading", "store", "build", "corpus", "splits"]
 
 
 @pytest.mark.parametrize("module", QUICK)

@@ -1,0 +1,232 @@
+"""The pieces that a config names: read from one file, or kept in a store for a folder of them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer import scale
+from composer.build import build, cache_folder
+from composer.errors import ComposerError, MidiError
+from composer.events import Piece, Pieces, ReadPieces, prelude_piece
+from composer.midi import check_part, find_files, load, read_piece
+from composer.reading import Parameters
+from composer.schema import DataConfig, EncodingConfig, Keep, OnError, Source, Split
+from composer.splitfile import read_split_file, split_file
+from composer.splits import Part, Splits, split_windows
+from composer.store import Store, StoredPieces, StoredTokens
+from composer.vocabulary import Vocabulary
+
+log = logging.getLogger(__name__)
+
+Tokens = NDArray[np.uint8] | StoredTokens
+# Files that are told of one by one; the store's manifest has all.
+_MOST_TOLD = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """The pieces of a run.
+
+    Attributes:
+        pieces: in the order of their files.
+        sha256: digest of the files' contents in order (of the events for the embedded piece).
+        skipped: files that were left out, with the reason.
+        parts: for `data.split=file`, the part of each piece.
+    """
+
+    pieces: Pieces
+    sha256: str
+    skipped: list[str]
+    parts: list[Part] | None = None
+
+    @property
+    def lazy(self) -> bool:
+        """Whether it is too large to be listed and held (`scale.py`)."""
+        return isinstance(self.pieces, StoredPieces) and int(self.pieces.lengths.sum()) > scale.LARGE
+
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        """(P,) where each piece begins among the `tokens`."""
+        if self.lazy:
+            assert isinstance(self.pieces, StoredPieces)
+            return self.pieces.offsets
+        return np.cumsum([0, *self.pieces.lengths[:-1].tolist()])
+
+    def split(self, data: DataConfig, seed: int) -> Splits:
+        """Divide the windows.
+
+        Raises:
+            ComposerError: too few pieces or windows for the shares asked for.
+        """
+        lengths, offsets = self.pieces.lengths.tolist(), self.offsets.tolist()
+        return split_windows(lengths, data, seed, parts=self.parts, offsets=offsets, lazy=self.lazy)
+
+    def tokens(self, vocabulary: Vocabulary) -> Tokens:
+        """(N, 3) classes of all pieces, one after another; of a large corpus made when they are asked for.
+
+        Classes on disk would be read some two to five times as quickly (`benchmarks/large_store.py`), but either is far
+        ahead of any training, and each vocabulary, so each seed of a sweep, would need its own copy.
+        """
+        if self.lazy:
+            assert isinstance(self.pieces, StoredPieces)
+            return StoredTokens(self.pieces.store, vocabulary)
+        return np.concatenate([vocabulary.encode(piece.events) for piece in self.pieces])
+
+
+def read_pieces(data: DataConfig, encoding: EncodingConfig) -> tuple[Pieces, str, list[str]]:
+    """The pieces, the digest of what they were read from, and the files left out with the reason."""
+    corpus = read_corpus(data, encoding)
+    return corpus.pieces, corpus.sha256, corpus.skipped
+
+
+def read_corpus(data: DataConfig, encoding: EncodingConfig) -> Corpus:
+    """Read what a config names.
+
+    Raises:
+        ComposerError: nothing usable is there; one line with the way out.
+    """
+    if data.source is Source.prelude:
+        piece = prelude_piece(encoding.time_unit)
+        _check_piece(piece, data, encoding)
+        events = piece.events
+        content = events.pitch.tobytes() + events.velocity.tobytes() + events.delta_time.tobytes()
+        return Corpus(ReadPieces([piece]), hashlib.sha256(content).hexdigest(), [])
+
+    assert data.path is not None
+    root = Path(data.path).expanduser()
+    files = find_files(root)
+    check_part(data.part)
+    skipped: dict[Path, str] = {}
+    named: dict[Path, Part] | None = None
+    if data.split is Split.file:
+        named = _named(root, files, data, skipped)
+    if root.is_dir() and data.store is not Keep.off:
+        pieces, digest = _stored(root, files, data, encoding, skipped)
+    else:
+        pieces, digest = _direct(root, files, data, encoding, skipped)
+    reasons = [skipped[file] for file in files if file in skipped]
+    _tell(reasons)
+    if not len(pieces):
+        raise ComposerError(f"data.path={data.path}: none of its {len(files)} files can be used; first: {reasons[0]}")
+    parts = None if named is None else [named[file] for file in files if file not in skipped]
+    return Corpus(pieces, digest, reasons, parts)
+
+
+def _tell(reasons: list[str]) -> None:
+    for line in reasons[:_MOST_TOLD]:
+        log.warning("left out: %s", line)
+    if len(reasons) > _MOST_TOLD:
+        log.warning("left out: %s files more (manifest.json of the run)", f"{len(reasons) - _MOST_TOLD:,}")
+
+
+def _named(root: Path, files: list[Path], data: DataConfig, skipped: dict[Path, str]) -> dict[Path, Part]:
+    """The parts of those files that the CSV file names; the others are left out."""
+    if not root.is_dir():
+        raise ComposerError(f"data.split=file: needs a folder, and data.path={data.path} is one file")
+    path = split_file(root, data.split_file)
+    parts = read_split_file(path)
+    named = {file: parts.pop(file.relative_to(root).as_posix(), None) for file in files}
+    for file, part in named.items():
+        if part is None:
+            skipped[file] = f"{file}: not named in {path.name}"
+    if parts:
+        warnings.warn(
+            f"{path}: {len(parts):,} of the files that it names are not in {root}, first {next(iter(parts))}",
+            stacklevel=4,
+        )
+    found = {file: part for file, part in named.items() if part is not None}
+    if not found:
+        raise ComposerError(f"{path}: names none of the {len(files):,} MIDI files in {root}")
+    return found
+
+
+def _direct(
+    root: Path, files: list[Path], data: DataConfig, encoding: EncodingConfig, skipped: dict[Path, str]
+) -> tuple[Pieces, str]:
+    """Read files into memory; notes in `skipped` what is left out."""
+    pieces, digest = [], hashlib.sha256()
+    for file in files:
+        if file in skipped:
+            continue
+        try:
+            content = load(file)
+            piece = read_piece(
+                file, part=data.part, time_unit=encoding.time_unit, drums=data.drums, clip=data.clip, content=content
+            )
+            _check_piece(piece, data, encoding, str(file))
+        except MidiError as error:
+            if data.on_error is OnError.fail or not root.is_dir():
+                raise
+            skipped[file] = str(error)
+            continue
+        pieces.append(piece)
+        digest.update(hashlib.sha256(content).digest())
+    return ReadPieces(pieces), digest.hexdigest()
+
+
+def _stored(
+    root: Path, files: list[Path], data: DataConfig, encoding: EncodingConfig, skipped: dict[Path, str]
+) -> tuple[Pieces, str]:
+    """As `_direct`, of a folder's store."""
+    parameters = Parameters(data.part, encoding.time_unit.name, data.drums, data.clip)
+    rebuild = data.store is Keep.rebuild
+    store = build(root, files, parameters, cache_folder(data.cache), processes=data.readers, rebuild=rebuild)
+    used, digest, notes = [], hashlib.sha256(), []
+    for file, entry in zip(files, store.entries, strict=True):
+        if file in skipped:
+            continue
+        reason = entry.error or _unusable(entry.events, entry.pitch_low, entry.pitch_high, data, encoding)
+        if reason and data.on_error is OnError.fail:
+            raise MidiError(f"{file}: {reason}")
+        if reason:
+            skipped[file] = f"{file}: {reason}"
+            continue
+        if entry.note:
+            notes.append(f"{file}: {entry.note}")
+        used.append(entry)
+        digest.update(bytes.fromhex(entry.sha256))
+    _warn(notes)
+    return StoredPieces(store, used), digest.hexdigest()
+
+
+def _warn(notes: Iterable[str]) -> None:
+    for number, note in enumerate(notes):
+        if number == _MOST_TOLD:
+            warnings.warn("and more such files", stacklevel=5)
+            return
+        warnings.warn(note, stacklevel=5)
+
+
+def _check_piece(piece: Piece, data: DataConfig, encoding: EncodingConfig, name: str | None = None) -> None:
+    pitch = piece.events.pitch
+    reason = _unusable(len(pitch), int(pitch.min()), int(pitch.max()), data, encoding)
+    if reason:
+        raise MidiError(f"{name or piece.name}: {reason}")
+
+
+def _unusable(events: int, low: int, high: int, data: DataConfig, encoding: EncodingConfig) -> str:
+    """Why a piece cannot be used with these windows and this encoding; empty if it can."""
+    if events <= data.margin:
+        return (
+            f"{events} events, too few for one window of {data.margin_key} and its "
+            "target; use a smaller window or more music"
+        )
+    if low < encoding.pitch_low or high > encoding.pitch_high:
+        return (
+            f"its pitches {low}..{high} leave the encoding's range "
+            f"{encoding.pitch_low}..{encoding.pitch_high}; encoding=full takes every pitch"
+        )
+    return ""
+
+
+def store_of(pieces: Pieces) -> Store | None:
+    """The store that pieces lie in."""
+    return pieces.store if isinstance(pieces, StoredPieces) else None

@@ -1,0 +1,116 @@
+"""What a run has to know of a corpus before it trains, without holding more than a little of it at once.
+
+Above `LARGE` events a run's windows are not listed, and its classes not held (`ranges.py`, `store.py`). Then
+
+- the time classes are fitted to counts of the different times, over all runs of training events. Of a shuffled split
+  these are the runs that training and validation windows were drawn from: but for a few events at their ends, every
+  event there is in some training window;
+- the leak is that of a sample of validation windows, each compared with every training window.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.ranges import Starts, sample
+from composer.schema import DataConfig, EncodingConfig
+from composer.splits import DIGEST_MULTIPLIER, Leak, Splits, event_codes
+from composer.store import Store, StoredTokens
+from composer.vocabulary import TimeError, Vocabulary, fit_counted
+
+# 4,194,304 events: below, everything is listed and measured in full, in at most some 300 MB.
+LARGE = 1 << 22
+# Validation windows whose leak is measured.
+MOST_LEAKING = 20_000
+
+_LEAK_STREAM = 7
+# Digests are first looked up by so many of their bits.
+_BITS = 20
+# Between the windows of two pieces lie a few positions that begin none; `contains` knows them.
+_BRIDGE = 4096
+_MULTIPLIER = int(DIGEST_MULTIPLIER)
+
+
+def training_runs(train: Starts, data: DataConfig) -> list[range]:
+    """Runs of positions that training windows of `data.margin` events cover, or may cover where they were drawn."""
+    late = data.margin - data.window_size
+    runs: list[range] = []
+    for run in train.pool.runs():
+        begin, end = run.start - late, run.stop + data.window_size
+        if runs and begin < runs[-1].stop:
+            begin = runs[-1].stop
+        runs.append(range(begin, end))
+    return runs
+
+
+def fit_store(store: Store, train: Starts, data: DataConfig, encoding: EncodingConfig) -> tuple[Vocabulary, TimeError]:
+    """The vocabulary of the training events of a store, and its round-trip error on them."""
+    counts = store.count_times(training_runs(train, data))
+    vocabulary = fit_counted(encoding, store.times, counts)
+    return vocabulary, vocabulary.time_error_counted(store.times, counts)
+
+
+def leak(tokens: StoredTokens, splits: Splits, window_size: int, seed: int) -> Leak:
+    """The leak, measured on a sample of the validation windows.
+
+    Args:
+        tokens: classes of all events.
+        splits: the windows.
+        window_size: events before the target.
+        seed: draws the sample.
+    """
+    train = splits.train
+    assert isinstance(train, Starts)
+    chosen = sample(splits.val, MOST_LEAKING, [seed, _LEAK_STREAM])
+    starts = chosen[np.arange(len(chosen))]
+    by_index = train.touches(starts + window_size, window_size).mean()
+    length = window_size + 1
+    digests = rolling_digests(tokens.windows(starts, length).reshape(-1, 3), length)[::length]
+    wanted, number = np.unique(digests, return_inverse=True)
+    heard = np.zeros(len(wanted), np.bool_)
+    likely = np.zeros(1 << _BITS, np.bool_)
+    likely[(wanted >> np.uint64(64 - _BITS)).astype(np.int64)] = True
+    for first, codes in tokens.store.chunks(train.pool.runs(), overlap=window_size, bridge=_BRIDGE):
+        if len(codes) < length:
+            continue
+        found = rolling_digests(tokens.classes(codes), length)
+        places = np.flatnonzero(likely[(found >> np.uint64(64 - _BITS)).astype(np.int64)])
+        slot = np.minimum(np.searchsorted(wanted, found[places]), len(wanted) - 1)
+        alike = wanted[slot] == found[places]
+        places, slot = places[alike], slot[alike]
+        heard[slot[train.contains(first + places)]] = True
+    return Leak(float(by_index), float(heard[number].mean()), len(starts))
+
+
+def rolling_digests(tokens: NDArray[np.uint8], length: int) -> NDArray[np.uint64]:
+    """The digests of `splits.window_digests`, in a time that does not depend on the length.
+
+    With M odd, M^-1 exists modulo 2^64, and a digest is M^(k + length - 1) times the difference of two running sums of
+    code[j] M^-j.
+
+    Args:
+        tokens: (N, 3) classes.
+        length: events of a run.
+
+    Returns:
+        (N - length + 1,) digests.
+    """
+    code = event_codes(tokens)
+    count = len(code)
+    code *= _powers(pow(_MULTIPLIER, -1, 1 << 64), count)
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(code, dtype=np.uint64)])
+    powers = _powers(_MULTIPLIER, count)[length - 1 :]
+    found: NDArray[np.uint64] = (sums[length:] - sums[:-length]) * powers
+    return found
+
+
+def _powers(base: int, count: int) -> NDArray[np.uint64]:
+    """(count,) base^0, base^1, ... modulo 2^64, by doubling."""
+    powers = np.ones(count, np.uint64)
+    known = 1
+    while known < count:
+        step = np.uint64(pow(base, known, 1 << 64))
+        powers[known : 2 * known] = powers[: min(known, count - known)] * step
+        known *= 2
+    return powers
