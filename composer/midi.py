@@ -11,9 +11,8 @@ import io
 import math
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import mido
 import numpy as np
@@ -21,6 +20,7 @@ import numpy as np
 from composer.errors import ComposerError, MidiError
 from composer.events import DEFAULT_MICROSECONDS_PER_BEAT, Events, Piece, Timing, valid_division
 from composer.rundir import write_atomic
+from composer.scan import NOTE_ON, PROGRAM_CHANGE, Contents, of_mido, scan
 from composer.schema import TimeUnit
 
 DRUM_CHANNEL = 9  # counted from 0
@@ -49,8 +49,7 @@ LARGEST_BYTES = 4 << 20
 LONGEST = 7 * 24 * 3600
 
 
-@dataclass(frozen=True, slots=True)
-class _Message:
+class _Message(NamedTuple):
     """A note message with its place: ticks from the start of its sequence."""
 
     ticks: int
@@ -104,7 +103,7 @@ def read_piece(
         MidiError: the file is missing, empty, truncated, not MIDI, tells no time, or has no notes in that part.
     """
     file = _parse(path, load(path) if content is None else content, clip)
-    division = file.ticks_per_beat
+    division = file.division
     if not valid_division(division):
         raise MidiError(f"{path}: its header's division is {division}, which tells no time; export the file again")
     timing = Timing(division)
@@ -116,10 +115,10 @@ def read_piece(
     choose = _chooser(part)
     parts: list[tuple[list[_Message], list[tuple[int, int]]]] = []
     for tracks in sequences:
-        messages = _messages({track: file.tracks[track] for track in tracks})
+        messages = _messages({track: file.tracks[track].messages for track in tracks})
         messages = choose([m for m in messages if drums or m.channel != DRUM_CHANNEL], file.type)
         if messages:
-            tempos = _tempo_map(file.tracks[track] for track in tracks)
+            tempos = _tempo_map(file.tracks[track].tempos for track in tracks)
             if any(microseconds == 0 for _, microseconds in tempos):
                 raise MidiError(f"{path}: a tempo of 0 microseconds a beat, which tells no time; export the file again")
             parts.append((messages, tempos))
@@ -163,11 +162,14 @@ def load(path: Path) -> bytes:
         raise MidiError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def _parse(path: Path, content: bytes, clip: bool) -> mido.MidiFile:
+def _parse(path: Path, content: bytes, clip: bool) -> Contents:
     if not content:
         raise MidiError(f"{path}: an empty file")
     if not content.startswith(b"MThd"):
         raise MidiError(f"{path}: not a MIDI file (it does not begin with MThd)")
+    scanned = scan(content)
+    if scanned is not None:
+        return scanned
     try:
         return _parse_bytes(content, clip=False)
     except MemoryError:
@@ -188,53 +190,41 @@ def _parse(path: Path, content: bytes, clip: bool) -> mido.MidiFile:
         raise MidiError(f"{path}: damaged ({error})") from error
 
 
-def _parse_bytes(content: bytes, *, clip: bool) -> mido.MidiFile:
+def _parse_bytes(content: bytes, *, clip: bool) -> Contents:
     # From memory: reading a file by a length that the file states would make room for that length first.
-    return mido.MidiFile(file=io.BytesIO(content), clip=clip)
+    return of_mido(mido.MidiFile(file=io.BytesIO(content), clip=clip))
 
 
-def _messages(tracks: dict[int, Iterable[Any]]) -> list[_Message]:
+def _messages(tracks: dict[int, list[tuple[int, int, int, int]]]) -> list[_Message]:
     """The note messages of tracks that play together, in the order of their ticks.
 
     A program holds for its channel whichever track sets it, and a release has the program of its strike.
     """
-    timed = []
-    for number, track in tracks.items():
-        ticks = 0
-        for message in track:
-            ticks += message.time
-            if message.type in ("program_change", "note_on", "note_off"):
-                timed.append((ticks, number, message))
-    # Stable: messages of one tick keep the order of their tracks and of the file.
-    timed.sort(key=lambda entry: entry[0])
+    timed = [(message[0], number, *message[1:]) for number, track in tracks.items() for message in track]
+    if len(tracks) > 1:
+        # Stable: messages of one tick keep the order of their tracks and of the file.
+        timed.sort(key=lambda entry: entry[0])
     messages = []
     programs: dict[int, int] = {}
     struck: dict[tuple[int, int], int] = {}
-    for ticks, number, message in timed:
-        channel = message.channel
-        if message.type == "program_change":
-            programs[channel] = message.program
+    for ticks, number, status, first, second in timed:
+        channel, kind = status & 0x0F, status & 0xF0
+        if kind == PROGRAM_CHANGE:
+            programs[channel] = first
             continue
-        velocity = message.velocity if message.type == "note_on" else 0
+        velocity = second if kind == NOTE_ON else 0
         program = programs.get(channel, 0)
         if velocity:
-            struck[channel, message.note] = program
+            struck[channel, first] = program
         else:
-            program = struck.pop((channel, message.note), program)
-        messages.append(_Message(ticks, number, channel, program, message.note, velocity))
+            program = struck.pop((channel, first), program)
+        messages.append(_Message(ticks, number, channel, program, first, velocity))
     return messages
 
 
-def _tempo_map(tracks: Iterable[Iterable[Any]]) -> list[tuple[int, int]]:
+def _tempo_map(tracks: Iterable[list[tuple[int, int]]]) -> list[tuple[int, int]]:
     """(tick, microseconds a beat) of every tempo, in order, from tick 0."""
-    tempos = []
-    for track in tracks:
-        ticks = 0
-        for message in track:
-            ticks += message.time
-            if message.type == "set_tempo":
-                tempos.append((ticks, message.tempo))
-    tempos.sort(key=lambda tempo: tempo[0])
+    tempos = sorted((tempo for track in tracks for tempo in track), key=lambda tempo: tempo[0])
     if not tempos or tempos[0][0] > 0:
         tempos.insert(0, (0, DEFAULT_MICROSECONDS_PER_BEAT))
     return tempos

@@ -17,6 +17,7 @@ ORDER = [
     "rundir",
     "source",
     "sweep",
+    "scan",
     "midi",
     "reading",
     "vocabulary",
@@ -140,7 +141,7 @@ def test_only_the_configuration_knows_hydra_and_omegaconf() -> None:
 # All that `composer compare` needs.
 COMPARE = [module for module in ORDER if module.startswith("compare.")]
 QUICK = ["errors", "schema", "prelude", "baselines", "rundir", "source", "sweep", "config", *COMPARE, "cli", "render.player"]
-QUICK += ["reading", "store", "build", "corpus", "splits"]
+QUICK += ["scan", "reading", "store", "build", "corpus", "splits"]
 
 
 @pytest.mark.parametrize("module", QUICK)
