@@ -55,7 +55,7 @@ def readers() -> dict[str, Callable[[Path], int]]:
     def alone(path: Path) -> int:
         return sum(message.type in ("note_on", "note_off") for track in mido.MidiFile(path).tracks for message in track)
 
-    found = {"composer": ours, "mido": alone}
+    found: dict[str, Callable[[Path], int]] = {"composer": ours, "mido": alone}
     optional: dict[str, Callable[[], Callable[[Path], int]]] = {
         "pretty_midi": _pretty_midi,
         "symusic": _symusic,

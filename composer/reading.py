@@ -2,7 +2,7 @@
 
 Each process is asked for one file after another through its standard input and answers in frames: two lengths, a JSON
 object that says what the file is or why it is left out, and the events. If a process dies over a file, or is silent
-for too long, that file is left out, and another process goes on with the rest.
+for too long, another goes on with the rest; that file is tried once more at the end, and then left out.
 
     request  one line of JSON: the number of the file and its path
     answer   >II (bytes of the JSON, bytes of the events), the JSON, the events (`to_bytes`);
@@ -149,7 +149,7 @@ def read_all(root: Path, names: Sequence[str], parameters: Parameters, processes
         for name in names:
             yield read_entry(root, name, parameters)
         return
-    waiting = collections.deque(range(len(names)))
+    waiting, again = collections.deque(range(len(names))), set[int]()
     with selectors.DefaultSelector() as selector:
         workers = [_Worker(root, parameters, selector) for _ in range(min(processes, len(names)))]
         try:
@@ -163,7 +163,13 @@ def read_all(root: Path, names: Sequence[str], parameters: Parameters, processes
                 for place, worker in enumerate(workers):
                     reason = worker.failure()
                     if reason and worker.asked:
-                        yield _lost(root, names[worker.asked.popleft()], reason), b""
+                        number = worker.asked.popleft()
+                        if number in again:
+                            yield _lost(root, names[number], reason), b""
+                        else:
+                            # Perhaps it was the machine: short of memory, or a disk that did not answer.
+                            again.add(number)
+                            waiting.append(number)
                     if reason:
                         waiting.extendleft(reversed(worker.asked))
                         worker.end()
@@ -232,7 +238,7 @@ class _Worker:
             if len(self.received) < end:
                 return
             if not first:
-                self.ready = True  # it has started
+                self.ready, self.heard_at = True, time.monotonic()
                 del self.received[:end]
                 continue
             entry = json.loads(bytes(self.received[_LENGTHS.size : _LENGTHS.size + first]))
@@ -245,6 +251,8 @@ class _Worker:
         """Why this process is of no more use; empty while it is."""
         if self.ended and not self.ready:
             raise ComposerError("no process can be started to read files; data.store=off reads them in this one")
+        if not self.ready:
+            return ""  # a busy machine takes its time to start one
         if self.ended:
             return "reading it ended the process that read it"
         if self.asked and time.monotonic() - self.heard_at > SECONDS_A_FILE:

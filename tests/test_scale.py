@@ -1,6 +1,7 @@
 """Corpora that are too large to be listed: the same questions have the same answers as on small ones."""
 
 import dataclasses
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -286,9 +287,7 @@ print((peak - before) // 1024)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of memory")
 @pytest.mark.parametrize("split", ["shuffled", "by_piece"])
 def test_memory_does_not_grow_with_the_corpus(tmp_path: Path, split: str) -> None:
-    sys.path.insert(0, str(Path(__file__).parent.parent))
-    from benchmarks.large_store import synthetic
-
+    synthetic = runpy.run_path(str(Path(__file__).parent.parent / "benchmarks" / "large_store.py"))["synthetic"]
     grown = []
     for millions in (6, 48):
         root, cache = tmp_path / f"music{millions}", tmp_path / f"cache{millions}"

@@ -343,19 +343,30 @@ reading.serve()
     [
         ("os._exit(1)", "reading it ended the process that read it"),
         ("os.kill(os.getpid(), 11)", "reading it ended the process that read it"),
-        ("time.sleep(60)", "reading it took more than 1.5 seconds"),
+        ("time.sleep(60)", "reading it took more than 5 seconds"),
     ],
 )
 def test_a_file_that_ends_or_stops_its_reader_costs_that_file_alone(
     folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, action: str, reason: str
 ) -> None:
     hostile(monkeypatch, action)
-    monkeypatch.setattr(reading, "SECONDS_A_FILE", 1.5)
+    if "sleep" in action:
+        monkeypatch.setattr(reading, "SECONDS_A_FILE", 5.0)
     store = made(folder, cache, processes=2)
     errors = {entry.path: entry.error for entry in store.entries if entry.error}
     assert set(errors) == {"bad.mid", "04.mid"}
     assert errors["04.mid"] == reason
     assert len(store.events) == 11 * 60
+
+
+def test_a_reader_that_ends_once_costs_nothing(
+    folder: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker = str(tmp_path / "marker")
+    hostile(monkeypatch, f"(os.path.exists({marker!r}) or (open({marker!r}, 'w').close(), os._exit(1)))")
+    store = made(folder, cache, processes=2)
+    assert [entry.path for entry in store.entries if entry.error] == ["bad.mid"]
+    assert Path(marker).exists()
 
 
 def test_readers_that_cannot_start_are_no_fault_of_the_files(
