@@ -16,7 +16,8 @@ from composer.schema import DataConfig, EncodingConfig, TrainConfig
 from composer.train import start
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
-ABLATIONS = sorted(path.stem for path in (CONF / "ablation").glob("*.yaml"))
+# The search has no arms.
+ABLATIONS = sorted(path.stem for path in (CONF / "ablation").glob("*.yaml") if path.stem != "search")
 
 
 def arms_of(ablation: str) -> dict[str, list[int]]:

@@ -140,7 +140,19 @@ def test_only_the_configuration_knows_hydra_and_omegaconf() -> None:
 
 # All that `composer compare` needs.
 COMPARE = [module for module in ORDER if module.startswith("compare.")]
-QUICK = ["errors", "schema", "prelude", "baselines", "rundir", "source", "sweep", "config", *COMPARE, "cli", "render.player"]
+QUICK = [
+    "errors",
+    "schema",
+    "prelude",
+    "baselines",
+    "rundir",
+    "source",
+    "sweep",
+    "config",
+    *COMPARE,
+    "cli",
+    "render.player",
+]
 QUICK += ["scan", "reading", "store", "build", "corpus", "splits"]
 
 
