@@ -13,7 +13,8 @@ from composer import __version__
 from composer.config import compose, folder_first, hydra_command
 from composer.errors import ComposerError, UsageError
 from composer.schema import CompareConfig, EvaluateConfig, ExportConfig, GenerateConfig, TrainConfig
-from composer.sweep import OBJECTIVE, end_with_parent, quoted
+from composer.source import frozen_conf
+from composer.sweep import OBJECTIVE, end_with_parent, jobs, quoted
 
 
 def train(arguments: list[str]) -> None:
@@ -33,19 +34,25 @@ def train(arguments: list[str]) -> None:
 
         return float(start(config, folder)[OBJECTIVE])
 
-    hydra_command("train", arguments, job, _summarise_sweep)
+    hydra_command("train", arguments, job, _load_summary)
 
 
-def _summarise_sweep(folder: Path) -> None:
+def _load_summary() -> Callable[[Path], None]:
     """What a sweep ends with: the comparison of its arms, and TensorBoard's runs of them."""
+    from composer.compare import figures  # noqa: F401, imported late by `run` else
     from composer.compare.command import run
     from composer.overlays import write_overlays
-    from composer.sweep import jobs
 
+    return lambda folder: _summarise_sweep(folder, run, write_overlays)
+
+
+def _summarise_sweep(folder: Path, run: Callable[[CompareConfig], Path], write_overlays: Callable[..., None]) -> None:
     figures: list[Path] = []
     try:
         print()
-        figures = sorted(run(compose(f"sweep={quoted(str(folder))}", command="compare")).glob("*.png"))
+        figures = sorted(
+            run(compose(f"sweep={quoted(str(folder))}", command="compare", conf=frozen_conf(folder))).glob("*.png")
+        )
     except ComposerError as error:
         warnings.warn(f"not compared: {error}", stacklevel=2)
     write_overlays(folder, jobs(folder), figures)

@@ -21,8 +21,11 @@ from typing import Any, ClassVar, TypeVar
 
 import hydra
 import yaml
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
@@ -369,6 +372,20 @@ def _check_plugin(group: str, choice: str) -> None:
         raise ComposerError(f"{group}={choice}: needs {package}; pip install {package}{extra}")
 
 
+def _compose_from(conf: Path) -> None:
+    """Let Hydra read the jobs' configs from a frozen copy, in this process and in a launcher's."""
+    loader = GlobalHydra.instance().config_loader()
+    assert isinstance(loader, ConfigLoaderImpl)
+    for element in loader.config_search_path.get_path():
+        if element.provider == "main":
+            element.path = f"file://{conf.absolute()}"
+    loader.repository = ConfigRepository(loader.config_search_path)
+
+
+def _no_summary(folder: Path) -> None:
+    """Nothing at a sweep's end."""
+
+
 class SweepCallback(Callback):
     """Begins a sweep before its first job; Hydra makes it from `conf/train.yaml`."""
 
@@ -376,6 +393,9 @@ class SweepCallback(Callback):
     overrides: ClassVar[list[str]] = []
     folder: ClassVar[Path | None] = None
     listening: ClassVar[ExitStack] = ExitStack()
+    # What imports the code for the sweep's end, at its beginning: it may be another by then.
+    load_summary: ClassVar[Callable[[], Callable[[Path], None]]] = lambda: _no_summary
+    summarise: ClassVar[Callable[[Path], None]] = lambda folder: None
 
     @classmethod
     def begun(cls) -> Path | None:
@@ -396,7 +416,9 @@ class SweepCallback(Callback):
                 _check_plugin(group, hydra_config.runtime.choices[group])
             SweepCallback.folder = Path(hydra_config.sweep.dir)
             sweep.begin(SweepCallback.folder, config.name, SweepCallback.overrides, list(dict.fromkeys(swept)))
+            _compose_from(source.frozen_conf(SweepCallback.folder))
             SweepCallback.listening.enter_context(sweep.stopping(SweepCallback.folder))
+            SweepCallback.summarise = SweepCallback.load_summary()
         except ComposerError as error:
             raise _Stop(error) from error
 
@@ -432,7 +454,7 @@ def hydra_command(
     command: str,
     arguments: Sequence[str],
     run: Callable[[Any, Path], Any],
-    after_sweep: Callable[[Path], None] = lambda folder: None,
+    load_summary: Callable[[], Callable[[Path], None]] = lambda: _no_summary,
 ) -> None:
     """Compose the config of `command` from `arguments` and call `run(config, output_dir)`, once or for each job.
 
@@ -442,7 +464,7 @@ def hydra_command(
         command: name of the config file in `conf/` and of its schema.
         arguments: overrides and Hydra's own flags (`-m`, `--cfg job`, `--help` ...).
         run: gets the typed config and the directory that Hydra made for it.
-        after_sweep: gets the folder of a sweep of training runs, of which some have completed.
+        load_summary: imports, when a sweep of training runs begins, what gets its folder when some have completed.
 
     Raises:
         ComposerError: a user's mistake, as one line. With `HYDRA_FULL_ERROR=1` set by the user, the original error.
@@ -487,6 +509,7 @@ def hydra_command(
     program = saved[: len(saved) - len(arguments)]
     sys.argv = [f"composer {command}", *arguments]
     SweepCallback.overrides, SweepCallback.folder = [], None
+    SweepCallback.load_summary = load_summary
     problem: ComposerError | None = None
     try:
         hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=command)(task)()
@@ -509,7 +532,7 @@ def hydra_command(
         if not full_error:
             del os.environ["HYDRA_FULL_ERROR"]
     if (folder := SweepCallback.begun()) is not None:
-        sweep.finish(folder, problem, after_sweep)
+        sweep.finish(folder, problem, SweepCallback.summarise)
     elif problem is not None:
         raise problem
     if len(failures) == 1 == jobs:
@@ -551,12 +574,12 @@ def apply_overrides(config: TrainConfig, overrides: Iterable[Override]) -> Train
     return typed(node, TrainConfig)
 
 
-def compose(*overrides: str, command: str = "train") -> Any:
+def compose(*overrides: str, command: str = "train", conf: Path = CONF_DIR) -> Any:
     """Compose a typed config in a notebook or a test, as the command line would.
 
     Example: `compose("experiment=article", "seed=1")` gives a `TrainConfig`.
     """
     register()
     check_keys(parse_overrides(overrides), command)
-    with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+    with hydra.initialize_config_dir(str(conf.absolute()), version_base="1.3"):
         return typed(hydra.compose(command, list(overrides)), _SCHEMAS[command])

@@ -53,6 +53,11 @@ def freeze(folder: Path) -> None:
         raise unwritable(frozen, error) from error
 
 
+def frozen_conf(folder: Path) -> Path:
+    """The frozen configs of a sweep."""
+    return folder / FROZEN / PACKAGE.name / "conf"
+
+
 def git_state() -> dict[str, Any] | None:
     """Commit and dirtiness of the checkout that the code comes from; None for an installed wheel."""
     root = PACKAGE.parent

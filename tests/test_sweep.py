@@ -15,6 +15,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from composer import cli, overlays, source, sweep
+from composer import config as configs
 from composer.errors import ComposerError, RunInterrupted
 
 # The stand-ins leave no configs, so that there is nothing to compare at the end.
@@ -241,6 +242,17 @@ def test_a_yaml_that_is_edited_meanwhile_changes_nothing(edited: Path, tmp_path:
         cwd=edited.parent.parent,
     )
     assert done.stdout == "128\n", done.stderr
+
+
+def test_an_edit_that_breaks_every_yaml_does_not_stop_the_sweep_that_runs(
+    edited: Path, stand_in: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configs, "CONF_DIR", edited)
+    broken = f"import pathlib; [p.write_text('no: [yaml') for p in pathlib.Path({str(edited)!r}).rglob('*.yaml')]"
+    stand_in({"seed=0": broken})
+    assert cli.run("train", ["-m", "seed=0,1"]) == 0
+    assert (edited / "train.yaml").read_text() == "no: [yaml"
+    assert ended(only(tmp_path)) == {"seed-0": "completed", "seed-1": "completed"}
 
 
 def test_a_sweep_goes_on_with_what_it_began_with_and_says_so(
