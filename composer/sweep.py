@@ -453,8 +453,11 @@ def end_with_parent() -> None:
     """In a job's process: when the process that waits for it is gone, stop as on Ctrl-C, saving first."""
     if PARENT not in os.environ:
         return
-    # Ray's processes, and so their children, begin with Ctrl-C blocked.
+    # Ray's processes, and so their children, begin with Ctrl-C blocked; those of a sweep in the background ignore it.
+    # Here it comes from the process that waits alone.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if _SUBMITIT in os.environ:
         # Slurm announces a preemption by SIGTERM, perhaps to this process too: with a listener the training saves then,
         # and goes on.

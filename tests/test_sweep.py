@@ -340,10 +340,12 @@ def test_a_job_that_someone_else_stops_does_not_end_the_sweep(stand_in: Any, her
     assert ended(only(here)) == {"seed-0": "interrupted", "seed-1": "completed"}
 
 
-def test_a_job_ends_when_the_process_that_waits_for_it_is_gone(tmp_path: Path) -> None:
-    """Killed with SIGKILL, which no process can pass on."""
+@pytest.mark.parametrize("ignored", [False, True], ids=["in the foreground", "in the background"])
+def test_a_job_ends_when_the_process_that_waits_for_it_is_gone(ignored: bool) -> None:
+    """Killed with SIGKILL, which no process can pass on; a shell starts what runs in the background deaf to Ctrl-C."""
     waits = f"""
-import subprocess, sys, os
+import subprocess, sys, os, signal
+signal.signal(signal.SIGINT, signal.SIG_IGN if {ignored} else signal.default_int_handler)
 code = 'import composer.sweep as s, time, sys; s.end_with_parent(); print("ready", flush=True); time.sleep(60)'
 environment = os.environ | {{"{sweep.PARENT}": str(os.getpid())}}
 child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
