@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from composer import config as configs
 from composer.baselines import Baselines, Examples, measure
-from composer.datamodule import read_pieces
 from composer.errors import ComposerError
 from composer.generate import Composer, checkpoint_path
 from composer.losses import score
+from composer.music import read_pieces
 from composer.report import UNITS, split_name, table
 from composer.rundir import shown, write_json
 from composer.schema import DataConfig, EvaluateConfig, Source

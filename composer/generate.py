@@ -16,11 +16,11 @@ from torch import Tensor
 from composer import checkpoint as ckpt
 from composer import config as configs
 from composer import export
-from composer.datamodule import read_pieces
 from composer.errors import ComposerError
 from composer.events import Events, Piece, join
 from composer.midi import read_piece, write_midi
 from composer.model import ThreeHeadLSTM
+from composer.music import read_pieces
 from composer.rundir import CHECKPOINTS, shown
 from composer.sampling import compose_window
 from composer.schema import ExportConfig, GenerateConfig, SamplingConfig, TimeUnit, TrainConfig

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from composer.baselines import Baselines, best, skill
-from composer.datamodule import Music
 from composer.model import ThreeHeadLSTM
+from composer.music import Music
 from composer.rundir import SAMPLES, program, shown
 from composer.schema import CHANNELS, TrainConfig
 

@@ -20,6 +20,7 @@ ORDER = [
     "midi",
     "vocabulary",
     "splits",
+    "music",
     "baselines",
     "windows",
     "datamodule",
@@ -102,7 +103,7 @@ def test_only_the_configuration_knows_hydra_and_omegaconf() -> None:
     assert knowing <= {"config", "cli"}
 
 
-QUICK = ["errors", "schema", "prelude", "baselines", "rundir", "source", "sweep", "config", "cli"]
+QUICK = ["errors", "schema", "prelude", "music", "baselines", "rundir", "source", "sweep", "config", "cli"]
 
 
 @pytest.mark.parametrize("module", QUICK)

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from composer.datamodule import MusicDataModule, load_music, read_pieces
+from composer.datamodule import MusicDataModule
 from composer.errors import ComposerError, MidiError
+from composer.music import load_music, read_pieces
 from composer.schema import DataConfig, EncodingConfig, OnError, Source, Split, Supervision, TimeUnit
 
 Build = Callable[..., Path]
