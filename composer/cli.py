@@ -12,7 +12,7 @@ from pathlib import Path
 from composer import __version__
 from composer.config import hydra_command
 from composer.errors import ComposerError, UsageError
-from composer.schema import EvaluateConfig, ExportConfig, GenerateConfig, TrainConfig
+from composer.schema import EvaluateConfig, ExploreConfig, ExportConfig, GenerateConfig, TrainConfig
 from composer.sweep import OBJECTIVE, end_with_parent
 
 
@@ -69,12 +69,24 @@ def export(arguments: list[str]) -> None:
     hydra_command("export", arguments, job)
 
 
+def explore(arguments: list[str]) -> None:
+    """`composer explore [data=midi data.path=FILE_OR_FOLDER] [encoding=...] [data.split=...]`."""
+
+    def job(config: ExploreConfig, folder: Path) -> str:
+        from composer.explore import run
+
+        return str(run(config))
+
+    hydra_command("explore", arguments, job)
+
+
 # The commands import torch when a job runs and not before, so that help and --cfg are quick.
 COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "train": (train, "train a network: one run, a sweep with -m, or resume=RUN_DIR"),
     "generate": (generate, "compose with a trained run: run=RUN_DIR_OR_CKPT"),
     "evaluate": (evaluate, "score a run on held-out music: run=RUN_DIR_OR_CKPT"),
     "export": (export, "write a run's weights for sharing: run=RUN_DIR_OR_CKPT output=NAME.safetensors"),
+    "explore": (explore, "look at music: histograms, what the encoding makes of it, how far the split leaks"),
 }
 
 

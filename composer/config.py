@@ -33,7 +33,7 @@ from omegaconf.errors import OmegaConfBaseException
 from composer import source, sweep
 from composer.errors import ComposerError, RunInterrupted, UsageError
 from composer.rundir import SWEEP, read_json, safe_name
-from composer.schema import EvaluateConfig, ExportConfig, GenerateConfig, TrainConfig
+from composer.schema import EvaluateConfig, ExploreConfig, ExportConfig, GenerateConfig, TrainConfig
 from composer.source import CONF_DIR
 
 ConfigType = TypeVar("ConfigType")
@@ -44,6 +44,7 @@ _SCHEMAS: dict[str, type[Any]] = {
     "generate": GenerateConfig,
     "evaluate": EvaluateConfig,
     "export": ExportConfig,
+    "explore": ExploreConfig,
 }
 _MAX_CONFIG_BYTES = 1 << 20
 _MAX_CONFIG_DEPTH = 8
@@ -222,6 +223,8 @@ def check_keys(overrides: Iterable[Override], command: str) -> None:
     schema = _SCHEMAS[command]
     keys = schema_keys(schema)
     groups = [path.name for path in sorted(CONF_DIR.iterdir()) if path.is_dir()] if command == "train" else []
+    if command == "explore":
+        groups = ["data", "encoding"]
     known = set(keys) | set(groups)
     for override in overrides:
         key = override.key_or_group

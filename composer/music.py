@@ -30,7 +30,8 @@ class Music:
         tokens: (N, 3) classes of all pieces, one after another.
         sha256: digest of the files' contents in order (of the events for the embedded piece).
         skipped: files that were left out, with the reason.
-        time_error: round-trip error of the training events' times.
+        trained_times: (N',) times of the training events, which the classes were fitted to.
+        time_error: their round-trip error.
     """
 
     pieces: list[Piece]
@@ -40,6 +41,7 @@ class Music:
     leak: Leak
     sha256: str
     skipped: list[str]
+    trained_times: NDArray[np.float64]
     time_error: TimeError
 
 
@@ -66,7 +68,7 @@ def prepare(
     tokens = np.concatenate([vocabulary.encode(piece.events) for piece in pieces])
     leak = measure_leak(tokens, parts, data.window_size)
     time_error = vocabulary.time_error(trained)
-    return Music(pieces, vocabulary, tokens, parts, leak, sha256, skipped, time_error)
+    return Music(pieces, vocabulary, tokens, parts, leak, sha256, skipped, trained, time_error)
 
 
 def read_pieces(

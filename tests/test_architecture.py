@@ -39,6 +39,8 @@ ORDER = [
     "config",
     "manifest",
     "report",
+    "histograms",
+    "explore",
     "generate",
     "evaluate",
     "train",
@@ -103,12 +105,25 @@ def test_only_the_configuration_knows_hydra_and_omegaconf() -> None:
     assert knowing <= {"config", "cli"}
 
 
-QUICK = ["errors", "schema", "prelude", "music", "baselines", "rundir", "source", "sweep", "config", "cli"]
+QUICK = [
+    "errors",
+    "schema",
+    "prelude",
+    "music",
+    "baselines",
+    "rundir",
+    "source",
+    "sweep",
+    "config",
+    "report",
+    "histograms",
+    "cli",
+]
 
 
 @pytest.mark.parametrize("module", QUICK)
 def test_what_the_quick_commands_need_does_not_know_torch(module: str) -> None:
-    heavy = {"torch", "pytorch_lightning", "lightning_fabric", "tensorboard"}
+    heavy = {"torch", "pytorch_lightning", "lightning_fabric", "tensorboard", "matplotlib"}
     assert not top_level(statements(parse(PACKAGE / f"{module}.py"))) & heavy
 
 
