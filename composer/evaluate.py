@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from composer import config as configs
 from composer.baselines import Baselines, Examples, measure
 from composer.errors import ComposerError
+from composer.events import Piece
 from composer.generate import Composer, checkpoint_path
 from composer.losses import score
-from composer.music import read_pieces
+from composer.music import read_pieces, split_pieces
 from composer.report import UNITS, split_name, table
 from composer.rundir import shown, write_json
 from composer.schema import DataConfig, EvaluateConfig, Source
-from composer.splits import Indices, split_windows, window_starts
+from composer.splits import Indices, window_starts
 from composer.windows import BatchOrder, Windows, loader
 
 _BATCH = 1024
@@ -42,7 +43,8 @@ def evaluate(composer: Composer, path: str | None = None) -> dict[str, Any]:
     config, data = composer.config, composer.config.data
     if path is not None:
         data = dataclasses.replace(data, source=Source.midi, path=path)
-    lengths, tokens, sha256 = _read(composer, data)
+    pieces, tokens, sha256 = _read(composer, data)
+    lengths = [len(piece.events) for piece in pieces]
     same = sha256 == composer.origin.data_sha256
     parts: dict[str, Indices]
     if path is None:
@@ -52,7 +54,7 @@ def evaluate(composer: Composer, path: str | None = None) -> dict[str, Any]:
                 f"{composer.origin.data_sha256[:12]}); what is called held-out here may have been trained on",
                 stacklevel=2,
             )
-        splits = split_windows(lengths, data, config.seed)
+        splits, _ = split_pieces(pieces, data, config.seed)
         parts = {"val": splits.val, "test": splits.test}
         baselines = measure(tokens, splits, data.window_size, config.seed)
     else:
@@ -69,24 +71,24 @@ def evaluate(composer: Composer, path: str | None = None) -> dict[str, Any]:
     return {**results, "baselines": baselines}
 
 
-def _read(composer: Composer, data: DataConfig) -> tuple[list[int], NDArray[np.uint8], str]:
-    """Events of each piece, (N, 3) classes of all, and the digest of the files."""
+def _read(composer: Composer, data: DataConfig) -> tuple[list[Piece], NDArray[np.uint8], str]:
+    """The pieces, (N, 3) classes of all, and the digest of the files."""
     pieces, sha256, _ = read_pieces(data, composer.config.encoding)
     tokens = np.concatenate([composer.vocabulary.encode(piece.events) for piece in pieces])
-    return [len(piece.events) for piece in pieces], tokens, sha256
+    return pieces, tokens, sha256
 
 
 def _of_training(composer: Composer, scored: Examples) -> Baselines:
     """Baselines fitted on the run's training windows; none, with a warning, where these cannot be had any more."""
     config = composer.config
     try:
-        lengths, tokens, sha256 = _read(composer, config.data)
+        pieces, tokens, sha256 = _read(composer, config.data)
         if sha256 != composer.origin.data_sha256:
             raise ComposerError(f"data.path={config.data.path}: its content is not what this run was trained on")
     except ComposerError as error:
         warnings.warn(f"no baselines, which need the run's training data ({error})", stacklevel=3)
         return {}
-    splits = split_windows(lengths, config.data, config.seed)
+    splits, _ = split_pieces(pieces, config.data, config.seed)
     return measure(tokens, splits, config.data.window_size, config.seed, scored)
 
 

@@ -17,7 +17,7 @@ from composer.eventfile import EVENTS_PREFIX, EventFile
 from composer.events import Piece
 from composer.histograms import FORMATS, WIDTH, Histogram, Panel, bars, draw, equal_bins, equal_ratios, whole_numbers
 from composer.music import Music, check_usable, prepare, read_pieces
-from composer.report import leak_lines
+from composer.report import group_lines, leak_lines
 from composer.rundir import shown, write_bytes, write_json
 from composer.schema import CHANNELS, DataConfig, EncodingConfig, ExploreConfig, TimeUnit
 from composer.splits import Indices, transposed_digests, window_digests, window_starts
@@ -137,6 +137,7 @@ class Exploration:
     time_error_max: float
     repeats: list[Repeat]
     split: dict[str, float | str]
+    groups: list[str]
     leak: list[str]
 
 
@@ -195,6 +196,7 @@ def explore(data: DataConfig, encoding: EncodingConfig, seed: int) -> Exploratio
         time_error_max=error.maximum,
         repeats=_repeats(pieces, np.stack([pitch, velocity, classes], axis=1), data.window_size),
         split=_split(music, data, problem),
+        groups=[] if music is None else group_lines(music.groups, data),
         leak=[] if music is None else leak_lines(music.leak, data.split),
     )
 
@@ -298,6 +300,9 @@ def _split(music: Music | None, data: DataConfig, problem: str) -> dict[str, flo
         return {"split": data.split.name, "error": problem}
     return {
         "split": data.split.name,
+        "groups": music.groups.count,
+        "copies": music.groups.copies,
+        "near_copies": music.groups.near_copies,
         "windows_train": len(music.splits.train),
         "windows_val": len(music.splits.val),
         "windows_test": len(music.splits.test),
@@ -409,6 +414,8 @@ def _split_lines(found: Exploration) -> list[str]:
         return _labelled("split", f"{split['split']}: {split['error']}")
     counts = f"{split['windows_train']:,} train, {split['windows_val']:,} val, {split['windows_test']:,} test"
     lines = _labelled("windows", f"{counts} (data.split={split['split']})")
+    for line in found.groups:
+        lines += textwrap.wrap(line, WIDTH, subsequent_indent=" " * 11)
     for k, line in enumerate(found.leak):
         lines += _labelled("" if k else "leak", line)
     return lines

@@ -14,6 +14,7 @@ from composer.errors import ComposerError, MidiError
 from composer.events import Piece, prelude_piece
 from composer.midi import find_files, read_piece
 from composer.schema import DataConfig, EncodingConfig, OnError, Source
+from composer.similarity import Groups, alone, group
 from composer.splits import Leak, Splits, covered, split_windows
 from composer.splits import leak as measure_leak
 from composer.vocabulary import TimeError, Vocabulary, fit
@@ -28,6 +29,7 @@ class Music:
     Attributes:
         pieces: in the order of their files.
         tokens: (N, 3) classes of all pieces, one after another.
+        groups: which of them are alike.
         sha256: digest of the files' contents in order (of the events for the embedded piece).
         skipped: files that were left out, with the reason.
         trained_times: (N',) times of the training events, which the classes were fitted to.
@@ -38,6 +40,7 @@ class Music:
     vocabulary: Vocabulary
     tokens: NDArray[np.uint8]
     splits: Splits
+    groups: Groups
     leak: Leak
     sha256: str
     skipped: list[str]
@@ -58,8 +61,7 @@ def prepare(
     pieces: list[Piece], sha256: str, skipped: list[str], data: DataConfig, encoding: EncodingConfig, seed: int
 ) -> Music:
     """Encode and split pieces as `read_pieces` gives them; see `load_music`."""
-    lengths = [len(piece.events) for piece in pieces]
-    parts = split_windows(lengths, data, seed)
+    parts, groups = split_pieces(pieces, data, seed)
     times = np.concatenate([piece.events.delta_time for piece in pieces])
     # Of windows of `margin` events: runs that share their targets also share the classes.
     late = data.margin - data.window_size
@@ -68,7 +70,16 @@ def prepare(
     tokens = np.concatenate([vocabulary.encode(piece.events) for piece in pieces])
     leak = measure_leak(tokens, parts, data.window_size)
     time_error = vocabulary.time_error(trained)
-    return Music(pieces, vocabulary, tokens, parts, leak, sha256, skipped, trained, time_error)
+    return Music(pieces, vocabulary, tokens, parts, groups, leak, sha256, skipped, trained, time_error)
+
+
+def split_pieces(pieces: list[Piece], data: DataConfig, seed: int) -> tuple[Splits, Groups]:
+    """The windows of each part, and the groups of pieces that were kept together for it; see `split_windows`."""
+    if len(pieces) == 1 or data.group_similarity is None:
+        groups = alone(len(pieces))
+    else:
+        groups = group((piece.events for piece in pieces), data.group_similarity)
+    return split_windows([len(piece.events) for piece in pieces], data, seed, groups.of), groups
 
 
 def read_pieces(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from composer.baselines import Baselines, best, skill
 from composer.music import Music
 from composer.rundir import SAMPLES, program, shown
-from composer.schema import CHANNELS, Split, TrainConfig
+from composer.schema import CHANNELS, DataConfig, Split, TrainConfig
+from composer.similarity import Groups
 from composer.splits import Leak
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def describe(config: TrainConfig, folder: Path, music: Music, model: ThreeHeadLS
         [
             f"run        {shown(folder)}",
             f"data       {pieces}: {events:,} events of part {config.data.part} (data.part)",
+            *group_lines(music.groups, config.data),
             f"classes    note {model.sizes[0]}, velocity {model.sizes[1]}, time {model.sizes[2]}; "
             f"time round trip: {music.time_error}",
             f"windows    {len(parts.train):,} train, {len(parts.val):,} val ({config.data.split.name} split), "
@@ -89,6 +91,19 @@ def describe(config: TrainConfig, folder: Path, music: Music, model: ThreeHeadLS
             f"{config.regularizer.weight:g}",
         ]
     )
+
+
+def group_lines(groups: Groups, data: DataConfig) -> list[str]:
+    """How many of several pieces are alike; nothing of a single one."""
+    pieces = len(groups.of)
+    if pieces == 1:
+        return []
+    if data.group_similarity is None:
+        return ["groups     not looked for (data.group_similarity=null): copies may stand on both sides of the split"]
+    return [
+        f"groups     {groups.count:,} of {pieces:,} pieces: {groups.copies:,} copies and {groups.near_copies:,} "
+        f"near-copies stay with theirs (data.group_similarity={data.group_similarity:g})"
+    ]
 
 
 # What a validation figure says, by split; docs/data.md has it at length.

@@ -9,6 +9,9 @@ windows that share an event with it are used for nothing: a gap of one whole win
 
 With `data.first_target` the first targets, the gaps and so all parts are those of windows of that many events,
 whatever `data.window_size`: what is a target of which part does not depend on the window's size.
+
+Where whole pieces are held out, those that are alike (`similarity.py`) are held out together. All this is done with the
+pieces as they are read: whatever multiplies them later must do so within the parts.
 """
 
 from __future__ import annotations
@@ -52,13 +55,17 @@ def window_starts(piece_lengths: list[int], window_size: int, first_target: int 
     ]
 
 
-def split_windows(piece_lengths: list[int], config: DataConfig, seed: int) -> Splits:
+def split_windows(
+    piece_lengths: list[int], config: DataConfig, seed: int, groups: NDArray[np.int64] | None = None
+) -> Splits:
     """Divide the windows of the pieces.
 
     Args:
         piece_lengths: events of each piece.
         config: which split, what shares, which blocks.
         seed: decides the shuffle, and which pieces are held out.
+        groups: the group of each piece, numbered from 0; whole pieces are held out by whole groups. None is a group for
+            each.
 
     Raises:
         ComposerError: too few pieces or windows for the shares asked for.
@@ -66,8 +73,9 @@ def split_windows(piece_lengths: list[int], config: DataConfig, seed: int) -> Sp
     if config.split is Split.by_piece and len(piece_lengths) == 1:
         raise ComposerError("data.split=by_piece: needs several pieces; data.split=blocked holds out part of one")
     pieces = window_starts(piece_lengths, config.window_size, config.first_target)
-    test, pieces = _take_test(pieces, config, seed)
-    train, val = _take_validation(pieces, config, seed, len(piece_lengths) > 1)
+    alike = np.arange(len(pieces)) if groups is None else groups
+    test, pieces, alike = _take_test(pieces, alike, config, seed)
+    train, val = _take_validation(pieces, alike, config, seed, len(piece_lengths) > 1)
     if not len(train) or not len(val):
         raise ComposerError(
             f"{config.margin_key}: leaves {len(train)} training and {len(val)} validation windows; "
@@ -76,24 +84,44 @@ def split_windows(piece_lengths: list[int], config: DataConfig, seed: int) -> Sp
     return Splits(train, val, test)
 
 
-def _take_test(pieces: list[Indices], config: DataConfig, seed: int) -> tuple[Indices, list[Indices]]:
+def _take_test(
+    pieces: list[Indices], groups: NDArray[np.int64], config: DataConfig, seed: int
+) -> tuple[Indices, list[Indices], NDArray[np.int64]]:
+    """The test's windows, the pieces or segments that are left, and the groups of these pieces."""
     if config.test_fraction == 0:
-        return np.empty(0, np.int64), pieces
+        return np.empty(0, np.int64), pieces, groups
     if len(pieces) == 1:
         held, rest = _take_block(pieces, config.test_fraction, config.test_block, config.margin)
-        return held, rest
+        return held, rest, groups
     least = 3 if config.split is Split.by_piece else 2
     if len(pieces) < least:
         raise ComposerError(
             f"data.split={config.split.name}: needs {least} pieces with a test piece, and there are {len(pieces)}"
         )
-    return _take_pieces(pieces, config.test_fraction, seed, keep=least - 1)
+    _require_groups(groups, least, config)
+    return _take_pieces(pieces, groups, config.test_fraction, seed, keep=least - 1)
 
 
-def _take_validation(pieces: list[Indices], config: DataConfig, seed: int, several: bool) -> tuple[Indices, Indices]:
+def _require_groups(groups: NDArray[np.int64], least: int, config: DataConfig) -> None:
+    count = len(np.unique(groups))
+    if count < least:
+        raise ComposerError(
+            f"data.split={config.split.name}: needs {least} groups of pieces that are not alike, and "
+            f"the {len(groups)} pieces make {count}; data.group_similarity=null takes each piece by itself"
+        )
+
+
+def _take_validation(
+    pieces: list[Indices], groups: NDArray[np.int64], config: DataConfig, seed: int, several: bool
+) -> tuple[Indices, Indices]:
     if config.split is Split.by_piece:
-        val, rest = _take_pieces(pieces, config.val_fraction, seed, keep=1)
+        _require_groups(groups, 2, config)
+        val, rest, _ = _take_pieces(pieces, groups, config.val_fraction, seed, keep=1)
         return np.concatenate(rest), val
+    if config.split is Split.blocked and config.fold is not None:
+        segments = [[piece] for piece in pieces if len(piece)] if several else [pieces]
+        folds = [_take_fold(own, config.fold, config.folds, config.margin) for own in segments]
+        return np.concatenate([rest for _, rest in folds]), np.concatenate([held for held, _ in folds])
     if config.split is Split.blocked and several:
         # A block of every piece: one block of all would be no more than one piece.
         parts = [_take_block([p], config.val_fraction, config.val_block, config.margin) for p in pieces if len(p)]
@@ -122,13 +150,45 @@ def _take_block(segments: list[Indices], fraction: float, block: Block, margin: 
     return held, kept or [np.empty(0, np.int64)]
 
 
-def _take_pieces(pieces: list[Indices], fraction: float, seed: int, *, keep: int) -> tuple[Indices, list[Indices]]:
-    """Hold out `fraction` of the pieces, at least one and leaving at least `keep`, chosen by the seed."""
+def _take_fold(segments: list[Indices], fold: int, folds: int, margin: int) -> tuple[Indices, Indices]:
+    """Hold out the windows of a block of `folds` equal ones, and keep those that share no event with it.
+
+    A block may reach from one segment into the next, over the test between them.
+    """
+    starts = np.concatenate(segments)
+    begin, end = len(starts) * fold // folds, len(starts) * (fold + 1) // folds
+    held = starts[begin:end]
+    if not len(held):
+        return held, starts
+    # Windows of `margin` events and their target share an event when they begin no further apart.
+    after = np.searchsorted(held, starts)
+    to_next = held[np.minimum(after, len(held) - 1)] - starts
+    to_last = starts - held[np.maximum(after - 1, 0)]
+    near = ((to_next >= 0) & (to_next <= margin)) | ((to_last >= 0) & (to_last <= margin))
+    return held, starts[~near]
+
+
+def _take_pieces(
+    pieces: list[Indices], groups: NDArray[np.int64], fraction: float, seed: int, *, keep: int
+) -> tuple[Indices, list[Indices], NDArray[np.int64]]:
+    """Hold out `fraction` of the pieces in whole groups, at least one and leaving at least `keep`, chosen by the seed.
+
+    Groups are taken as the seed orders them while they fit; where none fits, the smallest.
+    """
     count = min(max(1, round(len(pieces) * fraction)), len(pieces) - keep)
-    order = np.random.default_rng([seed, _PIECE_STREAM]).permutation(len(pieces))
-    chosen = set(order[:count].tolist())
-    held = [piece for k, piece in enumerate(pieces) if k in chosen]
-    return np.concatenate(held), [piece for k, piece in enumerate(pieces) if k not in chosen]
+    names, sizes = np.unique(groups, return_counts=True)
+    order = np.random.default_rng([seed, _PIECE_STREAM]).permutation(len(names)).tolist()
+    chosen: list[int] = []
+    room = count
+    for number in order:
+        if sizes[number] <= room and len(chosen) < len(names) - keep:
+            chosen.append(number)
+            room -= sizes[number]
+    if not chosen:
+        chosen = [min(order, key=lambda number: sizes[number])]
+    held = np.isin(groups, names[chosen])
+    taken = [piece for piece, out in zip(pieces, held, strict=True) if out]
+    return np.concatenate(taken), [piece for piece, out in zip(pieces, held, strict=True) if not out], groups[~held]
 
 
 def covered(events: int, starts: Indices, window_size: int) -> NDArray[np.bool_]:
