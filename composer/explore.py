@@ -167,8 +167,8 @@ def explore(data: DataConfig, encoding: EncodingConfig, seed: int) -> Exploratio
     pitch = np.concatenate([piece.events.pitch for piece in pieces])
     velocity = np.concatenate([piece.events.velocity for piece in pieces])
     time = np.concatenate([piece.events.delta_time for piece in pieces])
-    vocabulary = fit(encoding, time) if music is None else music.vocabulary
-    classes = vocabulary.time_classes(time)
+    vocabulary = fit(encoding, time, velocity) if music is None else music.vocabulary
+    classes, heard = vocabulary.time_classes(time), vocabulary.velocity_classes(velocity)
     error = vocabulary.time_error(time)
     return Exploration(
         pieces=len(pieces),
@@ -188,13 +188,13 @@ def explore(data: DataConfig, encoding: EncodingConfig, seed: int) -> Exploratio
         },
         coverage={
             "note": _note_coverage(pitch, vocabulary),
-            "velocity": Coverage(vocabulary.sizes[1], len(np.unique(velocity)), 0, 127, 0, 0),
+            "velocity": Coverage(vocabulary.sizes[1], len(np.unique(heard)), 0, 127, 0, 0),
             "time": _time_coverage(time, classes, vocabulary, time if music is None else music.trained_times),
         },
         time_classes=_time_classes(time, classes, vocabulary),
         time_error_mean=error.mean,
         time_error_max=error.maximum,
-        repeats=_repeats(pieces, np.stack([pitch, velocity, classes], axis=1), data.window_size),
+        repeats=_repeats(pieces, np.stack([pitch, heard, classes], axis=1), data.window_size),
         split=_split(music, data, problem),
         groups=[] if music is None else group_lines(music.groups, data),
         leak=[] if music is None else leak_lines(music.leak, data.split),

@@ -11,7 +11,7 @@ import io
 import math
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,13 @@ import mido
 import numpy as np
 
 from composer.errors import ComposerError, MidiError
-from composer.events import DEFAULT_MICROSECONDS_PER_BEAT, Events, Piece, Timing, valid_division
+from composer.events import DEFAULT_MICROSECONDS_PER_BEAT, Events, Piece, Timing, canonical, valid_division
 from composer.rundir import write_atomic
-from composer.schema import TimeUnit
+from composer.schema import Order, Pedal, TimeUnit
 
 DRUM_CHANNEL = 9  # counted from 0
+# The sustain pedal's controller, and the value from which it is down.
+_PEDAL, _PEDAL_DOWN = 64, 64
 # General MIDI: 16 families of 8 programs.
 FAMILIES = (
     "piano",
@@ -84,6 +86,8 @@ def read_piece(
     time_unit: TimeUnit = TimeUnit.seconds,
     drums: bool = False,
     clip: bool = False,
+    order: Order = Order.file,
+    pedal: Pedal = Pedal.ignore,
 ) -> Piece:
     """Read one part of a MIDI file (type 0, 1 or 2).
 
@@ -94,9 +98,11 @@ def read_piece(
         time_unit: seconds (the tempo map applied) or beats.
         drums: keep the drum channel.
         clip: read data bytes over 127 as 127, with a warning, instead of refusing the file.
+        order: events of one moment as in the file, or in an order that does not depend on it (`events.canonical`).
+        pedal: whether the sustain pedal makes notes last.
 
     Returns:
-        The piece; its events in the order of the file.
+        The piece.
 
     Raises:
         MidiError: the file is missing, empty, truncated, not MIDI, tells no time, or has no notes in that part.
@@ -114,7 +120,7 @@ def read_piece(
     choose = _chooser(part)
     parts: list[tuple[list[_Message], list[tuple[int, int]]]] = []
     for tracks in sequences:
-        messages = _messages({track: file.tracks[track] for track in tracks})
+        messages = _messages({track: file.tracks[track] for track in tracks}, extend=pedal is Pedal.extend)
         messages = choose([m for m in messages if drums or m.channel != DRUM_CHANNEL], file.type)
         if messages:
             tempos = _tempo_map(file.tracks[track] for track in tracks)
@@ -143,6 +149,8 @@ def read_piece(
         np.array(deltas, np.float64),
         time_unit,
     )
+    if order is Order.canonical:
+        events = canonical(events)
     return Piece(path.name, events, Timing(division, parts[0][1][0][1]), chosen[0].program)
 
 
@@ -183,36 +191,68 @@ def _parse_bytes(content: bytes, *, clip: bool) -> mido.MidiFile:
     return mido.MidiFile(file=io.BytesIO(content), clip=clip)
 
 
-def _messages(tracks: dict[int, Iterable[Any]]) -> list[_Message]:
+def _messages(tracks: dict[int, Iterable[Any]], *, extend: bool = False) -> list[_Message]:
     """The note messages of tracks that play together, in the order of their ticks.
 
     A program holds for its channel whichever track sets it, and a release has the program of its strike.
+
+    Args:
+        tracks: by number.
+        extend: keep releases back while their channel's sustain pedal is down: until it comes up, the pitch is struck
+            again, or the last track ends.
     """
     timed = []
+    end = 0
     for number, track in tracks.items():
         ticks = 0
         for message in track:
             ticks += message.time
-            if message.type in ("program_change", "note_on", "note_off"):
+            if message.type in ("program_change", "note_on", "note_off") or (extend and _is_pedal(message)):
                 timed.append((ticks, number, message))
+        end = max(end, ticks)
     # Stable: messages of one tick keep the order of their tracks and of the file.
     timed.sort(key=lambda entry: entry[0])
-    messages = []
+    messages: list[_Message] = []
     programs: dict[int, int] = {}
     struck: dict[tuple[int, int], int] = {}
+    down: set[int] = set()
+    # Releases that are kept back, by channel and pitch.
+    held: dict[tuple[int, int], list[_Message]] = {}
+
+    def let_go(ticks: int, keys: Iterable[tuple[int, int]]) -> None:
+        messages.extend(replace(release, ticks=ticks) for key in keys for release in held.pop(key, []))
+
     for ticks, number, message in timed:
         channel = message.channel
         if message.type == "program_change":
             programs[channel] = message.program
             continue
+        if message.type == "control_change":
+            if message.value >= _PEDAL_DOWN:
+                down.add(channel)
+            else:
+                down.discard(channel)
+                let_go(ticks, sorted(key for key in held if key[0] == channel))
+            continue
         velocity = message.velocity if message.type == "note_on" else 0
         program = programs.get(channel, 0)
+        key = (channel, message.note)
         if velocity:
-            struck[channel, message.note] = program
+            let_go(ticks, [key])
+            struck[key] = program
         else:
-            program = struck.pop((channel, message.note), program)
-        messages.append(_Message(ticks, number, channel, program, message.note, velocity))
+            program = struck.pop(key, program)
+        event = _Message(ticks, number, channel, program, message.note, velocity)
+        if velocity or channel not in down:
+            messages.append(event)
+        else:
+            held.setdefault(key, []).append(event)
+    let_go(end, sorted(held))
     return messages
+
+
+def _is_pedal(message: Any) -> bool:
+    return bool(message.type == "control_change" and message.control == _PEDAL)
 
 
 def _tempo_map(tracks: Iterable[Iterable[Any]]) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from composer.errors import ComposerError, MidiError
 from composer.events import Piece, prelude_piece
 from composer.midi import find_files, read_piece
-from composer.schema import DataConfig, EncodingConfig, OnError, Source
+from composer.schema import DataConfig, EncodingConfig, OnError, Source, TimeUnit
 from composer.similarity import Groups, alone, group
 from composer.splits import Leak, Splits, covered, split_windows
 from composer.splits import leak as measure_leak
@@ -65,8 +65,9 @@ def prepare(
     times = np.concatenate([piece.events.delta_time for piece in pieces])
     # Of windows of `margin` events: runs that share their targets also share the classes.
     late = data.margin - data.window_size
-    trained = times[covered(len(times), parts.train - late, data.margin)]
-    vocabulary = fit(encoding, trained)
+    training = covered(len(times), parts.train - late, data.margin)
+    trained = times[training]
+    vocabulary = fit(encoding, trained, np.concatenate([piece.events.velocity for piece in pieces])[training])
     tokens = np.concatenate([vocabulary.encode(piece.events) for piece in pieces])
     leak = measure_leak(tokens, parts, data.window_size)
     time_error = vocabulary.time_error(trained)
@@ -106,7 +107,7 @@ def read_pieces(
     pieces, skipped, digest = [], [], hashlib.sha256()
     for file in files:
         try:
-            piece = read_piece(file, part=data.part, time_unit=encoding.time_unit, drums=data.drums, clip=data.clip)
+            piece = read_as(file, data, encoding.time_unit)
             if check:
                 check_usable(piece, str(file), data, encoding)
         except MidiError as error:
@@ -121,6 +122,19 @@ def read_pieces(
     if not pieces:
         raise ComposerError(f"data.path={data.path}: none of its {len(files)} files can be used; first: {skipped[0]}")
     return pieces, digest.hexdigest(), skipped
+
+
+def read_as(file: Path, data: DataConfig, unit: TimeUnit) -> Piece:
+    """Read a MIDI file as the `data` keys say; see `read_piece`."""
+    return read_piece(
+        file,
+        part=data.part,
+        time_unit=unit,
+        drums=data.drums,
+        clip=data.clip,
+        order=data.order,
+        pedal=data.pedal,
+    )
 
 
 def check_usable(piece: Piece, name: str, data: DataConfig, encoding: EncodingConfig) -> None:
