@@ -164,7 +164,7 @@ def test_the_arms_of_a_sweep_have_runs_with_mean_and_band(stand_in: Any, here: P
 
 def test_the_folds_of_an_arm_are_averaged_like_its_seeds() -> None:
     swept = [{"regularizer": r, "data.fold": f, "seed": s} for r in ("none", "l1") for f in "012" for s in "01"]
-    jobs = [sweep.Job(number, [], keys, "completed") for number, keys in enumerate(swept)]
+    jobs = [sweep.Job(number=number, overrides=[], swept=keys, status="completed") for number, keys in enumerate(swept)]
     assert {name: len(members) for name, members in overlays.arms(jobs).items()} == {
         "regularizer=none": 6,
         "regularizer=l1": 6,
