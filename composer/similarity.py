@@ -5,9 +5,9 @@ several are simultaneous. Intervals do not change with transposition, and time a
 piece in another key, tempo or performance keeps its shingles. Two pieces are alike when the smaller set has at least a
 given share of its shingles in the larger one (containment), so that an excerpt is like its whole.
 
-Pairs are found exactly, without comparing all: where a set of n has a share c of its shingles in another, at least one
-of its n - ceil(c n) + 1 rarest is in there (prefix filtering; Chaudhuri, Ganti and Kaushik 2006; Bayardo, Ma and
-Srikant 2007). Rare shingles are in few pieces, so few pairs remain to be counted.
+Pairs are found exactly, without comparing all: where a set of n has m = ceil(c n) of its shingles in another, at least
+k of its n - m + k rarest are in there (prefix filtering; Chaudhuri, Ganti and Kaushik 2006; Wang, Li and Feng 2012 with
+k above 1). Rare shingles are in few pieces, and few pieces have k of them, so few pairs remain to be counted.
 """
 
 from __future__ import annotations
@@ -153,10 +153,11 @@ def alike(sets: Sequence[Digests], limit: float) -> list[tuple[int, int]]:
         needed = _needed(len(mine), limit)
         if len(shared) < needed:
             continue
-        # The rarest n - needed + 1, of which those that are in no other piece can be left out.
-        prefix = len(mine) - needed + 1 - (len(mine) - len(shared))
+        # Of the rarest n - needed + least those that are in no other piece are left out.
+        least = max(1, needed // 4)
+        prefix = len(mine) - needed + least - (len(mine) - len(shared))
         rarest = shared[np.argsort(lengths[shared], kind="stable")[:prefix]]
-        candidates = np.unique(_postings(postings, begins, lengths, rarest))
+        candidates = np.flatnonzero(np.bincount(_postings(postings, begins, lengths, rarest)) >= least)
         # Of two sets the smaller one asks; of equal ones the later.
         size = len(mine)
         asked = candidates[(sizes[candidates] > size) | ((sizes[candidates] == size) & (candidates < piece))]
