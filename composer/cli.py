@@ -53,8 +53,8 @@ def _summarise_sweep(folder: Path, run: Callable[[CompareConfig], Path], write_o
         figures = sorted(
             run(compose(f"sweep={quoted(str(folder))}", command="compare", conf=frozen_conf(folder))).glob("*.png")
         )
-    except ComposerError as error:
-        warnings.warn(f"not compared: {error}", stacklevel=2)
+    except Exception as error:  # the runs are done: nothing here may look like their failure
+        warnings.warn(f"not compared: {(str(error) or repr(error)).splitlines()[0]}", stacklevel=2)
     write_overlays(folder, jobs(folder), figures)
 
 
