@@ -24,8 +24,8 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from composer.model import State, ThreeHeadLSTM
-from composer.schema import Inputs, ModelConfig
+from composer.config import compose
+from composer.recurrent import State, ThreeHeadLSTM
 
 SIZES = (89, 128, 12)
 # Classes that a batch of the article's piece uses.
@@ -68,7 +68,7 @@ def milliseconds(run: Callable[[], object], repeats: int) -> float:
 def main() -> None:
     """Print a table."""
     torch.manual_seed(0)
-    model = ThreeHeadLSTM(ModelConfig(hidden_size=128, num_layers=1, dropout=0.0, inputs=Inputs.all), SIZES)
+    model = ThreeHeadLSTM(compose("model.dropout=0").model, SIZES)
     print(f"{'case':<26}{'columns':>8}{'threads':>8}" + "".join(f"{f'{name} ms':>13}" for name in VARIANTS))
     threads = torch.get_num_threads()
     shapes = ((30, 30, True, FEW), (30, 30, True, SIZES), (30, 30, False, FEW), (1, 1, False, SIZES))

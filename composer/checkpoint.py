@@ -249,6 +249,6 @@ def keep(path: Path, name: Path) -> None:
 
 
 def model_state(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """The network's own weights in a checkpoint, under the names of `ThreeHeadLSTM`."""
+    """The network's own weights in a checkpoint, under the names of `Network`."""
     prefix = "model."
     return {name[len(prefix) :]: value for name, value in checkpoint["state_dict"].items() if name.startswith(prefix)}

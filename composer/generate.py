@@ -20,7 +20,7 @@ from composer.corpus import read_pieces
 from composer.errors import ComposerError
 from composer.events import Events, Piece, join
 from composer.midi import read_piece, write_midi
-from composer.model import ThreeHeadLSTM
+from composer.model import Network, build_model
 from composer.rundir import CHECKPOINTS, shown
 from composer.sampling import compose_window
 from composer.schema import ExportConfig, GenerateConfig, SamplingConfig, TimeUnit, TrainConfig
@@ -59,7 +59,7 @@ class Composition:
 class Composer:
     """A trained network with its vocabulary, ready to compose."""
 
-    def __init__(self, model: ThreeHeadLSTM, vocabulary: Vocabulary, origin: ckpt.Origin, config: TrainConfig) -> None:
+    def __init__(self, model: Network, vocabulary: Vocabulary, origin: ckpt.Origin, config: TrainConfig) -> None:
         """Args: what a checkpoint holds; see `Composer.load`."""
         self.model, self.vocabulary, self.origin, self.config = model.eval(), vocabulary, origin, config
 
@@ -81,8 +81,8 @@ class Composer:
             raise ComposerError(f"{path}: what it says of its training is damaged ({error})") from error
         # On the meta device a config of absurd sizes takes no memory before it is compared with the weights.
         with torch.device("meta"):
-            ckpt.check_fits(path, values, ThreeHeadLSTM(config.model, vocabulary.sizes))
-        model = ThreeHeadLSTM(config.model, vocabulary.sizes)
+            ckpt.check_fits(path, values, build_model(config.model, vocabulary.sizes))
+        model = build_model(config.model, vocabulary.sizes)
         model.load_state_dict(ckpt.model_state(values))
         return cls(model, vocabulary, origin, config)
 

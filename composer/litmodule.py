@@ -19,7 +19,7 @@ from torch.optim import Adam, AdamW, Optimizer
 from composer.errors import ComposerError
 from composer.losses import Regularizer, nll, nll_every, sparsity
 from composer.metrics import MetricSums
-from composer.model import Logits, ThreeHeadLSTM
+from composer.network import Logits, Network
 from composer.schema import LossConfig, OptimizerConfig, OptimizerName, RegularizerConfig, Schedule
 from composer.windows import BatchOrder, Supervised
 
@@ -52,11 +52,11 @@ def _counted(batches: Any, batch_idx: int) -> tuple[int, int]:
 
 
 class ComposerModule(pl.LightningModule):
-    """Trains a `ThreeHeadLSTM` on batches (B, T + 1, 3) of windows: on their targets, or on `Supervised` steps."""
+    """Trains a `Network` on batches (B, T + 1, 3) of windows: on their targets, or on `Supervised` steps."""
 
     def __init__(
         self,
-        model: ThreeHeadLSTM,
+        model: Network,
         *,
         loss: LossConfig,
         regularizer: RegularizerConfig,
@@ -71,6 +71,7 @@ class ComposerModule(pl.LightningModule):
         self.optimizer_config, self.seed, self.max_epochs = optimizer, seed, max_epochs
         self.loss_weights: Tensor
         self.register_buffer("loss_weights", torch.tensor(loss.weights), persistent=False)
+        self.label_smoothing = loss.label_smoothing
         self.train_sums = MetricSums()
         self.val_sums = MetricSums()
 
@@ -97,18 +98,24 @@ class ComposerModule(pl.LightningModule):
         windows = batch.windows if isinstance(batch, Supervised) else batch
         targets = windows[:, -1]
         if isinstance(batch, Supervised):
-            steps = self.model.forward_every(windows[:, :-1])
-            logits = Logits(*(channel[:, -1] for channel in steps))
+            every = self.model.every(windows[:, :-1])
+            steps = self.model.heads(every, windows[:, 1:])
+            hidden, logits = every[:, -1], Logits(*(channel[:, -1] for channel in steps))
         else:
-            logits = self.model(windows[:, :-1])
+            hidden = self.model.last(windows[:, :-1])
+            logits = self.model.heads(hidden, targets)
         channels = nll(logits, targets)
         mine, whole = _counted(self.trainer.train_dataloader, batch_idx)
         if mine:
-            self.train_sums.add(logits, targets, channels.detach())
+            with torch.no_grad():
+                predicted = self.model.prediction(hidden, logits)
+            self.train_sums.add(predicted, targets, channels.detach())
         if isinstance(batch, Supervised):
             loss = self._every_step_loss(steps, batch, mine)
         else:
-            loss = (channels * self.loss_weights).sum()
+            # The metrics are without the smoothing, whatever is trained on.
+            trained = nll(logits, targets, self.label_smoothing) if self.label_smoothing else channels
+            loss = (trained * self.loss_weights).sum()
             if self.trainer.world_size > 1:
                 # The gradients are averaged over processes whose shares may differ by a window.
                 loss = loss * (mine * self.trainer.world_size / whole)
@@ -130,7 +137,8 @@ class ComposerModule(pl.LightningModule):
         """
         # A process without a share of the batch has a window that does not count.
         mask = batch.mask if mine else torch.zeros_like(batch.mask)
-        total = (nll_every(steps, batch.windows[:, 1:], mask) * self.loss_weights).sum()
+        channels = nll_every(steps, batch.windows[:, 1:], mask, self.label_smoothing)
+        total = (channels * self.loss_weights).sum()
         count = mask.sum()
         if self.trainer.world_size > 1:
             # Shares differ in their masked steps. The gradients are averaged over processes: the sum is wanted.
@@ -170,10 +178,11 @@ class ComposerModule(pl.LightningModule):
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         """Add a batch to the validation's sums; dropout is off."""
         targets = batch[:, -1]
-        logits = self.model(batch[:, :-1])
+        hidden = self.model.last(batch[:, :-1])
+        logits = self.model.heads(hidden, targets)
         mine, _ = _counted(self.trainer.val_dataloaders, batch_idx)
         if mine:
-            self.val_sums.add(logits, targets, nll(logits, targets))
+            self.val_sums.add(self.model.prediction(hidden, logits), targets, nll(logits, targets))
 
     def epoch_metrics(self) -> dict[str, float]:
         """Everything that is logged once an epoch, by key."""

@@ -22,40 +22,51 @@ from torch.nn import functional as F
 
 from composer.errors import ComposerError
 from composer.metrics import MetricSums
-from composer.model import Logits, ThreeHeadLSTM
+from composer.network import Logits, Network
 from composer.schema import RegularizerConfig, RegularizerName
 
 # The class that `cross_entropy` leaves out of its sum.
 _LEFT_OUT = -100
 
 
-def nll(logits: Logits, targets: Tensor) -> Tensor:
+def nll(logits: Logits, targets: Tensor, smoothing: float = 0.0) -> Tensor:
     """Mean negative log-likelihood of each channel, in nats.
 
     Args:
         logits: (B, V[channel]) each.
         targets: (B, 3) classes.
+        smoothing: share of the target's probability that is spread over all classes (Szegedy et al. 2016); above 0 the
+            result is a cross-entropy to train on, no likelihood of the targets.
 
     Returns:
         (3,) note, velocity, time.
     """
-    return torch.stack([F.cross_entropy(channel, targets[:, k].long()) for k, channel in enumerate(logits)])
+    return torch.stack(
+        [F.cross_entropy(channel, targets[:, k].long(), label_smoothing=smoothing) for k, channel in enumerate(logits)]
+    )
 
 
-def nll_every(steps: Logits, targets: Tensor, mask: Tensor) -> Tensor:
+def nll_every(steps: Logits, targets: Tensor, mask: Tensor, smoothing: float = 0.0) -> Tensor:
     """Sum over the supervised steps of the negative log-likelihood of each channel, in nats.
 
     Args:
         steps: (B, T, V[channel]) each.
         targets: (B, T, 3) classes.
         mask: (B, T) bool, the steps that are supervised; the others have no part in the sum and get no gradient.
+        smoothing: as in `nll`.
 
     Returns:
         (3,) note, velocity, time.
     """
     classes = targets.long().masked_fill(~mask[..., None], _LEFT_OUT)
     sums = [
-        F.cross_entropy(channel.flatten(0, 1), classes[..., k].flatten(), ignore_index=_LEFT_OUT, reduction="sum")
+        F.cross_entropy(
+            channel.flatten(0, 1),
+            classes[..., k].flatten(),
+            ignore_index=_LEFT_OUT,
+            reduction="sum",
+            label_smoothing=smoothing,
+        )
         for k, channel in enumerate(steps)
     ]
     return torch.stack(sums)
@@ -147,7 +158,7 @@ def sparsity(model: nn.Module) -> dict[str, tuple[float, float]]:
 
 
 @torch.no_grad()
-def score(model: ThreeHeadLSTM, batches: Iterable[Tensor], split: str) -> dict[str, float]:
+def score(model: Network, batches: Iterable[Tensor], split: str) -> dict[str, float]:
     """Metrics of a model, dropout off, over batches (B, T + 1, 3) of windows; empty without any.
 
     Args:
@@ -161,7 +172,8 @@ def score(model: ThreeHeadLSTM, batches: Iterable[Tensor], split: str) -> dict[s
     model.eval()
     for batch in batches:
         batch = batch.to(device)
-        logits, targets = model(batch[:, :-1]), batch[:, -1]
-        sums.add(logits, targets, nll(logits, targets))
+        hidden, targets = model.last(batch[:, :-1]), batch[:, -1]
+        logits = model.heads(hidden, targets)
+        sums.add(model.prediction(hidden, logits), targets, nll(logits, targets))
     model.train(training)
     return sums.values(split)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from composer.model import Logits
+from composer.network import Logits
 from composer.schema import CHANNELS
 
 # Three NLLs, three counts of right channels, the count of all three right, the count of windows.
@@ -27,7 +27,7 @@ class MetricSums:
         """Add a batch.
 
         Args:
-            logits: (B, V[channel]) each.
+            logits: (B, V[channel]) each; their likeliest classes are the prediction.
             targets: (B, 3) classes.
             nll: (3,) mean negative log-likelihoods of the batch, in nats.
         """

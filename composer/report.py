@@ -7,7 +7,7 @@ from typing import Any
 
 from composer.baselines import Baselines, best, skill
 from composer.datamodule import Music
-from composer.model import ThreeHeadLSTM
+from composer.network import Network
 from composer.rundir import SAMPLES, program, shown
 from composer.schema import CHANNELS, TrainConfig, split_title
 
@@ -66,7 +66,7 @@ def split_name(key: str, config: TrainConfig, pieces: int) -> str:
     return split_title(key, config.data.split.name, pieces)
 
 
-def describe(config: TrainConfig, folder: Path, music: Music, model: ThreeHeadLSTM) -> str:
+def describe(config: TrainConfig, folder: Path, music: Music, model: Network) -> str:
     """What is about to be trained, on what, and how far the validation windows leak."""
     events = music.events
     pieces = f"{len(music.pieces)} pieces" if len(music.pieces) > 1 else music.pieces.names[0]

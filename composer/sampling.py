@@ -1,14 +1,17 @@
-"""Drawing events from the network, as pure functions of logits, and the article's sliding window around them.
+"""Drawing events from the network, as pure functions of logits, and the article's way of composing with them.
 
 B = pieces composed at once, T = window, V = classes of a channel
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from composer.model import Logits, ThreeHeadLSTM
+from composer.network import Logits, Network
 from composer.schema import SamplingConfig
 
 
@@ -51,58 +54,25 @@ def draw(p: Tensor, uniform: Tensor) -> Tensor:
     return torch.minimum(drawn, possible)
 
 
-def choose(logits: Logits, config: SamplingConfig, uniform: Tensor) -> Tensor:
-    """One event (B, 3) drawn from each row's three distributions; `uniform` (B, 3) in [0, 1)."""
-    channels = [
-        draw(probabilities(channel, config.temperature, config.top_k, config.top_p), uniform[:, k])
-        for k, channel in enumerate(logits)
-    ]
-    return torch.stack(channels, dim=1)
+def choose(heads: Callable[[Tensor], Logits], config: SamplingConfig, uniform: Tensor) -> Tensor:
+    """One event (B, 3) drawn channel by channel: the note, the velocity given it, the time given both.
 
-
-class SlidingWindow:
-    """The network's prediction from the last T events, one network step an event.
-
-    Reading a window of T events anew for every event costs T steps. Here T states are kept, begun 1, 2, ..., T events
-    ago; a new event advances all of them in one batch, and the oldest has then read exactly the last T events. It is
-    used, and begun anew. The states stand in a ring, so that nothing is moved.
-
-    A channel that `model.inputs` drops has no part in it; one that it shuffles is fed as it was drawn.
+    Args:
+        heads: logits of the event (B, V) by what is known of it (B, 3); those of a channel depend on the channels
+            before it alone (`Network.heads`), so that what has not been drawn yet says nothing.
+        config: temperature and cuts.
+        uniform: (B, 3) in [0, 1).
     """
-
-    def __init__(self, model: ThreeHeadLSTM, primer: Tensor) -> None:
-        """Read the primer.
-
-        Args:
-            model: in evaluation mode.
-            primer: (B, T, 3) classes.
-        """
-        self.model = model
-        self.batch, self.length = primer.shape[:2]
-        shape = (model.lstm.num_layers, self.length, self.batch, model.lstm.hidden_size)
-        self.h = model.linear.weight.new_zeros(shape)
-        self.c = model.linear.weight.new_zeros(shape)
-        self.oldest = 0  # place in the ring of the state that will have read T events next
-        for position in range(self.length):
-            self.logits = self.read(primer[:, position])
-
-    def read(self, event: Tensor) -> Logits:
-        """Read an event (B, 3); logits (B, V) of the one after it, given the last T."""
-        events = event.expand(self.length, -1, -1).reshape(-1, 3)
-        layers, _, _, width = self.h.shape
-        flat = (self.h.view(layers, -1, width), self.c.view(layers, -1, width))
-        hidden, (h, c) = self.model.cell(events, flat)
-        self.h, self.c = h.view(self.h.shape), c.view(self.c.shape)
-        place, self.oldest = self.oldest, (self.oldest + 1) % self.length
-        logits = self.model.heads(hidden.view(self.length, self.batch, width)[place])
-        self.h[:, place] = 0
-        self.c[:, place] = 0
-        return logits
+    event = torch.zeros(uniform.shape, dtype=torch.long, device=uniform.device)
+    for k in range(3):
+        p = probabilities(heads(event)[k], config.temperature, config.top_k, config.top_p)
+        event[:, k] = draw(p, uniform[:, k])
+    return event
 
 
 @torch.no_grad()
 def compose_window(
-    model: ThreeHeadLSTM, primer: Tensor, config: SamplingConfig, generators: list[torch.Generator], events: int
+    model: Network, primer: Tensor, config: SamplingConfig, generators: list[torch.Generator], events: int
 ) -> Tensor:
     """The article's composing: read the last T events, draw the next, append it, drop the first.
 
@@ -116,10 +86,11 @@ def compose_window(
     Returns:
         (B, events, 3) composed classes, without the primer.
     """
-    window = SlidingWindow(model, primer.long())
+    window = model.window(primer.long())
     composed = []
     for _ in range(events):
         uniform = torch.stack([torch.rand(3, dtype=torch.float64, generator=g) for g in generators])
-        composed.append(choose(window.logits, config, uniform.to(primer.device)))
-        window.logits = window.read(composed[-1])
+        heads = partial(model.heads, window.hidden)
+        composed.append(choose(heads, config, uniform.to(primer.device)))
+        window.read(composed[-1])
     return torch.stack(composed, dim=1)

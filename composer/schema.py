@@ -102,6 +102,21 @@ class Inputs(Enum):
     shuffle_time = "shuffle_time"
 
 
+class ModelName(Enum):
+    """The kind of network that reads the events."""
+
+    lstm = "lstm"
+    gru = "gru"
+    transformer = "transformer"
+
+
+class Heads(Enum):
+    """How the three channels of the next event are predicted from what was read."""
+
+    independent = "independent"
+    chained = "chained"
+
+
 class Supervision(Enum):
     """Which steps of a training window are trained on."""
 
@@ -233,19 +248,47 @@ class EncodingConfig:
 
 @dataclass(kw_only=True, slots=True)
 class ModelConfig:
-    """Group `model`: the three-head LSTM."""
+    """Group `model`: the same keys whichever is chosen, so that runs compare column by column."""
 
+    name: ModelName
     hidden_size: int
+    """Units of a recurrent layer; width of a Transformer."""
     num_layers: int
+    attention_heads: int
+    """Of each layer of a Transformer; they divide its width into parts of an even size. The others have none."""
     dropout: float
-    """Probability of dropping a unit of the LSTM's output, and between its layers."""
+    """Probability of dropping a unit of the network's output, and between its layers (in a Transformer: of what each
+    sublayer adds)."""
+    weight_dropout: float
+    """Probability of dropping a hidden-to-hidden weight for a whole batch (recurrent networks)."""
+    variational_dropout: float
+    """Probability of dropping an input or a recurrent unit of a layer, the same ones at every step of a window
+    (recurrent networks)."""
+    embedding_size: int | None
+    """Numbers that a class of each channel is looked up as before the first layer; null reads one-hot vectors."""
+    heads: Heads
+    """`independent` predicts each channel from what was read; `chained` the velocity given the note too, and the time
+    given both."""
     inputs: Inputs
     """`drop_*` leaves a channel out of the input, `shuffle_*` permutes its values over all events of a batch."""
 
     def __post_init__(self) -> None:
         require(1 <= self.hidden_size <= 16_384, "model.hidden_size", self.hidden_size, "from 1 to 16384")
         require(1 <= self.num_layers <= 32, "model.num_layers", self.num_layers, "from 1 to 32")
-        require(0 <= self.dropout < 1, "model.dropout", self.dropout, "at least 0 and less than 1")
+        require(1 <= self.attention_heads <= 256, "model.attention_heads", self.attention_heads, "from 1 to 256")
+        transformer = self.name is ModelName.transformer
+        if transformer:
+            even = self.hidden_size % (2 * self.attention_heads) == 0
+            limit = f"a multiple of 2 * model.attention_heads={self.attention_heads} with model=transformer"
+            require(even, "model.hidden_size", self.hidden_size, limit)
+        for key in ("dropout", "weight_dropout", "variational_dropout"):
+            value = getattr(self, key)
+            require(0 <= value < 1, f"model.{key}", value, "at least 0 and less than 1")
+            if key != "dropout":
+                limit = "0 with model=transformer, which has no recurrent weights"
+                require(not (transformer and value), f"model.{key}", value, limit)
+        size = self.embedding_size
+        require(size is None or 1 <= size <= 4096, "model.embedding_size", size, "null, or from 1 to 4096")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -280,6 +323,8 @@ class LossConfig:
     note_weight: float
     velocity_weight: float
     time_weight: float
+    label_smoothing: float
+    """Share of a target's probability that is spread over all classes in training; metrics are without it."""
     supervision: Supervision
     """`last` trains on the event after a window, the article's; `every` on the event after each step of it, but for the
     targets of validation and test windows."""
@@ -287,6 +332,8 @@ class LossConfig:
     def __post_init__(self) -> None:
         for channel, value in zip(CHANNELS, self.weights, strict=True):
             require(value >= 0 and _finite(value), f"loss.{channel}_weight", value, "a finite number >= 0")
+        smoothing = self.label_smoothing
+        require(0 <= smoothing < 1, "loss.label_smoothing", smoothing, "at least 0 and less than 1")
 
     @property
     def weights(self) -> tuple[float, float, float]:

@@ -28,7 +28,7 @@ from composer.generate import Composer
 from composer.litmodule import ComposerModule
 from composer.losses import score
 from composer.manifest import write_manifest
-from composer.model import ThreeHeadLSTM
+from composer.model import build_model
 from composer.progress import Progress
 from composer.ranges import Starts
 from composer.report import describe, report
@@ -134,7 +134,7 @@ def _train(config: TrainConfig, folder: Path, changed: Sequence[str]) -> dict[st
 
         # The weights' beginning is a function of the seed alone.
         pl.seed_everything(config.seed, verbose=False)
-        model = ThreeHeadLSTM(config.model, music.vocabulary.sizes)
+        model = build_model(config.model, music.vocabulary.sizes)
         module = ComposerModule(
             model,
             loss=config.loss,
@@ -357,7 +357,7 @@ def _summarise(
 ) -> dict[str, Any]:
     best_path = folder / CHECKPOINTS / ckpt.BEST
     best = ckpt.load(best_path)
-    model = ThreeHeadLSTM(config.model, music.vocabulary.sizes)
+    model = build_model(config.model, music.vocabulary.sizes)
     model.load_state_dict(ckpt.model_state(best))
     return {
         "status": "completed",

@@ -95,7 +95,10 @@ def test_help_of_a_command_shows_how_to_use_it(command: str, capsys: pytest.Capt
     assert f"\n  composer {command} " in out
     if command == "train":
         assert "\nregularizer: elastic_net, l1, l2, none, proximal_l1\n" in out
-        ablations = "channels, dropout, hidden_size, l1, l1_path, regularizer, search, split, supervision, window_size"
+        ablations = (
+            "channels, dropout, embedding, heads, hidden_size, l1, l1_path, label_smoothing, model, num_layers, "
+            "regularizer, search, split, supervision, variational_dropout, weight_dropout, window_size"
+        )
         assert f"\nablation: {ablations}\n" in out
 
 
@@ -156,7 +159,7 @@ MISTAKES = [
     ("train", ["-m", "+model.l1_lamda=1,2"], 1, ["did you mean regularizer.weight"]),
     ("train", ["regularizer=l3"], 1, ["regularizer/l3", "elastic_net l1 l2 none proximal_l1"]),
     ("train", ["experiment=articel"], 1, ["experiment/articel", "article article_no_l1"]),
-    ("train", ["model=null"], 1, ["model=null: model is one of lstm"]),
+    ("train", ["model=null"], 1, ["model=null: model is one of gru, lstm, transformer"]),
     ("train", ["experiment=null"], 1, ["experiment is one of article, article_no_l1"]),
     ("train", ["-m", "regularizer=l1,null"], 1, ["regularizer is one of"]),
     ("train", ["seed=-1"], 1, ["seed=-1: must be from 0 to 4294967295"]),

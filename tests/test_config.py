@@ -35,6 +35,13 @@ ABLATIONS = {
     "window_size": ("data.window_size", ["5", "10", "20", "30", "60"]),
     "supervision": ("loss.supervision", ["last", "every"]),
     "channels": ("model.inputs", [option.name for option in Inputs]),
+    "heads": ("model.heads", ["independent", "chained"]),
+    "model": ("model", ["lstm", "gru", "transformer"]),
+    "embedding": ("model.embedding_size", ["null", "8", "32"]),
+    "weight_dropout": ("model.weight_dropout", ["0.0", "0.25", "0.5", "0.75"]),
+    "variational_dropout": ("model.variational_dropout", ["0.0", "0.1", "0.25", "0.5"]),
+    "label_smoothing": ("loss.label_smoothing", ["0.0", "0.05", "0.1", "0.2"]),
+    "num_layers": ("model.num_layers", ["1", "2", "3"]),
 }
 # What the arms of a sweep share with each other and not with the default.
 SHARED = {"window_size": {"data.first_target"}}
@@ -164,13 +171,20 @@ def test_the_article_to_the_letter() -> None:
         "encoding.time_unit": "seconds",
         "encoding.time_binning": "equal_width",
         "encoding.time_bins": 10,
+        "model.name": "lstm",
         "model.hidden_size": 128,
         "model.num_layers": 1,
+        "model.attention_heads": 4,
         "model.dropout": 0.5,
+        "model.weight_dropout": 0.0,
+        "model.variational_dropout": 0.0,
+        "model.embedding_size": None,
+        "model.heads": "independent",
         "model.inputs": "all",
         "loss.note_weight": 1.0,
         "loss.velocity_weight": 1.0,
         "loss.time_weight": 1.0,
+        "loss.label_smoothing": 0.0,
         "loss.supervision": "last",
         "regularizer.name": "l1",
         "regularizer.l1_ratio": 0.5,
@@ -248,13 +262,15 @@ def test_an_ablation_expands_to_every_arm_with_every_seed(ablation: str, default
 
     # Every arm differs from the default in what is ablated and in nothing else.
     swept = {"regularizer.name", "regularizer.weight"} if key == "regularizer" else {key}
+    # A kind brings the size that gives it as many parameters.
+    swept |= {f"model.{name}" for name in ("name", "hidden_size", "num_layers", "dropout") if key == "model"}
     swept |= SHARED.get(ablation, set())
     found = set()
     for arm in arms:
         config = compose(f"ablation={ablation}", f"{key}={arm}", "seed=0")
         assert config.name == ablation
         assert set(configs.differing_keys(default, config)) <= swept | {"name"}
-        found.add((flat(config) | {"regularizer": config.regularizer.name.name})[key])
+        found.add((flat(config) | {"regularizer": config.regularizer.name.name, "model": config.model.name.name})[key])
     typed = [configs.parse_overrides([f"arm={arm}"])[0].value() for arm in arms]
     assert len(found) == len(arms)
     assert found == set(typed)
@@ -357,12 +373,17 @@ BAD = {
     "encoding.time_bins": ["0", "255"],
     "model.hidden_size": ["0", "16385"],
     "model.num_layers": ["0", "33"],
+    "model.attention_heads": ["0", "257"],
     "model.dropout": ["-0.1", "1", "nan"],
+    "model.weight_dropout": ["-0.1", "1", "nan"],
+    "model.variational_dropout": ["-0.1", "1", "nan"],
+    "model.embedding_size": ["0", "4097"],
     "regularizer.weight": ["-1e-9", "inf", "nan"],
     "regularizer.l1_ratio": ["-0.1", "1.1", "nan"],
     "loss.note_weight": ["-1", "inf", "nan"],
     "loss.velocity_weight": ["-1", "inf", "nan"],
     "loss.time_weight": ["-1", "inf", "nan"],
+    "loss.label_smoothing": ["-0.1", "1", "nan"],
     "optimizer.lr": ["0", "-1", "inf", "nan"],
     "optimizer.weight_decay": ["-1", "inf", "nan"],
     "optimizer.beta1": ["-0.1", "1", "nan"],
@@ -400,12 +421,17 @@ GOOD = {
     "encoding.time_bins": ["1", "254"],
     "model.hidden_size": ["1", "16384"],
     "model.num_layers": ["1", "32"],
+    "model.attention_heads": ["1", "256"],
     "model.dropout": ["0", "0.99"],
+    "model.weight_dropout": ["0", "0.99"],
+    "model.variational_dropout": ["0", "0.99"],
+    "model.embedding_size": ["null", "1", "4096"],
     "regularizer.weight": ["0"],
     "regularizer.l1_ratio": ["0", "1"],
     "loss.note_weight": ["0"],
     "loss.velocity_weight": ["0"],
     "loss.time_weight": ["0"],
+    "loss.label_smoothing": ["0", "0.99"],
     "optimizer.lr": ["1e-9"],
     "optimizer.weight_decay": ["0"],
     "optimizer.beta1": ["0"],

@@ -12,9 +12,9 @@ from composer import checkpoint as ckpt
 from composer.config import compose
 from composer.errors import ComposerError
 from composer.generate import Composer, run
-from composer.model import Logits, ThreeHeadLSTM
+from composer.model import Logits, build_model
 from composer.sampling import choose, compose_window, draw, probabilities
-from composer.schema import Inputs, ModelConfig, SamplingConfig
+from composer.schema import SamplingConfig
 from composer.train import start
 
 
@@ -68,29 +68,57 @@ def test_draw_inverts_the_cumulative_distribution() -> None:
 def test_drawn_frequencies_are_the_probabilities() -> None:
     logits = torch.tensor([[0.5, 0.3, 0.2]]).log().expand(20_000, -1)
     uniform = torch.rand(20_000, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    events = choose(Logits(logits, logits, logits), sampling(), uniform)
+    events = choose(lambda known: Logits(logits, logits, logits), sampling(), uniform)
     for k in range(3):
         shares = torch.bincount(events[:, k], minlength=3) / 20_000
         # Four standard errors of a share of one half.
         assert shares.tolist() == pytest.approx([0.5, 0.3, 0.2], abs=4 * (0.25 / 20_000) ** 0.5)
 
 
-@pytest.mark.parametrize("inputs", [Inputs.all, Inputs.drop_velocity])
-def test_the_window_slides_as_in_the_article(inputs: Inputs) -> None:
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        "",
+        "model.inputs=drop_velocity model.num_layers=2",
+        "model.heads=chained",
+        "model.embedding_size=3 model.inputs=drop_note",
+        "model=gru model.num_layers=2 model.heads=chained",
+        "model=gru model.embedding_size=3 model.inputs=shuffle_time",
+        "model=transformer",
+        "model=transformer model.heads=chained model.embedding_size=3 model.inputs=drop_time",
+    ],
+)
+def test_the_window_slides_as_in_the_article(overrides: str) -> None:
     torch.manual_seed(0)
-    model = ThreeHeadLSTM(ModelConfig(hidden_size=8, num_layers=1, dropout=0.5, inputs=inputs), (5, 4, 3)).eval()
+    config = compose("model.hidden_size=8", *overrides.split(), "model.hidden_size=8").model
+    model = build_model(config, (5, 4, 3)).double().eval()
     primer = torch.randint(0, 3, (1, 6, 3))
     composed = compose_window(model, primer, sampling(), [torch.Generator().manual_seed(7)], 10)[0]
 
+    # The slow way: read the last events anew, and draw one channel after the other.
     generator, notes = torch.Generator().manual_seed(7), primer[0].tolist()
     for _ in range(10):
-        with torch.no_grad():
-            logits = model(torch.tensor([notes[-6:]]))
         uniform = torch.rand(3, dtype=torch.float64, generator=generator)
-        notes.append(
-            [int(draw(probabilities(c, 1.0, None, None), u[None])) for c, u in zip(logits, uniform, strict=True)]
-        )
+        event = [0, 0, 0]
+        for k in range(3):
+            with torch.no_grad():
+                hidden = model.read(torch.tensor([notes[-6:]]))[:, -1]
+                logits = model.heads(hidden, torch.tensor([event]))[k]
+            event[k] = int(draw(probabilities(logits, 1.0, None, None), uniform[k, None]))
+        notes.append(event)
     assert composed.tolist() == notes[6:]
+
+
+def test_a_chained_event_is_drawn_channel_by_channel() -> None:
+    def heads(known: torch.Tensor) -> Logits:
+        # The velocity is the note's class, the time the sum of both, for certain.
+        certain = [torch.tensor([[0.0, 0.0, 0.0, 0.0, 0.0]]), known[:, 0], known[:, 0] + known[:, 1]]
+        rows = [value if value.ndim == 2 else 1e9 * torch.nn.functional.one_hot(value, 5) for value in certain]
+        return Logits(*(row.float() for row in rows))
+
+    for u in (0.1, 0.3, 0.5):
+        event = choose(heads, sampling(), torch.full((1, 3), u, dtype=torch.float64))[0].tolist()
+        assert event == [int(u * 5), int(u * 5), 2 * int(u * 5)]
 
 
 def test_a_loaded_run_composes_the_same_piece_for_the_same_seed(trained: Path) -> None:

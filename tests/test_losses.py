@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from composer.config import compose
 from composer.errors import ComposerError
 from composer.losses import Regularizer, nll, nll_every, score, sparsity
 from composer.metrics import MetricSums
 from composer.model import Logits, ThreeHeadLSTM
-from composer.schema import DataConfig, Inputs, ModelConfig, RegularizerConfig, RegularizerName
+from composer.schema import DataConfig, RegularizerConfig, RegularizerName
 from composer.splits import split_windows, supervisable
 from composer.windows import Windows
 
@@ -111,7 +112,7 @@ def test_nll_is_the_mean_over_the_batch_of_each_channel() -> None:
 
 def small_network(hidden_size: int = 8, dropout: float = 0.0) -> ThreeHeadLSTM:
     torch.manual_seed(0)
-    config = ModelConfig(hidden_size=hidden_size, num_layers=1, dropout=dropout, inputs=Inputs.all)
+    config = compose(f"model.hidden_size={hidden_size}", f"model.dropout={dropout}").model
     return ThreeHeadLSTM(config, (5, 4, 3))
 
 
@@ -210,3 +211,14 @@ def test_score_switches_dropout_off_and_leaves_the_mode() -> None:
     first = score(model, [batch], "test")
     assert first == pytest.approx(score(model, [batch[:2], batch[2:]], "test"))
     assert model.training
+
+
+def test_label_smoothing_spreads_a_share_over_all_classes() -> None:
+    p = torch.tensor([[0.5, 0.25, 0.25]]).log()
+    smoothed = nll(Logits(p, p, p), torch.tensor([[0, 1, 2]]), smoothing=0.3)
+    spread = 0.1 * -(math.log(0.5) + 2 * math.log(0.25))
+    assert smoothed.tolist() == pytest.approx([0.7 * -math.log(q) + spread for q in (0.5, 0.25, 0.25)])
+    mask = torch.tensor([[True, False]])
+    logits = Logits(*(torch.stack([p, torch.zeros_like(p)], dim=1) for _ in range(3)))
+    every = nll_every(logits, torch.tensor([[[0, 1, 2], [0, 0, 0]]]), mask, smoothing=0.3)
+    torch.testing.assert_close(every, smoothed)

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from composer.config import compose
 from composer.model import ThreeHeadLSTM
-from composer.schema import CHANNELS, Inputs, ModelConfig
+from composer.schema import CHANNELS, Inputs
 
 SIZES = (89, 128, 12)
 
@@ -14,8 +15,8 @@ def network(
     num_layers: int = 1, hidden_size: int = 16, dropout: float = 0.5, inputs: Inputs = Inputs.all
 ) -> ThreeHeadLSTM:
     torch.manual_seed(0)
-    config = ModelConfig(hidden_size=hidden_size, num_layers=num_layers, dropout=dropout, inputs=inputs)
-    return ThreeHeadLSTM(config, SIZES)
+    changes = [f"model.num_layers={num_layers}", f"model.dropout={dropout}", f"model.inputs={inputs.name}"]
+    return ThreeHeadLSTM(compose(f"model.hidden_size={hidden_size}", *changes).model, SIZES)
 
 
 def random_tokens(batch: int, length: int, sizes: tuple[int, int, int] = SIZES) -> torch.Tensor:

@@ -432,15 +432,26 @@ def test_every_step_learns_faster_and_is_measured_on_the_same_steps(finished: Pa
     [
         ("loss.supervision=every", "model.num_layers=2"),
         ("model.inputs=shuffle_note", "data.first_target=20"),
+        (
+            "model=gru",
+            "model.heads=chained",
+            "model.weight_dropout=0.3",
+            "loss.label_smoothing=0.1",
+            "regularizer=none",
+        ),
+        ("model.variational_dropout=0.2", "model.embedding_size=4", "loss.supervision=every"),
+        ("model=transformer", "model.heads=chained", "loss.supervision=every", "model.inputs=shuffle_note"),
     ],
 )
-def test_every_step_and_shuffled_inputs_resume_to_the_same_end(
+def test_every_kind_of_training_resumes_to_the_same_end(
     tmp_path: Path, interrupt_at: Callable[[int, int], None], overrides: tuple[str, ...]
 ) -> None:
-    start(quick(*overrides), tmp_path / "whole")
+    # A group chosen by name brings its own size.
+    config = quick(*overrides, "model.hidden_size=8")
+    start(config, tmp_path / "whole")
     interrupt_at(1, 5)
     with pytest.raises(RunInterrupted):
-        start(quick(*overrides), tmp_path / "run")
+        start(config, tmp_path / "run")
     resume(str(tmp_path / "run"), [])
     assert_same_run(tmp_path / "whole", tmp_path / "run")
 
@@ -453,6 +464,25 @@ def test_every_step_trains_with_mixed_precision_and_clipping(tmp_path: Path) -> 
         "trainer.max_epochs=1",
     )
     assert start(config, tmp_path / "run")["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    "overrides", ["model=transformer", "model=gru model.weight_dropout=0.2", "model.heads=chained"]
+)
+def test_other_networks_train_with_mixed_precision(tmp_path: Path, overrides: str) -> None:
+    config = quick("loss.supervision=every", "trainer.precision=bf16-mixed", "trainer.max_epochs=1", *overrides.split())
+    assert start(config, tmp_path / "run")["status"] == "completed"
+
+
+def test_label_smoothing_is_trained_on_and_never_reported(finished: Path, tmp_path: Path) -> None:
+    start(quick("loss.label_smoothing=0.5", "optimizer.lr=1e-12", "trainer.max_epochs=1"), tmp_path / "smooth")
+    start(quick("optimizer.lr=1e-12", "trainer.max_epochs=1"), tmp_path / "hard")
+    smooth, hard = rows(tmp_path / "smooth")[0], rows(tmp_path / "hard")[0]
+    for key in ("loss/train", "loss/val"):
+        # Untrained, both are the same network.
+        assert float(smooth[key]) == pytest.approx(float(hard[key]), rel=1e-6)
+    start(quick("loss.label_smoothing=0.5"), tmp_path / "run")
+    assert float(rows(tmp_path / "run")[-1]["loss/train"]) > float(rows(finished)[-1]["loss/train"])
 
 
 def test_a_weight_of_zero_trains_the_same_bits_as_no_regularizer(tmp_path: Path) -> None:
