@@ -474,6 +474,12 @@ def test_other_networks_train_with_mixed_precision(tmp_path: Path, overrides: st
     assert start(config, tmp_path / "run")["status"] == "completed"
 
 
+def test_the_best_recipe_trains_and_composes(tmp_path: Path) -> None:
+    summary = start(quick("experiment=best", "trainer.max_epochs=1"), tmp_path / "run")
+    assert (summary["status"], summary["epochs"], summary["windows_test"]) == ("completed", 1, 109)
+    assert [path.name for path in (tmp_path / "run" / "samples").iterdir()] == ["best-seed0-000.mid"]
+
+
 def test_label_smoothing_is_trained_on_and_never_reported(finished: Path, tmp_path: Path) -> None:
     start(quick("loss.label_smoothing=0.5", "optimizer.lr=1e-12", "trainer.max_epochs=1"), tmp_path / "smooth")
     start(quick("optimizer.lr=1e-12", "trainer.max_epochs=1"), tmp_path / "hard")
