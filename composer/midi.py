@@ -147,6 +147,38 @@ def read_piece(
     return Piece(path.name, events, Timing(division, parts[0][1][0][1]), chosen[0].program)
 
 
+@dataclass(frozen=True, slots=True)
+class Signatures:
+    """What a MIDI file tells of its notation.
+
+    Attributes:
+        meters: (place in beats, numerator, denominator), in order, no two at one place.
+        key: the first key signature by its name, such as `Bbm`; many programs write C whatever the key.
+    """
+
+    meters: tuple[tuple[float, int, int], ...]
+    key: str | None
+
+
+def read_signatures(path: Path, *, clip: bool = False) -> Signatures:
+    """Read the time and key signatures of a MIDI file; see `read_piece` for the arguments and errors."""
+    content = load(path)
+    _parse(path, content, clip)  # refuses in one line what cannot be read
+    file = mido.MidiFile(file=io.BytesIO(content), clip=clip)
+    meters: dict[float, tuple[int, int]] = {}
+    keys: list[tuple[int, str]] = []
+    for track in file.tracks[:1] if file.type == 2 else file.tracks:
+        ticks = 0
+        for message in track:
+            ticks += message.time
+            if message.type == "time_signature" and file.ticks_per_beat > 0:
+                meters[ticks / file.ticks_per_beat] = (message.numerator, message.denominator)
+            elif message.type == "key_signature":
+                keys.append((ticks, message.key))
+    ordered = tuple((place, *meters[place]) for place in sorted(meters))
+    return Signatures(ordered, min(keys)[1] if keys else None)
+
+
 def load(path: Path) -> bytes:
     """The content of a file that may be MIDI.
 

@@ -65,6 +65,15 @@ ORDER = [
     "generate",
     "evaluate",
     "train",
+    "render.notes",
+    "render.beats",
+    "render.meter",
+    "render.quantize",
+    "render.staves",
+    "render.spelling",
+    "render.layout",
+    "render.musicxml",
+    "render.score",
     "cli",
 ]
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -154,9 +163,9 @@ QUICK = [
     "config",
     *COMPARE,
     "cli",
-    "render.player",
 ]
 QUICK += ["scan", "reading", "store", "build", "corpus", "splits"]
+QUICK += ["events", "midi", *(module for module in ORDER if module.startswith("render."))]
 
 
 @pytest.mark.parametrize("module", QUICK)

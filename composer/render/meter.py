@@ -1,0 +1,238 @@
+"""Bars, and the note values that fill them so that the beat can be seen.
+
+Places and lengths are whole numbers of `DIVISIONS` a quarter note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from composer.errors import ComposerError
+
+DIVISIONS = 96
+WHOLE = 4 * DIVISIONS
+KINDS = ("whole", "half", "quarter", "eighth", "16th", "32nd", "64th", "128th")
+MOST_MEASURES = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """A time signature.
+
+    Attributes:
+        numerator: upper figure.
+        denominator: lower figure, a power of two.
+    """
+
+    numerator: int
+    denominator: int
+
+    @property
+    def length(self) -> int:
+        """Of a bar."""
+        return self.numerator * WHOLE // self.denominator
+
+    @property
+    def pulse(self) -> int:
+        """What is divided in two or three: the lower figure's value, at most a quarter note, at least a sixteenth."""
+        return min(max(WHOLE // self.denominator, DIVISIONS // 4), DIVISIONS)
+
+    @property
+    def compound(self) -> bool:
+        """6/8, 9/8, 12/8, 6/4: groups of three."""
+        return self.numerator % 3 == 0 and self.numerator > 3
+
+    @property
+    def levels(self) -> list[int]:
+        """Lengths at which the bar is divided, from the bar itself down."""
+        unit = WHOLE // self.denominator
+        levels = [self.length]
+        if self.compound:
+            levels.append(3 * unit)
+        elif self.numerator in (4, 8):
+            levels += [self.length // 2] if self.numerator == 4 else [self.length // 2, self.length // 4]
+        levels.append(unit)
+        while levels[-1] % 2 == 0:
+            levels.append(levels[-1] // 2)
+        return list(dict.fromkeys(levels))
+
+    @staticmethod
+    def parse(text: str) -> Meter:
+        """`3/4` as a meter.
+
+        Raises:
+            ComposerError: it is no time signature.
+        """
+        above, _, below = text.partition("/")
+        if above.isdecimal() and below in ("1", "2", "4", "8", "16", "32") and 0 < int(above) <= 32:
+            return Meter(int(above), int(below))
+        raise ComposerError(f"meter={text}: must be a time signature such as 4/4, 3/4 or 6/8")
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One bar.
+
+    Attributes:
+        start: its place.
+        length: shorter than the meter's for an upbeat or where a repeat divides a bar.
+        meter: the meter in force.
+    """
+
+    start: int
+    length: int
+    meter: Meter
+
+    @property
+    def end(self) -> int:
+        """Where the next begins."""
+        return self.start + self.length
+
+    @property
+    def partial(self) -> bool:
+        """Whether it is only part of a bar."""
+        return self.length != self.meter.length
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A written note or rest value.
+
+    Attributes:
+        start: its place.
+        duration: how long it lasts.
+        kind: its name in MusicXML, such as `quarter`.
+        dots: 0 or 1.
+        triplet: whether it is of a triplet: two thirds as long as it looks.
+    """
+
+    start: int
+    duration: int
+    kind: str
+    dots: int
+    triplet: bool
+
+
+def meters_of(signatures: Sequence[tuple[float, int, int]]) -> list[tuple[int, Meter]]:
+    """A file's time signatures as places and meters, the first at 0; impossible ones are left out."""
+    meters = []
+    for beats, numerator, denominator in signatures:
+        if denominator <= 32 and 0 < numerator <= 32:
+            meters.append((round(beats * DIVISIONS), Meter(numerator, denominator)))
+    if not meters or meters[0][0] > 0:
+        meters.insert(0, (0, Meter(4, 4)))
+    return meters
+
+
+def measures(meters: list[tuple[int, Meter]], end: int) -> list[Measure]:
+    """The bars from 0 to `end`.
+
+    A time signature that holds for less than a bar of its neighbour's is how MIDI files write an upbeat, or a bar that
+    a repeat divides: such a bar is a part of one, and the neighbour's signature holds.
+
+    Raises:
+        ComposerError: more bars than a score has.
+    """
+    bars: list[Measure] = []
+    for number, (start, meter) in enumerate(meters):
+        stop = meters[number + 1][0] if number + 1 < len(meters) else max(end, start + 1)
+        if start >= end and bars:
+            break
+        for place in range(start, stop, meter.length):
+            length = meter.length if number + 1 == len(meters) else min(meter.length, stop - place)
+            bars.append(Measure(place, length, meter))
+            if len(bars) > MOST_MEASURES or place >= end:
+                break
+        if len(bars) > MOST_MEASURES:
+            raise ComposerError(f"more than {MOST_MEASURES:,} bars, which no score has; render a part of the piece")
+    main = max({bar.meter for bar in bars}, key=lambda meter: sum(b.length for b in bars if b.meter == meter))
+
+    def holds(bar: Measure) -> Meter:
+        shorter = bar.meter.denominator == main.denominator and bar.length < main.length
+        alone = sum(other.meter == bar.meter for other in bars) <= 0.1 * len(bars) + 1
+        return main if shorter and alone else bar.meter
+
+    return [Measure(bar.start, bar.length, holds(bar)) for bar in bars]
+
+
+def values(start: int, end: int, measure: Measure, triplets: frozenset[int], unit: int, *, rest: bool) -> list[Value]:
+    """Write the time from `start` to `end`, inside a measure, as note values (tied) or rests.
+
+    Args:
+        start: from here.
+        end: to here.
+        measure: the bar that holds both.
+        triplets: places of the pulses that are divided in three.
+        unit: length of a pulse.
+        rest: stricter rules: a rest never crosses a stronger beat than those it stands between.
+    """
+    written: list[Value] = []
+    place = start
+    while place < end:
+        pulse = place // unit * unit
+        last = (end - 1) // unit * unit
+        if pulse in triplets and (place > pulse or end < pulse + unit):
+            stop = min(end, pulse + unit)
+            # As in a bar of three: a triplet's eighth looks half as long again as it lasts.
+            inner = Measure(0, unit * 3 // 2, Meter(3, WHOLE // (unit // 2)))
+            for value in _split((place - pulse) * 3 // 2, (stop - pulse) * 3 // 2, inner, rest):
+                real = pulse + value.start * 2 // 3
+                written.append(Value(real, value.duration * 2 // 3, value.kind, value.dots, True))
+        else:
+            stop = last if last in triplets and end < last + unit else end
+            written += [
+                Value(value.start + measure.start, value.duration, value.kind, value.dots, False)
+                for value in _split(place - measure.start, stop - measure.start, measure, rest)
+            ]
+        place = stop
+    return written
+
+
+def _split(start: int, end: int, measure: Measure, rest: bool) -> list[Value]:
+    """One value where that can be read, else cut at the strongest beat inside."""
+    levels = measure.meter.levels
+
+    def rank(place: int) -> int:
+        return next((index for index, level in enumerate(levels) if place % level == 0), len(levels))
+
+    # The first place of the strongest level that lies inside.
+    firsts = ((index, (start // level + 1) * level) for index, level in enumerate(levels))
+    strongest, cut = next(((index, place) for index, place in firsts if place < end), (len(levels), end))
+    look = _look(end - start)
+    if look is not None:
+        before, after = rank(start), rank(end) if end < measure.length else 0
+        visible = strongest > max(before, after) if rest else strongest >= min(before, after)
+        # Long-short patterns across one beat, such as eighth, quarter, eighth, are read at a glance.
+        centred = look[1] == 0 and before == after == strongest + 1 and 2 * cut == start + end
+        syncopation = centred and not rest and not (measure.meter.compound and strongest <= 1)
+        if visible or syncopation or cut == end:
+            return [Value(start, end - start, *look, False)]
+    if cut == end:
+        raise AssertionError(f"{start} to {end} cannot be written")
+    return _split(start, cut, measure, rest) + _split(cut, end, measure, rest)
+
+
+def _look(duration: int) -> tuple[str, int] | None:
+    """Name and dots of a single note value, or None where it takes several."""
+    for power, kind in enumerate(KINDS):
+        plain = WHOLE >> power
+        if duration == plain:
+            return kind, 0
+        if 2 * duration == 3 * plain and plain >= 2:
+            return kind, 1
+    return None
+
+
+def beam_window(measure: Measure, place: int, eighths_only: bool) -> int:
+    """A number that two short notes share when a beam may join them."""
+    meter, offset = measure.meter, place - measure.start
+    if meter.compound:
+        size = 3 * WHOLE // meter.denominator
+    elif meter.denominator >= 8:
+        size = meter.length
+    elif eighths_only and meter.numerator == 4:
+        size = 2 * WHOLE // meter.denominator
+    else:
+        size = max(WHOLE // meter.denominator, DIVISIONS)
+    return offset // size

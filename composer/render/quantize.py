@@ -1,0 +1,263 @@
+"""From times to a grid of beats: where each note stands in a bar, and how far it was moved to stand there.
+
+Positions are whole numbers of `DIVISIONS` a quarter note, so that nothing that follows knows of rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.render.beats import track_beats
+from composer.render.meter import DIVISIONS, Measure, Meter, measures, meters_of
+from composer.render.notes import Note, Performance
+
+Array = NDArray[np.float64]
+
+# Strikes so close together are one chord: a strum, a pair of hands.
+_CHORD_GAP_SECONDS, _CHORD_SPAN_SECONDS = 0.025, 0.065
+# How much of a file's onsets must agree on a subdivision of its beats for them to be the composer's beats.
+_ON_GRID = 0.75
+# Places a beat, with what a grid costs before it is known how often the piece uses it: simple ones first.
+_GRIDS = {4: 0.0, 3: 4.0, 8: 6.0, 6: 9.0}
+_CELL_COST = 6.0  # two chords in one cell of the grid
+_OUTLIER_COST = 9.0
+# Releases that lie this near to the grid (in cells) are as written, if this share of a piece's does.
+_EXACT_CELLS, _EXACT_SHARE = 0.25, 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class GridNote:
+    """A note on the grid: places in `DIVISIONS` a quarter note.
+
+    Attributes:
+        pitch: MIDI number.
+        onset: from the start of the first bar.
+        duration: until the release.
+        exact: whether the release too lay on the grid, so that the duration is to be read literally.
+        sources: numbers of the performed notes that it stands for.
+    """
+
+    pitch: int
+    onset: int
+    duration: int
+    exact: bool
+    sources: tuple[int, ...]
+
+    @property
+    def end(self) -> int:
+        """Where it is released."""
+        return self.onset + self.duration
+
+
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """A piece on its grid.
+
+    Attributes:
+        notes: sorted by onset, then pitch.
+        measures: the bars, in order, without gaps, from 0 to past the last note.
+        triplets: places of beats that are divided in three or six.
+        tracked: whether the beats were found in the onsets (else they are the file's own).
+        beats_per_minute: quarter notes a minute, the median of the piece.
+        mean_error_ms: how far onsets were moved, on average.
+        largest_error_ms: at most.
+    """
+
+    notes: tuple[GridNote, ...]
+    measures: tuple[Measure, ...]
+    triplets: frozenset[int]
+    tracked: bool
+    beats_per_minute: float
+    mean_error_ms: float
+    largest_error_ms: float
+
+
+def quantize(performance: Performance, meter: Meter | None = None) -> Quantized:
+    """Put a performance on the grid of its beats.
+
+    Args:
+        performance: at least one note.
+        meter: instead of the file's own or the estimate.
+    """
+    notes = performance.notes
+    heads, chord_of = _chords(notes)
+    onsets = np.array([notes[head].onset_seconds for head in heads])
+    beats = np.array([notes[head].onset_beats for head in heads])
+    ends_seconds = np.array([note.end_seconds for note in notes])
+    tracked = _agreement(beats) < _ON_GRID
+    if tracked:
+        weights = np.zeros(len(heads))
+        np.add.at(weights, chord_of, [_weight(note) for note in notes])
+        taps = track_beats(onsets, weights, _slope(beats, onsets))
+        beats = np.interp(onsets, taps, np.arange(len(taps)))
+        ends = np.interp(ends_seconds, taps, np.arange(len(taps)))
+        low = np.full(len(heads), 127.0)
+        np.minimum.at(low, chord_of, [float(note.pitch) for note in notes])
+        meter = meter or _triple_or_quadruple(beats, weights)
+        shift = _downbeat(beats, weights, low, meter) - _whole(meter)
+        beats, ends = beats - shift, ends - shift
+        meters = [(0, meter)]
+    else:
+        ends = np.array([note.onset_beats + note.duration_beats for note in notes])
+        meters = meters_of(performance.signatures.meters) if meter is None else [(0, meter)]
+    skipped = _leading_silence(float(beats[0]), meters)
+    beats, ends = beats - skipped, ends - skipped
+
+    unit = min(meter.pulse for _, meter in meters)
+    seconds_per_beat = _slope(beats, onsets)
+    looseness = 2.0 if tracked else 1.0
+    grids = _choose_grids(beats * DIVISIONS / unit, seconds_per_beat * unit / DIVISIONS, looseness)
+    places = np.array([_snap(beat * DIVISIONS, unit, grids) for beat in beats])
+    quantized = []
+    for index, note in enumerate(notes):
+        onset = int(places[chord_of[index]])
+        end = _snap(float(ends[index]) * DIVISIONS, unit, grids)
+        least = _cell(onset, unit, grids)
+        exact = not tracked and abs(float(ends[index]) * DIVISIONS - end) <= _EXACT_CELLS * least
+        quantized.append(GridNote(note.pitch, onset, max(end - onset, least), exact, (index,)))
+    if sum(note.exact for note in quantized) < _EXACT_SHARE * len(notes):
+        # A few land on the grid by chance.
+        quantized = [replace(note, exact=False) for note in quantized]
+    moved = np.abs(places / DIVISIONS - beats) * seconds_per_beat * 1000
+    merged = _without_doubles(quantized)
+    last = max(note.end for note in merged)
+    return Quantized(
+        notes=tuple(merged),
+        measures=tuple(measures(meters, last)),
+        triplets=frozenset(beat * unit for beat, places_a_beat in grids.items() if places_a_beat % 3 == 0),
+        tracked=tracked,
+        beats_per_minute=60 / seconds_per_beat,
+        mean_error_ms=float(moved.mean()),
+        largest_error_ms=float(moved.max()),
+    )
+
+
+def _chords(notes: tuple[Note, ...]) -> tuple[list[int], NDArray[np.intp]]:
+    """Strikes that belong together: the first note of each chord, and each note's chord."""
+    heads: list[int] = []
+    chord_of: list[int] = []
+    pitches: set[int] = set()
+    last = -np.inf
+    for index, note in enumerate(notes):
+        near = note.onset_seconds - last <= _CHORD_GAP_SECONDS
+        together = near and note.onset_seconds - notes[heads[-1]].onset_seconds <= _CHORD_SPAN_SECONDS
+        if not together or note.pitch in pitches:
+            heads.append(index)
+            pitches = set()
+        pitches.add(note.pitch)
+        chord_of.append(len(heads) - 1)
+        last = note.onset_seconds
+    return heads, np.array(chord_of, dtype=np.intp)
+
+
+def _weight(note: Note) -> float:
+    """How much a note sounds like a beat: loud, low and long ones do."""
+    return note.velocity / 64 * (1 + max(60 - note.pitch, 0) / 12 + min(note.duration_seconds, 1.0))
+
+
+def _agreement(beats: Array) -> float:
+    """How far onsets agree on where a beat's halves, thirds or quarters are: 0 not at all, 1 entirely."""
+    return max(float(abs(np.exp(2j * np.pi * parts * beats).mean())) for parts in (2, 3, 4, 6, 8, 12))
+
+
+def _slope(beats: Array, seconds: Array) -> float:
+    """Seconds a beat, the median of the piece."""
+    advance = np.diff(beats)
+    moving = advance > 1e-6
+    if not moving.any():
+        return 0.5
+    slopes, weights = np.diff(seconds)[moving] / advance[moving], advance[moving]
+    order = np.argsort(slopes)
+    middle = np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)
+    return max(float(slopes[order][middle]), 1e-3)
+
+
+def _whole(meter: Meter) -> int:
+    return max(meter.length // DIVISIONS, 1)
+
+
+def _triple_or_quadruple(beats: Array, weights: Array) -> Meter:
+    """3/4 where accents come back every three beats rather than every four; 4/4 in doubt."""
+    accents = np.bincount(np.maximum(np.rint(beats), 0).astype(int), weights * (np.abs(beats - np.rint(beats)) < 0.1))
+    accents = accents - accents.mean()
+
+    def returning(lag: int) -> float:
+        return float((accents[lag:] * accents[:-lag]).mean()) if len(accents) > 4 * lag else 0.0
+
+    return Meter(3, 4) if returning(3) > 1.1 * max(returning(4), returning(2), 0.0) else Meter(4, 4)
+
+
+def _downbeat(beats: Array, weights: Array, low: Array, meter: Meter) -> int:
+    """The beat, less than a bar from the start, on which bars begin: where low and strong notes are."""
+    length = _whole(meter)
+    nearest = np.rint(beats)
+    on_beat = np.abs(beats - nearest) < 0.15
+    strength = np.where(on_beat, weights * (1 + np.maximum(60 - low, 0) / 12), 0.0)
+    by_place = np.bincount(nearest.astype(int) % length, strength, length)
+    return int(np.argmax(by_place))
+
+
+def _leading_silence(first: float, meters: list[tuple[int, Meter]]) -> float:
+    """Beats of whole empty bars before the first note: a score begins with the music."""
+    bar = meters[0][1].length / DIVISIONS
+    if len(meters) > 1:
+        return 0.0
+    return float((first + 1e-3) // bar * bar)
+
+
+def _choose_grids(pulses: Array, seconds_per_pulse: float, looseness: float) -> dict[int, int]:
+    """For each pulse with onsets, into how many places it is divided: the simplest that fits.
+
+    Two rounds: in the second a division costs the less the more often the first has chosen it.
+    """
+    tolerance = looseness * max(0.02 / seconds_per_pulse, 0.04)
+    groups: dict[int, list[float]] = {}
+    for place in pulses.tolist():
+        # What comes a moment before a pulse belongs to it.
+        pulse = int(np.floor(place + 0.06))
+        groups.setdefault(pulse, []).append(place - pulse)
+    costs = dict(_GRIDS)
+    grids: dict[int, int] = {}
+    for _ in range(2):
+        for pulse, places in groups.items():
+            found = np.array(places)
+            grids[pulse] = min(costs, key=lambda parts: _misfit(found, parts, tolerance) + costs[parts])
+        share = {parts: sum(chosen == parts for chosen in grids.values()) / len(grids) for parts in costs}
+        costs = {parts: _GRIDS[parts] - 2 * float(np.log(max(share[parts], 0.02))) for parts in costs}
+    return grids
+
+
+def _misfit(places: Array, parts: int, tolerance: float) -> float:
+    cells = np.rint(places * parts)
+    missed = np.minimum(((places - cells / parts) / tolerance) ** 2, _OUTLIER_COST)
+    return float(missed.sum()) + _CELL_COST * (len(places) - len(set(cells.tolist())))
+
+
+def _cell(place: int, unit: int, grids: dict[int, int]) -> int:
+    return unit // grids.get(place // unit, 4)
+
+
+def _snap(place: float, unit: int, grids: dict[int, int]) -> int:
+    """The nearest place of the pulse's own grid."""
+    pulse = int(np.floor(place / unit + 0.06))
+    cell = unit // grids.get(pulse, 4)
+    return max(pulse * unit + cell * round((place - pulse * unit) / cell), 0)
+
+
+def _without_doubles(notes: Iterable[GridNote]) -> list[GridNote]:
+    """One note where a pitch stands twice at one place, and no pitch struck while it sounds."""
+    by_pitch: dict[int, list[GridNote]] = {}
+    for note in sorted(notes, key=lambda note: (note.pitch, note.onset, note.sources)):
+        same = by_pitch.setdefault(note.pitch, [])
+        if same and same[-1].onset == note.onset:
+            longest = max(same[-1].duration, note.duration)
+            same[-1] = replace(same[-1], duration=longest, sources=same[-1].sources + note.sources)
+            continue
+        if same and same[-1].end > note.onset:
+            same[-1] = replace(same[-1], duration=note.onset - same[-1].onset)
+        same.append(note)
+    return sorted((n for same in by_pitch.values() for n in same), key=lambda note: (note.onset, note.pitch))

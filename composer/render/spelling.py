@@ -1,0 +1,149 @@
+"""Keys and the names of notes: which of C sharp and D flat a pitch is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from composer.errors import ComposerError
+from composer.render.quantize import GridNote
+
+_STEPS = "CDEFGAB"
+_STEP_PITCHES = (0, 2, 4, 5, 7, 9, 11)
+# How well each pitch class fits a key, from the tonic up, as listeners rated it: C. Krumhansl, Cognitive Foundations of
+# Musical Pitch, 1990, p. 30; the method with correlations is hers and M. Schmuckler's, there p. 77.
+_MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
+_MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
+# Steps above the tonic that an interval of semitones is written as, and the notes around one that tell its key:
+# D. Meredith, The ps13 Pitch Spelling Algorithm, Journal of New Music Research 35(2), 2006.
+_INTERVAL_STEPS = (0, 1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 6)
+_BEFORE, _AFTER = 10, 42
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key.
+
+    Attributes:
+        fifths: sharps of its signature, flats below 0.
+        minor: else major.
+    """
+
+    fifths: int
+    minor: bool
+
+    @property
+    def tonic(self) -> tuple[int, int]:
+        """Step (0 is C) and alteration of its tonic."""
+        place = self.fifths + (3 if self.minor else 0)
+        return (4 * place) % 7, (place + 1) // 7
+
+    @property
+    def name(self) -> str:
+        """Such as `E flat minor`."""
+        step, alter = self.tonic
+        return _STEPS[step] + {-1: " flat", 0: "", 1: " sharp"}[alter] + (" minor" if self.minor else " major")
+
+    @staticmethod
+    def parse(text: str) -> Key:
+        """A key by its short name: `C`, `F#m`, `Bb`, as MIDI files write them.
+
+        Raises:
+            ComposerError: it is no key, or one of more than seven sharps or flats.
+        """
+        minor = text.endswith("m")
+        letter, accidentals = text[:1].upper(), text[1 : len(text) - minor]
+        alter = {"": 0, "#": 1, "b": -1}.get(accidentals)
+        if letter and letter in _STEPS and alter is not None:
+            fifths = "FCGDAEB".index(letter) - 1 + 7 * alter - (3 if minor else 0)
+            if -7 <= fifths <= 7:
+                return Key(fifths, minor)
+        raise ComposerError(f"key={text}: must be a key such as C, F#, Bb, or with m for minor: Am, F#m")
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A written pitch: `step` 0 is C, `alter` in semitones, `octave` 4 begins at middle C."""
+
+    step: int
+    alter: int
+    octave: int
+
+    @property
+    def letter(self) -> str:
+        """`C` to `B`."""
+        return _STEPS[self.step]
+
+    @property
+    def pitch(self) -> int:
+        """The MIDI number that it sounds as."""
+        return 12 * (self.octave + 1) + _STEP_PITCHES[self.step] + self.alter
+
+
+def key_alterations(key: Key) -> list[int]:
+    """(7,) alteration of each step by the key signature."""
+    alterations = [0] * 7
+    for number in range(abs(key.fifths)):
+        step = "FCGDAEB"[number] if key.fifths > 0 else "BEADGCF"[number]
+        alterations[_STEPS.index(step)] += 1 if key.fifths > 0 else -1
+    return alterations
+
+
+def estimate_key(notes: Sequence[GridNote]) -> Key:
+    """The key whose profile goes best with how long each pitch class sounds."""
+    heard = np.zeros(12)
+    for note in notes:
+        # A pedal point is not the whole piece.
+        heard[note.pitch % 12] += min(note.duration, 4 * 96)
+    scores = {}
+    for minor, profile in ((False, _MAJOR), (True, _MINOR)):
+        for tonic in range(12):
+            fifths = (7 * (tonic + (3 if minor else 0)) + 5) % 12 - 5  # from -5 to 6
+            scores[Key(fifths, minor)] = _correlation(heard, np.roll(profile, tonic))
+    return max(scores, key=lambda key: (scores[key], -abs(key.fifths)))
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    one, other = one - one.mean(), other - other.mean()
+    return float(one @ other / max(np.sqrt((one @ one) * (other @ other)), 1e-12))
+
+
+def spell(notes: Sequence[GridNote], key: Key) -> list[Name]:
+    """Name each note by the keys that the notes around it suggest: Meredith's ps13, its first stage.
+
+    Every pitch class that stands near votes, as often as it stands there, for the name that the note would have if that
+    were the tonic. The names of tonics follow from the key of the piece.
+
+    Args:
+        notes: sorted by onset, then pitch.
+        key: of the piece.
+    """
+    classes = [note.pitch % 12 for note in notes]
+    home_step, home_alter = key.tonic
+    home = (_STEP_PITCHES[home_step] + home_alter) % 12
+    near = Counter(classes[:_AFTER])
+    names = []
+    for index, note in enumerate(notes):
+        if index + _AFTER <= len(classes) and index:
+            near[classes[index + _AFTER - 1]] += 1
+        if index > _BEFORE:
+            near[classes[index - _BEFORE - 1]] -= 1
+        votes = [0.0] * 7
+        for tonic, count in near.items():
+            tonic_step = home_step + _INTERVAL_STEPS[(tonic - home) % 12]
+            votes[(tonic_step + _INTERVAL_STEPS[(classes[index] - tonic) % 12]) % 7] += count
+        names.append(_name(note.pitch, max(range(7), key=lambda step: (_simple(note.pitch, step), votes[step]))))
+    return names
+
+
+def _simple(pitch: int, step: int) -> bool:
+    """Whether a step names a pitch with at most one sharp or flat."""
+    return abs((pitch - _STEP_PITCHES[step] + 6) % 12 - 6) <= 1
+
+
+def _name(pitch: int, step: int) -> Name:
+    alter = (pitch - _STEP_PITCHES[step] + 6) % 12 - 6
+    return Name(step, alter, (pitch - alter) // 12 - 1)

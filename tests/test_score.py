@@ -1,0 +1,447 @@
+"""Scores: what the MusicXML says is what the grid says, bar by bar, and pages can be engraved from it."""
+
+import importlib.util
+import re
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from composer.errors import ComposerError
+from composer.events import Events, Piece, Timing, prelude_piece
+from composer.midi import Signatures, playable_messages, write_midi
+from composer.render.beats import track_beats
+from composer.render.meter import DIVISIONS, Measure, Meter, measures, values
+from composer.render.musicxml import sounding
+from composer.render.notes import Note, Performance, from_file, from_piece
+from composer.render.quantize import quantize
+from composer.render.score import Notation, engrave, notate, pages
+from composer.render.spelling import Key, estimate_key, key_alterations, spell
+from composer.schema import TimeUnit
+
+STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+PLAYABLE = ["krebs", "fur-elise", "Maestro_1", "Maestro_2", "Maestro_3", "Funkytown", "corrupt_control_168"]
+LOOKS = {
+    "whole": 4,
+    "half": 2,
+    "quarter": 1,
+    "eighth": 0.5,
+    "16th": 0.25,
+    "32nd": 0.125,
+    "64th": 0.0625,
+    "128th": 1 / 32,
+}
+needs_verovio = pytest.mark.skipif(importlib.util.find_spec("verovio") is None, reason="verovio is not installed")
+
+
+def read_back(musicxml: str) -> tuple[list[tuple[int, int, int]], list[str]]:
+    """(onset, duration, pitch) of the sounding notes of a score, ties joined, and what is wrong with it."""
+    (part,) = ET.fromstring(musicxml).iter("part")
+    wrong: list[str] = []
+    notes: list[tuple[int, int, int]] = []
+    open_ties: dict[tuple[str, int], tuple[int, int]] = {}
+    start, length = 0, 0
+    ids: list[str] = []
+    for measure in part.iter("measure"):
+        if (time := measure.find("attributes/time")) is not None:
+            length = int(time.findtext("beats", "")) * 4 * DIVISIONS // int(time.findtext("beat-type", ""))
+        place, onset = start, start
+        filled: dict[str, int] = defaultdict(int)
+        for element in measure:
+            if element.tag == "backup":
+                place -= int(element.findtext("duration", ""))
+            if element.tag != "note":
+                continue
+            duration, voice = int(element.findtext("duration", "")), element.findtext("voice", "")
+            if element.find("chord") is None:
+                onset, place = place, place + duration
+                filled[voice] += duration
+            if (kind := element.findtext("type")) is not None:
+                look = Fraction(LOOKS[kind]) * DIVISIONS * (Fraction(3, 2) if element.find("dot") is not None else 1)
+                if element.find("time-modification") is not None:
+                    look = look * 2 / 3
+                if look != duration:
+                    wrong.append(f"bar {measure.get('number')}: a {kind} lasts {duration}")
+            if element.find("rest") is not None:
+                continue
+            ids.append(element.get("id", ""))
+            step, octave = element.findtext("pitch/step", ""), int(element.findtext("pitch/octave", ""))
+            pitch = 12 * (octave + 1) + STEPS[step] + int(element.findtext("pitch/alter", "0"))
+            ties = {tie.get("type") for tie in element.iter("tie")}
+            begun, held = onset, 0
+            if "stop" in ties:
+                begun, held = open_ties.pop((voice, pitch))
+                if begun + held != onset:
+                    wrong.append(f"bar {measure.get('number')}: a tie over a gap")
+            if "start" in ties:
+                open_ties[voice, pitch] = (begun, held + duration)
+            else:
+                notes.append((begun, held + duration, pitch))
+        expected = length if measure.get("implicit") is None else max(filled.values())
+        wrong += [
+            f"bar {measure.get('number')}, voice {v}: {n} of {expected}" for v, n in filled.items() if n != expected
+        ]
+        start += expected
+    if open_ties:
+        wrong.append(f"ties that lead nowhere: {open_ties}")
+    if len(set(ids)) != len(ids):
+        wrong.append("an id stands twice")
+    return sorted(notes), wrong
+
+
+def check(notation: Notation, performance: Performance) -> None:
+    found, wrong = read_back(notation.musicxml)
+    assert wrong == []
+    assert found == sounding([placed.note for placed in notation.arrangement.placed])
+    # Onsets and pitches are those of the grid; durations too, where no voice had to end.
+    grid = notation.quantized.notes
+    assert Counter((onset, pitch) for onset, _, pitch in found) == Counter((n.onset, n.pitch) for n in grid)
+    exact = Counter((n.onset, n.duration, n.pitch) for n in grid if n.exact)
+    changed = sum((exact - Counter(found)).values())
+    assert changed <= notation.arrangement.shortened
+    # Every performed note has its noteheads.
+    assert sorted(source for note in grid for source in note.sources) == list(range(len(performance.notes)))
+    assert len(notation.notes) == len(performance.notes)
+    assert {head for note in notation.notes for head in note["ids"]} == set(
+        re.findall(r'<note id="([^"]+)"', notation.musicxml)
+    )
+    voices = {(p.staff, p.voice) for p in notation.arrangement.placed}
+    assert voices <= {(1, 1), (1, 2), (2, 1), (2, 2)}
+
+
+# Real files and generated pieces
+
+
+@pytest.mark.parametrize("part", ["first", "all"])
+@pytest.mark.parametrize("name", PLAYABLE)
+def test_the_score_of_a_real_file_says_what_its_grid_says(shared_data: Path, name: str, part: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        performance = from_file(shared_data / f"{name}.mid", part=part, clip=True)
+    notation = notate(performance)
+    check(notation, performance)
+    assert notation.quantized.tracked == name.startswith("Maestro")
+    assert notation.quantized.mean_error_ms < 25
+    assert notation.quantized.largest_error_ms < 120
+
+
+def wandering(seed: int, events: int = 200) -> Piece:
+    """A piece as a network might compose it: any note, any time, releases that do not match."""
+    random = np.random.default_rng(seed)
+    pitch = random.integers(36, 90, events)
+    velocity = random.integers(0, 127, events) * random.integers(0, 2, events)
+    velocity[0] = 80
+    unit = TimeUnit.beats if seed % 2 else TimeUnit.seconds
+    delta = random.choice([0, 0, 0.1, 0.125, 0.25, 1 / 3, 0.5, 2.2], events)
+    return Piece(
+        "after nothing", Events(pitch.astype(np.uint8), velocity.astype(np.uint8), delta, unit), Timing(120, 400_000)
+    )
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_a_network_composes_can_be_written(seed: int) -> None:
+    performance = from_piece(wandering(seed))
+    for meter in (None, "3/4", "6/8"):
+        check(notate(performance, meter=meter), performance)
+
+
+@pytest.mark.slow
+def test_a_hundred_composed_pieces(tmp_path: Path) -> None:
+    """By a small trained network, through their files."""
+    import composer
+    from composer.config import compose
+    from composer.train import start
+
+    config = compose("model.hidden_size=16", "trainer.max_epochs=3", "sampling.events=5", "trainer.progress_bar=false")
+    start(config, tmp_path / "run")
+    run = composer.load(tmp_path / "run")
+    for seed in range(100):
+        piece = run.generate(events=200, seed=seed)
+        piece.save(tmp_path / "piece.mid")
+        performance = from_file(tmp_path / "piece.mid")
+        check(notate(performance), performance)
+
+
+# The embedded piece
+
+
+@pytest.fixture(scope="module")
+def prelude() -> tuple[Performance, Notation]:
+    performance = from_piece(prelude_piece(TimeUnit.seconds))
+    return performance, notate(performance)
+
+
+def test_the_prelude_is_written_as_printed(prelude: tuple[Performance, Notation]) -> None:
+    performance, notation = prelude
+    check(notation, performance)
+    quantized = notation.quantized
+    assert (quantized.largest_error_ms, quantized.tracked, notation.arrangement.shortened) == (
+        pytest.approx(0, abs=1e-6),
+        False,
+        0,
+    )
+    assert [(bar.start, bar.meter) for bar in quantized.measures] == [(384 * n, Meter(4, 4)) for n in range(35)]
+    assert notation.key == Key(0, False)
+    assert round(quantized.beats_per_minute) == 72
+    assert all(note.exact for note in quantized.notes)
+    # The right hand has the six upper sixteenths of each half bar, the left holds two voices.
+    bar_2 = [p for p in notation.arrangement.placed if p.note.onset // 384 == 1]
+    assert [(p.staff, p.voice) for p in bar_2] == [(2, 2), (2, 1), *[(1, 1)] * 6] * 2
+
+
+def test_the_prelude_is_spelled_as_printed(prelude: tuple[Performance, Notation]) -> None:
+    notes = prelude[1].quantized.notes
+    names = spell(notes, Key(0, False))
+    assert all(name.pitch == note.pitch for name, note in zip(names, notes, strict=True))
+    altered = {n.letter + {1: "#", -1: "b"}[n.alter] + str(n.octave) for n in names if n.alter}
+    assert altered == {"F#4", "F#2", "C#5", "Bb3", "Ab3", "Ab2", "Eb4", "Eb3"}
+
+
+def test_the_same_piece_gives_the_same_score(prelude: tuple[Performance, Notation]) -> None:
+    assert notate(prelude[0]).musicxml == prelude[1].musicxml
+
+
+def test_music21_reads_the_same_notes(prelude: tuple[Performance, Notation]) -> None:
+    pytest.importorskip("music21")
+    from music21 import converter
+
+    score = converter.parseData(prelude[1].musicxml, format="musicxml")
+    assert len(score.parts) == 2
+    found = []
+    for part in score.parts:
+        for item in part.stripTies().recurse().notes:
+            onset = Fraction(item.getOffsetInHierarchy(part))
+            found += [
+                (int(onset * DIVISIONS), int(item.quarterLength * DIVISIONS), pitch.midi) for pitch in item.pitches
+            ]
+    assert sorted(found) == sounding(prelude[1].quantized.notes)
+
+
+# Notes
+
+
+def test_notes_pair_as_the_written_file_does(tmp_path: Path) -> None:
+    for seed in range(6):
+        piece = wandering(seed, 60)
+        messages = playable_messages(piece)
+        strikes: dict[int, int] = {}
+        expected = []
+        for tick, pitch, velocity in messages:
+            if velocity:
+                strikes[pitch] = tick
+            else:
+                expected.append((strikes[pitch], tick, pitch))
+        division = piece.timing.division
+        found = []
+        for note in from_piece(piece).notes:
+            start, end = note.onset_beats * division, (note.onset_beats + note.duration_beats) * division
+            found.append((round(start), max(round(end), round(start)), note.pitch))
+        found.sort(key=lambda note: (note[2], note[0]))
+        expected.sort(key=lambda note: (note[2], note[0]))
+        assert [note[2] for note in found] == [note[2] for note in expected]
+        # Halves of ticks round either way, and what the last event strikes sounds one tick in the file.
+        assert np.abs(np.array(found) - np.array(expected)).max() <= 1
+        write_midi(tmp_path / "piece.mid", piece)
+        assert len(from_file(tmp_path / "piece.mid").notes) == len(found)
+
+
+def test_a_files_tempo_map_moves_seconds_and_not_beats(midi_file, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    import mido
+
+    track = [
+        mido.Message("note_on", note=60, velocity=64, time=0),
+        mido.MetaMessage("set_tempo", tempo=1_000_000, time=480),
+        mido.Message("note_on", note=60, velocity=0, time=480),
+    ]
+    (note,) = from_file(midi_file([track])).notes
+    assert (note.duration_beats, note.duration_seconds) == (2.0, 1.5)
+    meta = [
+        mido.MetaMessage("time_signature", numerator=3, denominator=4),
+        mido.MetaMessage("key_signature", key="Bbm"),
+    ]
+    performance = from_file(midi_file([[*meta, *track]]))
+    assert performance.signatures == Signatures(((0.0, 3, 4),), "Bbm")
+    notation = notate(performance)
+    assert (notation.key, notation.quantized.measures[0].meter) == (Key(-5, True), Meter(3, 4))
+
+
+# The grid
+
+
+def performed(beats: list[float], tempo: float = 0.5, noise: float = 0.0, seed: int = 0) -> Performance:
+    random = np.random.default_rng(seed)
+    notes = []
+    for number, beat in enumerate(beats):
+        onset = beat * tempo + 0.3 + float(random.normal(0, noise))
+        low = 40 if beat % 4 == 0 else 64
+        notes.append(Note(low + number % 5, 90 if beat % 1 == 0 else 60, onset, 0.2, onset * 2.63, 0.4))
+    notes.sort(key=lambda note: note.onset_seconds)
+    return Performance("performed", tuple(notes), Signatures((), None), 0)
+
+
+def test_beats_are_found_in_performed_music() -> None:
+    beats = [bar * 4 + place for bar in range(12) for place in (0, 1, 1.5, 2, 2.5, 3)]
+    quantized = quantize(performed(beats, tempo=0.46, noise=0.008))
+    assert quantized.tracked
+    assert quantized.beats_per_minute == pytest.approx(60 / 0.46, rel=0.03)
+    onsets = np.array([note.onset for note in quantized.notes])
+    assert np.array_equal(onsets - onsets[0], np.array(beats) * DIVISIONS)
+    assert quantized.mean_error_ms < 15
+
+
+def test_beats_follow_a_tempo_that_changes() -> None:
+    times = np.cumsum(0.5 + 0.07 * np.sin(np.arange(60) / 9))
+    beats = track_beats(times, np.ones(60), 0.5)
+    nearest = np.abs(times[:, None] - beats[None, :]).min(axis=1)
+    assert nearest[2:-2].max() < 0.03
+    assert abs(((beats > times[0] - 0.1) & (beats < times[-1] + 0.1)).sum() - 60) <= 1
+
+
+def test_triplets_are_found_and_written_as_such() -> None:
+    notes = []
+    for beat in range(8):
+        parts = (0, 1 / 3, 2 / 3) if beat % 2 else (0, 0.25, 0.5, 0.75)
+        for part, following in zip(parts, [*parts[1:], 1], strict=True):
+            notes.append(Note(60, 80, (beat + part) / 2, (following - part) / 2, beat + part, following - part))
+    performance = Performance("threes", tuple(notes), Signatures((), None), 0)
+    notation = notate(performance)
+    check(notation, performance)
+    assert notation.quantized.triplets == {DIVISIONS * beat for beat in (1, 3, 5, 7)}
+    assert notation.musicxml.count("<actual-notes>3<") == 12
+    assert notation.musicxml.count('<tuplet type="start"') == notation.musicxml.count('<tuplet type="stop"') == 4
+
+
+def test_a_strum_is_a_chord_and_a_doubled_note_one() -> None:
+    notes = [Note(p, 80, 0.012 * n, 0.5, 0.024 * n, 1.0) for n, p in enumerate((50, 55, 59, 67))]
+    notes += [Note(60, 80, 1.0, 0.5, 2.0, 1.0), Note(60, 80, 1.03, 0.4, 2.06, 0.8)]
+    quantized = quantize(Performance("strum", tuple(notes), Signatures((), None), 0))
+    assert [note.onset for note in quantized.notes] == [0, 0, 0, 0, 2 * DIVISIONS]
+    assert quantized.notes[-1].sources == (4, 5)
+
+
+# Bars and note values
+
+
+@given(
+    st.sampled_from(["4/4", "3/4", "2/4", "6/8", "3/8", "12/8", "5/4", "2/2", "7/8", "4/16"]),
+    st.integers(0, 63),
+    st.integers(1, 64),
+    st.booleans(),
+)
+def test_note_values_add_up(meter: str, start: int, cells: int, rest: bool) -> None:
+    bar = Measure(960, Meter.parse(meter).length, Meter.parse(meter))
+    first = bar.start + min(start * 12, bar.length - 12)
+    last = min(first + 12 * cells, bar.end)
+    written = values(first, last, bar, frozenset(), bar.meter.pulse, rest=rest)
+    assert written[0].start == first
+    for value, after in zip(written, [*(v.start for v in written[1:]), last], strict=True):
+        assert value.start + value.duration == after
+        assert Fraction(LOOKS[value.kind]) * DIVISIONS * (3 if value.dots else 2) / 2 == value.duration
+
+
+@pytest.mark.parametrize(
+    ("meter", "start", "end", "looks"),
+    [
+        ("4/4", 0, 4, ["whole"]),
+        ("4/4", 1, 3, ["half"]),  # quarter, half, quarter
+        ("4/4", 0.5, 1.5, ["quarter"]),  # eighth, quarter, eighth
+        ("4/4", 1.5, 2.5, ["eighth", "eighth"]),  # the middle of the bar shows
+        ("4/4", 0.25, 2, ["eighth.", "quarter"]),
+        ("4/4", 0, 3.5, ["half", "quarter."]),
+        ("3/4", 0, 3, ["half."]),
+        ("6/8", 0, 3, ["half."]),
+        ("6/8", 1, 2, ["eighth", "eighth"]),
+        ("3/8", 0, 1.5, ["quarter."]),
+    ],
+)
+def test_note_values_show_the_beat(meter: str, start: float, end: float, looks: list[str]) -> None:
+    bar = Measure(0, Meter.parse(meter).length, Meter.parse(meter))
+    written = values(int(start * 96), int(end * 96), bar, frozenset(), bar.meter.pulse, rest=False)
+    assert [value.kind + "." * value.dots for value in written] == looks
+
+
+def test_an_upbeat_and_a_divided_bar_are_parts_of_one() -> None:
+    eighth = DIVISIONS // 2
+    signatures = [(0, Meter(1, 8)), (eighth, Meter(3, 8)), (7 * eighth, Meter(2, 8)), (9 * eighth, Meter(1, 8))]
+    bars = measures([*signatures, (10 * eighth, Meter(3, 8))], 40 * eighth)
+    assert {bar.meter for bar in bars} == {Meter(3, 8)}
+    assert [bar.length // eighth for bar in bars[:6]] == [1, 3, 3, 2, 1, 3]
+    assert all(a.end == b.start for a, b in zip(bars, bars[1:], strict=False))
+
+
+def test_endless_silence_is_refused() -> None:
+    notes = (Note(60, 80, 0.0, 0.1, 0.0, 0.2), Note(60, 80, 5e5, 0.1, 1e6, 0.2))
+    with pytest.raises(ComposerError, match="bars"):
+        notate(Performance("far", notes, Signatures((), None), 0))
+
+
+@pytest.mark.parametrize("text", ["4", "0/4", "4/3", "4/0", "x/4", "-3/4", "3/4/4", "99/4"])
+def test_what_is_no_meter_is_named(text: str) -> None:
+    with pytest.raises(ComposerError, match="meter="):
+        Meter.parse(text)
+
+
+# Keys
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [("C", Key(0, False)), ("Am", Key(0, True)), ("F#m", Key(3, True)), ("Bb", Key(-2, False)), ("Abm", Key(-7, True))],
+)
+def test_a_key_is_read_from_its_name(text: str, key: Key) -> None:
+    assert Key.parse(text) == key
+    step, alter = key.tonic
+    assert "CDEFGAB"[step] == text[0]
+    assert key_alterations(key)[step] == alter
+
+
+@pytest.mark.parametrize("text", ["", "H", "C##", "G#", "Fbm", "c minor", "m"])
+def test_what_is_no_key_is_named(text: str) -> None:
+    with pytest.raises(ComposerError, match="key="):
+        Key.parse(text)
+
+
+def scale(tonic: int, steps: tuple[int, ...]) -> Iterator[Note]:
+    for number, step in enumerate([*steps, 12, *steps[::-1], 0, steps[4], 0]):
+        yield Note(tonic + step, 80, number * 0.5, 0.5, float(number), 1.0)
+
+
+@pytest.mark.parametrize("fifths", range(-5, 7))
+def test_scales_are_in_their_keys_and_have_no_accidentals(fifths: int) -> None:
+    notes = tuple(scale(55 + (7 * fifths + 5) % 12, (0, 2, 4, 5, 7, 9, 11)))
+    notation = notate(Performance("scale", notes, Signatures((), None), 0))
+    assert estimate_key(notation.quantized.notes) == notation.key == Key(fifths, False)
+    assert "<accidental>" not in notation.musicxml
+
+
+# Pages
+
+
+@needs_verovio
+def test_pages_hold_the_noteheads_of_the_notes() -> None:
+    engraving = engrave(prelude_piece(TimeUnit.beats))
+    assert len(engraving.pages) >= 2
+    assert all(page.startswith("<svg") or "<svg" in page[:400] for page in engraving.pages)
+    everything = "".join(engraving.pages)
+    ids = set(re.findall(r'id="(n\d+(?:-\d+)?)"', everything))
+    assert ids == {head for note in engraving.notes for head in note["ids"]}
+    assert "Prelude in C major" in everything
+    first = engraving.notes[0]
+    assert (first["pitch"], first["onset"], first["staff"]) == (60, 0.0, 2)
+    assert first["duration"] == pytest.approx(2 * 60 / 72)
+    assert set(first) == {"id", "ids", "pitch", "velocity", "onset", "duration", "staff"}
+
+
+def test_pages_without_verovio_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "verovio", None)
+    with pytest.raises(ComposerError, match=r"pip install 'composer\[score\]'"):
+        pages("<score-partwise/>")
