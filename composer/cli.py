@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -12,7 +13,7 @@ from pathlib import Path
 from composer import __version__
 from composer.config import compose, folder_first, hydra_command
 from composer.errors import ComposerError, UsageError
-from composer.schema import CompareConfig, EvaluateConfig, ExportConfig, GenerateConfig, TrainConfig
+from composer.schema import CompareConfig, EvaluateConfig, ExportConfig, GenerateConfig, RenderConfig, TrainConfig
 from composer.source import frozen_conf
 from composer.sweep import OBJECTIVE, end_with_parent, jobs, quoted
 
@@ -104,6 +105,28 @@ def export(arguments: list[str]) -> None:
     hydra_command("export", arguments, job)
 
 
+def render(arguments: list[str]) -> None:
+    """`composer render FILE.mid [key=value ...]`."""
+
+    def job(config: RenderConfig, folder: Path) -> str:
+        from composer.render.command import run
+
+        return str(run(config))
+
+    hydra_command("render", file_first(arguments), job)
+
+
+def file_first(arguments: list[str]) -> list[str]:
+    """A file that is named without a key, as an override: `a b.mid` as `file='a b.mid'`."""
+    if not arguments or arguments[0].startswith("-"):
+        return arguments
+    if re.match(r"[+~]*[a-z_.]+=", arguments[0]) and not Path(arguments[0]).is_file():
+        return arguments
+    # By Hydra's grammar only a quote, and backslashes before one, need a backslash inside quotes.
+    quoted = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), arguments[0])
+    return [f"file='{quoted}'", *arguments[1:]]
+
+
 # The commands import torch when a job runs and not before, so that help and --cfg are quick.
 COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "train": (train, "train a network: one run, a sweep with -m, or resume=RUN_DIR"),
@@ -111,6 +134,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "evaluate": (evaluate, "score a run on held-out music: run=RUN_DIR_OR_CKPT"),
     "compare": (compare, "tables, statistics and figures of a sweep: SWEEP_DIR"),
     "export": (export, "write a run's weights for sharing: run=RUN_DIR_OR_CKPT output=NAME.safetensors"),
+    "render": (render, "make a MIDI file readable and audible: FILE.mid"),
 }
 
 

@@ -39,7 +39,7 @@ from omegaconf.errors import OmegaConfBaseException
 from composer import source, sweep
 from composer.errors import ComposerError, RunInterrupted, UsageError
 from composer.rundir import SWEEP, read_json, safe_name
-from composer.schema import CompareConfig, EvaluateConfig, ExportConfig, GenerateConfig, TrainConfig
+from composer.schema import CompareConfig, EvaluateConfig, ExportConfig, GenerateConfig, RenderConfig, TrainConfig
 from composer.source import CONF_DIR
 
 ConfigType = TypeVar("ConfigType")
@@ -51,6 +51,7 @@ _SCHEMAS: dict[str, type[Any]] = {
     "evaluate": EvaluateConfig,
     "compare": CompareConfig,
     "export": ExportConfig,
+    "render": RenderConfig,
 }
 _MAX_CONFIG_BYTES = 1 << 20
 _MAX_CONFIG_DEPTH = 8

@@ -19,6 +19,10 @@ class MidiError(ComposerError):
     """A MIDI file that cannot be used; the line begins with its path."""
 
 
+class MissingExtra(ComposerError):
+    """A package that only one kind of output needs is not installed; the line names what to install."""
+
+
 class RunInterrupted(ComposerError):
     """A signal stopped the run after a checkpoint was written."""
 

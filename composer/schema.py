@@ -566,3 +566,54 @@ class ExportConfig:
     def __post_init__(self) -> None:
         require(self.checkpoint in ("best", "last"), "checkpoint", self.checkpoint, "best or last")
         require(self.output.endswith(".safetensors"), "output", self.output, "a file name ending in .safetensors")
+
+
+class Synth(Enum):
+    """What makes the sound of `composer render`."""
+
+    auto = "auto"
+    builtin = "builtin"
+    fluidsynth = "fluidsynth"
+    none = "none"
+
+
+class SoundFormat(Enum):
+    """The kind of sound file; all but `wav` need the package soundfile."""
+
+    wav = "wav"
+    flac = "flac"
+    ogg = "ogg"
+
+
+@dataclass(kw_only=True, slots=True)
+class RenderDataConfig:
+    """Node `data` of `composer render`: which notes of the file."""
+
+    part: str
+    """As for training: `first`, `all`, `track:N`, `channel:N`, `family:NAME`."""
+    drums: bool
+    clip: bool
+
+
+@dataclass(kw_only=True, slots=True)
+class RenderConfig:
+    """The root of `composer render`."""
+
+    file: str
+    """The MIDI file; on the command line the first argument."""
+    data: RenderDataConfig
+    title: str | None
+    """For the head of the score; null is the file's name."""
+    meter: str | None
+    """Such as `3/4`; null takes the file's, or estimates it for performed music."""
+    key: str | None
+    """Such as `Bb` or `F#m`; null takes the file's, unless that is C, or estimates it."""
+    original: str | None
+    """A MIDI file whose piano roll is drawn above, for comparison."""
+    synth: Synth
+    """`auto` is FluidSynth where it and a soundfont are installed, else `builtin`, a piano of our own."""
+    soundfont: str | None
+    """A `.sf2` file for FluidSynth; null looks in the usual places."""
+    sound: SoundFormat
+    output: str | None
+    """Folder; null is one of the file's name in `outputs/render`."""

@@ -74,6 +74,9 @@ ORDER = [
     "render.layout",
     "render.musicxml",
     "render.score",
+    "render.audio",
+    "render.pianoroll",
+    "render.command",
     "cli",
 ]
 MODULES = sorted(PACKAGE.rglob("*.py"))

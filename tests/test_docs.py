@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import composer
+from composer import cli
 from composer import config as configs
 from composer.generate import Composer
 
@@ -36,6 +37,7 @@ def test_every_documented_command_composes(page: str, line: str) -> None:
     assert program.endswith("composer"), page
     if command == "compare":
         arguments = configs.folder_first(arguments, "sweep", ("baseline", "output"))
+    arguments = cli.file_first(arguments) if command == "render" else arguments
     overrides = configs.get_args_parser().parse_args(arguments).overrides
     configs.check_keys(configs.parse_overrides(overrides), command)
     # What a search draws, such as interval(0,1), is no value.
@@ -64,7 +66,8 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 
 def test_every_key_named_in_the_docs_exists() -> None:
-    known = set(configs.schema_keys(configs.TrainConfig)) | set(configs.schema_keys(configs.GenerateConfig))
+    roots_of_commands = (configs.TrainConfig, configs.GenerateConfig, configs.RenderConfig)
+    known = {key for schema in roots_of_commands for key in configs.schema_keys(schema)}
     roots = {key.split(".")[0] for key in known if "." in key}
     for page in PAGES:
         for name in re.findall(r"`([a-z_]+\.[a-z_0-9]+)(?:=[^`]*)?`", page.read_text()):

@@ -125,4 +125,6 @@ def _performance(
         for start, end in strikes
     ]
     notes.sort(key=lambda note: (note.onset_seconds, note.pitch))
-    return Performance(title or piece.name, tuple(notes), signatures, piece.program)
+    # A file's name may hold what no document can.
+    printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in title or piece.name)
+    return Performance(printable, tuple(notes), signatures, piece.program)

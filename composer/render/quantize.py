@@ -63,7 +63,7 @@ class Quantized:
         triplets: places of beats that are divided in three or six.
         tracked: whether the beats were found in the onsets (else they are the file's own).
         beats_per_minute: quarter notes a minute, the median of the piece.
-        mean_error_ms: how far onsets were moved, on average.
+        mean_error_ms: how far strikes were moved, on average, at the median tempo.
         largest_error_ms: at most.
     """
 
@@ -85,36 +85,36 @@ def quantize(performance: Performance, meter: Meter | None = None) -> Quantized:
     """
     notes = performance.notes
     heads, chord_of = _chords(notes)
-    onsets = np.array([notes[head].onset_seconds for head in heads])
-    beats = np.array([notes[head].onset_beats for head in heads])
-    ends_seconds = np.array([note.end_seconds for note in notes])
-    tracked = _agreement(beats) < _ON_GRID
+    onsets = np.array([note.onset_seconds for note in notes])
+    # Places of all strikes and releases, in beats; a chord's is that of its first note.
+    strikes = np.array([note.onset_beats for note in notes])
+    ends = strikes + [note.duration_beats for note in notes]
+    tracked = _agreement(strikes[heads]) < _ON_GRID
     if tracked:
         weights = np.zeros(len(heads))
         np.add.at(weights, chord_of, [_weight(note) for note in notes])
-        taps = track_beats(onsets, weights, _slope(beats, onsets))
-        beats = np.interp(onsets, taps, np.arange(len(taps)))
-        ends = np.interp(ends_seconds, taps, np.arange(len(taps)))
+        taps = track_beats(onsets[heads], weights, _slope(strikes, onsets))
+        strikes = np.interp(onsets, taps, np.arange(len(taps)))
+        ends = np.interp([note.end_seconds for note in notes], taps, np.arange(len(taps)))
         low = np.full(len(heads), 127.0)
         np.minimum.at(low, chord_of, [float(note.pitch) for note in notes])
-        meter = meter or _triple_or_quadruple(beats, weights)
-        shift = _downbeat(beats, weights, low, meter) - _whole(meter)
-        beats, ends = beats - shift, ends - shift
+        meter = meter or _triple_or_quadruple(strikes[heads], weights)
+        shift = _downbeat(strikes[heads], weights, low, meter) - _whole(meter)
+        strikes, ends = strikes - shift, ends - shift
         meters = [(0, meter)]
     else:
-        ends = np.array([note.onset_beats + note.duration_beats for note in notes])
         meters = meters_of(performance.signatures.meters) if meter is None else [(0, meter)]
-    skipped = _leading_silence(float(beats[0]), meters)
-    beats, ends = beats - skipped, ends - skipped
+    skipped = _leading_silence(float(strikes[0]), meters)
+    strikes, ends = strikes - skipped, ends - skipped
 
     unit = min(meter.pulse for _, meter in meters)
-    seconds_per_beat = _slope(beats, onsets)
+    seconds_per_beat = _slope(strikes, onsets)
     looseness = 2.0 if tracked else 1.0
-    grids = _choose_grids(beats * DIVISIONS / unit, seconds_per_beat * unit / DIVISIONS, looseness)
-    places = np.array([_snap(beat * DIVISIONS, unit, grids) for beat in beats])
+    grids = _choose_grids(strikes[heads] * DIVISIONS / unit, seconds_per_beat * unit / DIVISIONS, looseness)
+    places = np.array([_snap(beat * DIVISIONS, unit, grids) for beat in strikes[heads].tolist()])[chord_of]
     quantized = []
     for index, note in enumerate(notes):
-        onset = int(places[chord_of[index]])
+        onset = int(places[index])
         end = _snap(float(ends[index]) * DIVISIONS, unit, grids)
         least = _cell(onset, unit, grids)
         exact = not tracked and abs(float(ends[index]) * DIVISIONS - end) <= _EXACT_CELLS * least
@@ -122,7 +122,7 @@ def quantize(performance: Performance, meter: Meter | None = None) -> Quantized:
     if sum(note.exact for note in quantized) < _EXACT_SHARE * len(notes):
         # A few land on the grid by chance.
         quantized = [replace(note, exact=False) for note in quantized]
-    moved = np.abs(places / DIVISIONS - beats) * seconds_per_beat * 1000
+    moved = np.abs(places / DIVISIONS - strikes) * seconds_per_beat * 1000
     merged = _without_doubles(quantized)
     last = max(note.end for note in merged)
     return Quantized(

@@ -5,10 +5,11 @@ Verovio is the package `verovio` (the extra `score`); MusicXML needs nothing. ht
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from typing import Any
 
-from composer.errors import ComposerError
+from composer.errors import ComposerError, MissingExtra
 from composer.events import Piece
 from composer.render.layout import identity, layout
 from composer.render.meter import Meter
@@ -20,7 +21,10 @@ from composer.render.staves import Arrangement, arrange
 
 # A4 in tenths of a millimetre, and the size of a staff that is read at a desk.
 _PAGE = {"pageWidth": 2100, "pageHeight": 2970, "scale": 40}
+_PIXELS_PER_INCH = 254 * _PAGE["scale"] / 100  # so that a PDF page is A4
 _MARGINS = {"pageMarginTop": 120, "pageMarginBottom": 120, "pageMarginLeft": 120, "pageMarginRight": 120}
+# A quarter note as a letter: in fonts for music (SMuFL), and in fonts for text.
+_MUSIC_FONT_QUARTER, _TEXT_FONT_QUARTER = "\ue1d5", "\u2669"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +103,13 @@ def pages(musicxml: str) -> list[str]:
     """Engrave MusicXML: a list of pages as SVG text.
 
     Raises:
-        ComposerError: Verovio is not installed, or refuses the score.
+        MissingExtra: Verovio is not installed.
+        ComposerError: Verovio refuses the score.
     """
     try:
         import verovio
     except ImportError as error:
-        raise ComposerError("pages of the score need verovio: pip install 'composer[score]'") from error
+        raise MissingExtra("pages of the score need verovio: pip install 'composer[score]'") from error
     verovio.enableLog(verovio.LOG_OFF)
     toolkit = verovio.toolkit()
     toolkit.setOptions(
@@ -113,6 +118,39 @@ def pages(musicxml: str) -> list[str]:
     if not toolkit.loadData(musicxml):
         raise ComposerError("verovio could not read the score")
     return [toolkit.renderToSVG(number) for number in range(1, toolkit.getPageCount() + 1)]
+
+
+def to_pdf(pages: list[str]) -> bytes:
+    """SVG pages as one PDF document.
+
+    Raises:
+        MissingExtra: CairoSVG is not installed, or does not find the library cairo.
+    """
+    try:
+        from cairosvg.parser import Tree
+        from cairosvg.surface import PDFSurface
+    except (ImportError, OSError) as error:
+        raise MissingExtra("score.pdf needs cairosvg: pip install 'composer[score]' (and the library cairo)") from error
+    stream = io.BytesIO()
+    document: Any = None
+
+    class Page(PDFSurface):  # type: ignore[misc]
+        """CairoSVG makes a document of each page; here all draw on the first's."""
+
+        def _create_surface(self, width: float, height: float) -> tuple[Any, float, float]:
+            nonlocal document
+            if document is None:
+                document, width, height = super()._create_surface(width, height)
+                return document, width, height
+            document.show_page()
+            return document, width, height
+
+    for page in pages:
+        # CairoSVG knows no fonts inside an SVG, so that the note of the tempo would be an empty box.
+        plain = page.replace(_MUSIC_FONT_QUARTER, _TEXT_FONT_QUARTER)
+        Page(Tree(bytestring=plain.encode()), stream, _PIXELS_PER_INCH)
+    document.finish()
+    return stream.getvalue()
 
 
 def engrave(piece: Piece | Performance) -> Engraving:

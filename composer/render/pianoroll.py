@@ -1,0 +1,89 @@
+"""Piano rolls: pitch over time, with the velocity as colour, several pieces under each other."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from composer.errors import MissingExtra
+from composer.render.notes import Performance
+
+_NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
+_BLACK = {1, 3, 6, 8, 10}
+# Light to dark evenly, so that a grey print tells the same; its palest fifth would vanish on white.
+_COLOURS, _PALEST = "viridis_r", 0.12
+_INCHES_A_ROLL, _INCHES_WIDE = 3.2, 11.0
+
+
+def note_name(pitch: int) -> str:
+    """`C4` for 60."""
+    return f"{_NAMES[pitch % 12]}{pitch // 12 - 1}"
+
+
+def draw(performances: Sequence[Performance]) -> dict[str, bytes]:
+    """Draw rolls under each other, on one scale of velocity, as the contents of a `png` and an `svg` file.
+
+    Args:
+        performances: from the top down; each with its title.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    try:
+        from matplotlib import rc_context
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra("the piano roll needs matplotlib: pip install matplotlib") from error
+    rows = len(performances)
+    # Text stays text in the SVG, and the same piece gives the same file.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "composer", "font.size": 9}):
+        figure = Figure(figsize=(_INCHES_WIDE, _INCHES_A_ROLL * rows + 0.4), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(rows, 1, squeeze=False)[:, 0]
+        bars = [_roll(ax, performance) for ax, performance in zip(axes, performances, strict=True)]
+        axes[-1].set_xlabel("seconds")
+        figure.colorbar(bars[0], ax=list(axes), label="velocity", aspect=12 * rows, pad=0.01)
+        files = {}
+        for suffix in ("png", "svg"):
+            stream = io.BytesIO()
+            metadata = {"Software": None} if suffix == "png" else {"Date": None, "Creator": None}
+            figure.savefig(stream, format=suffix, dpi=150, metadata=metadata)
+            files[suffix] = stream.getvalue()
+    return files
+
+
+def _roll(ax: Any, performance: Performance) -> Any:
+    """One roll; the collection of its notes."""
+    from matplotlib import colormaps
+    from matplotlib.collections import PolyCollection
+    from matplotlib.colors import ListedColormap, Normalize
+
+    shades = colormaps[_COLOURS]([_PALEST + (1 - _PALEST) * step / 255 for step in range(256)])
+    notes = performance.notes
+    boxes = []
+    for note in notes:
+        left, right = note.onset_seconds, max(note.end_seconds, note.onset_seconds + 0.02)
+        low, high = note.pitch - 0.42, note.pitch + 0.42
+        boxes.append([(left, low), (left, high), (right, high), (right, low)])
+    drawn = PolyCollection(boxes, cmap=ListedColormap(shades), norm=Normalize(1, 127), edgecolors="none")
+    drawn.set_array([note.velocity for note in notes])
+    low = min(note.pitch for note in notes) - 2
+    high = max(note.pitch for note in notes) + 2
+    for pitch in range(low, high + 1):
+        if pitch % 12 in _BLACK:
+            ax.axhspan(pitch - 0.5, pitch + 0.5, color="0.955", linewidth=0, zorder=0)
+    ax.add_collection(drawn)
+    # Not as mathematics, which a name with dollar signs would be.
+    ax.set_title(performance.title, loc="left", fontsize=10, parse_math=False)
+    ax.set_xlim(0, max(performance.end_seconds, 0.1))
+    ax.set_ylim(low - 0.5, high + 0.5)
+    ticks = [pitch for pitch in range(low, high + 1) if pitch % 12 == 0]
+    ticks = ticks if len(ticks) > 1 else [pitch for pitch in range(low, high + 1) if pitch % 12 in (0, 4, 7)]
+    ax.set_yticks(ticks, [note_name(pitch) for pitch in ticks])
+    ax.grid(axis="both", color="0.85", linewidth=0.5)
+    ax.set_axisbelow(True)
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    return drawn
