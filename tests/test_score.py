@@ -443,5 +443,5 @@ def test_pages_without_verovio_name_the_extra(monkeypatch: pytest.MonkeyPatch) -
     import sys
 
     monkeypatch.setitem(sys.modules, "verovio", None)
-    with pytest.raises(ComposerError, match=r"pip install 'composer\[score\]'"):
+    with pytest.raises(ComposerError, match=r"pip install verovio"):
         pages("<score-partwise/>")

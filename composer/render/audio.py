@@ -224,7 +224,7 @@ def encode(samples: Samples, suffix: str) -> bytes:
     try:
         import soundfile
     except (ImportError, OSError) as error:
-        raise MissingExtra(f"audio.{suffix} needs soundfile: pip install 'composer[audio]'") from error
+        raise MissingExtra(f"audio.{suffix} needs soundfile: pip install soundfile (extra audio)") from error
     with soundfile.SoundFile(stream, "w", SAMPLE_RATE, 2, format=suffix.upper()) as file:
         # In parts: libsndfile's Vorbis encoder overruns its stack with minutes at once.
         for start in range(0, len(samples), _PART):

@@ -114,7 +114,7 @@ def _voices(measure: ET.Element, bar: Measure, voices: Voices, key: Key, piece: 
                 note = ET.SubElement(measure, "note")
                 if head is None:
                     # A rest of the second voice says nothing that the first does not, and crowds the staff.
-                    if voice == 2:
+                    if voice == 2 and (staff, 1) in voices:
                         note.set("print-object", "no")
                     ET.SubElement(note, "rest")
                 else:

@@ -109,7 +109,7 @@ def pages(musicxml: str) -> list[str]:
     try:
         import verovio
     except ImportError as error:
-        raise MissingExtra("pages of the score need verovio: pip install 'composer[score]'") from error
+        raise MissingExtra("pages of the score need verovio: pip install verovio (extra score)") from error
     verovio.enableLog(verovio.LOG_OFF)
     toolkit = verovio.toolkit()
     toolkit.setOptions(
@@ -130,7 +130,9 @@ def to_pdf(pages: list[str]) -> bytes:
         from cairosvg.parser import Tree
         from cairosvg.surface import PDFSurface
     except (ImportError, OSError) as error:
-        raise MissingExtra("score.pdf needs cairosvg: pip install 'composer[score]' (and the library cairo)") from error
+        raise MissingExtra(
+            "score.pdf needs cairosvg and the library cairo: pip install cairosvg (extra score)"
+        ) from error
     stream = io.BytesIO()
     document: Any = None
 
