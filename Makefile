@@ -10,7 +10,7 @@ LOCK_VENV := build/lock-$(subst ==,-,$(UV))
 .PHONY: help setup demo test test-fast lint format hooks lock clean
 
 help:
-	@echo 'make demo       train on the included music, compose, report'
+	@echo 'make demo       train on the included music, compose, make a page that plays'
 	@echo 'make test       all tests'
 	@echo 'make test-fast  the tests that are not slow'
 	@echo 'make lint       ruff and mypy'
@@ -26,6 +26,7 @@ setup:
 
 demo: setup
 	@$(BIN)/composer train
+	@$(BIN)/composer report
 
 test: setup
 	@$(BIN)/python -m pytest
@@ -49,7 +50,7 @@ lock:
 	@test -x $(LOCK_VENV)/bin/uv || { $(PYTHON) -m venv $(LOCK_VENV) && $(LOCK_VENV)/bin/python -m pip install -q $(UV); }
 	$(LOCK_VENV)/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 \
 	  --fork-strategy fewest --generate-hashes --override requirements/lock-overrides.txt \
-	  --extra dev --extra music21 $(if $(UPGRADE),--upgrade) --custom-compile-command 'make lock' \
+	  --extra dev --extra music21 --extra score --extra audio $(if $(UPGRADE),--upgrade) --custom-compile-command 'make lock' \
 	  --output-file requirements/lock.txt requirements/lock.in pyproject.toml
 
 clean:

@@ -13,7 +13,15 @@ from pathlib import Path
 from composer import __version__
 from composer.config import compose, folder_first, hydra_command
 from composer.errors import ComposerError, UsageError
-from composer.schema import CompareConfig, EvaluateConfig, ExportConfig, GenerateConfig, RenderConfig, TrainConfig
+from composer.schema import (
+    CompareConfig,
+    EvaluateConfig,
+    ExportConfig,
+    GenerateConfig,
+    RenderConfig,
+    ReportConfig,
+    TrainConfig,
+)
 from composer.source import frozen_conf
 from composer.sweep import OBJECTIVE, end_with_parent, jobs, quoted
 
@@ -116,6 +124,17 @@ def render(arguments: list[str]) -> None:
     hydra_command("render", file_first(arguments), job)
 
 
+def report(arguments: list[str]) -> None:
+    """`composer report [RUN_DIR_OR_SWEEP_DIR] [key=value ...]`."""
+
+    def job(config: ReportConfig, folder: Path) -> str:
+        from composer.gallery import run
+
+        return str(run(config))
+
+    hydra_command("report", folder_first(arguments, "folder", ("output",)), job)
+
+
 def file_first(arguments: list[str]) -> list[str]:
     """A file that is named without a key, as an override: `a b.mid` as `file='a b.mid'`."""
     if not arguments or arguments[0].startswith("-"):
@@ -134,6 +153,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "evaluate": (evaluate, "score a run on held-out music: run=RUN_DIR_OR_CKPT"),
     "compare": (compare, "tables, statistics and figures of a sweep: SWEEP_DIR"),
     "export": (export, "write a run's weights for sharing: run=RUN_DIR_OR_CKPT output=NAME.safetensors"),
+    "report": (report, "a page that shows and plays a run or a sweep: DIR, or the newest"),
     "render": (render, "make a MIDI file readable and audible: FILE.mid"),
 }
 

@@ -39,7 +39,15 @@ from omegaconf.errors import OmegaConfBaseException
 from composer import source, sweep
 from composer.errors import ComposerError, RunInterrupted, UsageError
 from composer.rundir import SWEEP, read_json, safe_name
-from composer.schema import CompareConfig, EvaluateConfig, ExportConfig, GenerateConfig, RenderConfig, TrainConfig
+from composer.schema import (
+    CompareConfig,
+    EvaluateConfig,
+    ExportConfig,
+    GenerateConfig,
+    RenderConfig,
+    ReportConfig,
+    TrainConfig,
+)
 from composer.source import CONF_DIR
 
 ConfigType = TypeVar("ConfigType")
@@ -52,6 +60,7 @@ _SCHEMAS: dict[str, type[Any]] = {
     "compare": CompareConfig,
     "export": ExportConfig,
     "render": RenderConfig,
+    "report": ReportConfig,
 }
 _MAX_CONFIG_BYTES = 1 << 20
 _MAX_CONFIG_DEPTH = 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,22 +35,39 @@ def table(rows: list[tuple[str, str, str, dict[str, Any]]], baselines: Baselines
         baselines: as measured; empty where there are none.
     """
     lines = [f"{'':<17}{'split':<24}{'loss':>7}" + "".join(f"{name:>{width}}" for name, width in _WIDTHS.items())]
+    for label, name, figures in _lines(rows, baselines):
+        cells = "".join(_cell(figure, width) for figure, width in zip(figures, (7, *_WIDTHS.values()), strict=True))
+        lines.append(f"{label:<17}{name:<24}{cells}")
+    return lines
+
+
+def accuracy_rows(
+    rows: list[tuple[str, str, str, dict[str, Any]]], baselines: Baselines
+) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of the same table as text, for a page; the arguments are those of `table`."""
+    cells = [
+        [label, name, *(_cell(figure, 0) for figure in figures)] for label, name, figures in _lines(rows, baselines)
+    ]
+    return ["", "split", "loss", *_WIDTHS], cells
+
+
+def _lines(
+    rows: list[tuple[str, str, str, dict[str, Any]]], baselines: Baselines
+) -> Iterator[tuple[str, str, list[float | None]]]:
+    """Label, split and figures of each row: loss, accuracies, skill."""
     for label, name, key, values in rows:
-        lines.append(_row(label, name, key, values, _skill(values[f"accuracy/{key}"], baselines, key)))
+        yield label, name, _values(key, values, _skill(values[f"accuracy/{key}"], baselines, key))
     names = {key: name for _, name, key, _ in rows}
     for baseline, figures in baselines.items():
         label = _BASELINES[baseline].format(**figures)
         for key, name in names.items():
             if f"accuracy/{key}" in figures:
-                lines.append(_row(label, name, key, figures, None))
+                yield label, name, _values(key, figures, None)
                 label = ""
-    return lines
 
 
-def _row(label: str, name: str, key: str, values: dict[str, Any], skill_score: float | None) -> str:
-    figures = [*(values[f"{name}/{key}"] for name in _ACCURACIES), skill_score]
-    cells = "".join(_cell(figure, width) for figure, width in zip(figures, _WIDTHS.values(), strict=True))
-    return f"{label:<17}{name:<24}{_cell(values.get(f'loss/{key}'), 7)}{cells}"
+def _values(key: str, values: dict[str, Any], skill_score: float | None) -> list[float | None]:
+    return [values.get(f"loss/{key}"), *(values[f"{name}/{key}"] for name in _ACCURACIES), skill_score]
 
 
 def _cell(value: float | None, width: int) -> str:
@@ -101,22 +119,23 @@ def _drawn(config: TrainConfig, music: Music) -> list[str]:
     return [f"drawn      {', '.join(told)}"] if told else []
 
 
+def result_rows(split: str, summary: dict[str, Any]) -> list[tuple[str, str, str, dict[str, Any]]]:
+    """The rows of a finished run's table: its weights after the last epoch, and those of the lowest validation loss."""
+    keys = ["train", "val", *(["test"] if summary["windows_test"] else [])]
+    names = {key: split_title(key, split, summary["pieces"]) for key in keys}
+    best = summary["best"]
+    rows = [("" if k else "final weights", names[key], key, summary) for k, key in enumerate(keys)]
+    return rows + [
+        ("" if k else f"best, epoch {best['epoch']}", names[key], key, best) for k, key in enumerate(keys[1:])
+    ]
+
+
 def report(config: TrainConfig, folder: Path, summary: dict[str, Any]) -> str:
     """The final table: what was reached, on which split, and where everything is."""
-    keys = ["train", "val", *(["test"] if summary["windows_test"] else [])]
-    best = summary["best"]
-    rows = [
-        ("" if k else "final weights", split_name(key, config, summary["pieces"]), key, summary)
-        for k, key in enumerate(keys)
-    ]
-    rows += [
-        ("" if k else f"best, epoch {best['epoch']}", split_name(key, config, summary["pieces"]), key, best)
-        for k, key in enumerate(keys[1:])
-    ]
     samples = sorted((folder / SAMPLES).glob("*.mid"))
     lines = [
         "",
-        *table(rows, summary["baselines"]),
+        *table(result_rows(config.data.split.name, summary), summary["baselines"]),
         UNITS,
         "",
         f"composed     {shown(samples[0])}" if samples else "",

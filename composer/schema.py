@@ -553,6 +553,28 @@ class CompareConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class ReportConfig:
+    """The root of `composer report`."""
+
+    folder: str | None
+    """A run directory, or a sweep's folder; stands first, without its key. Null takes the newest below `outputs`."""
+    temperatures: list[float]
+    """A run composes a piece at each."""
+    events: int
+    """Events of each piece that is composed for the page."""
+    seed: int
+    """Of these pieces."""
+    output: str | None
+    """The page; null writes `report.html` into the folder."""
+
+    def __post_init__(self) -> None:
+        for temperature in self.temperatures:
+            require(temperature > 0 and _finite(temperature), "temperatures", temperature, "finite and above 0")
+        require(1 <= self.events <= 5000, "events", self.events, "from 1 to 5000, which a page can hold")
+        require(self.seed >= 0, "seed", self.seed, "at least 0")
+
+
+@dataclass(kw_only=True, slots=True)
 class ExportConfig:
     """The root of `composer export`."""
 

@@ -77,6 +77,8 @@ ORDER = [
     "render.audio",
     "render.pianoroll",
     "render.command",
+    "render.listening",
+    "gallery",
     "cli",
 ]
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -184,7 +186,11 @@ def test_comparing_needs_only_modules_without_torch(module: str) -> None:
 
 
 def test_only_the_figures_know_matplotlib() -> None:
-    assert {path.stem for path in MODULES if "matplotlib" in top_level(parse(path))} == {"drawing", "figures"}
+    assert {path.stem for path in MODULES if "matplotlib" in top_level(parse(path))} == {
+        "drawing",
+        "figures",
+        "pianoroll",
+    }
 
 
 @pytest.mark.parametrize("path", MODULES, ids=by_name)

@@ -37,6 +37,8 @@ def test_every_documented_command_composes(page: str, line: str) -> None:
     assert program.endswith("composer"), page
     if command == "compare":
         arguments = configs.folder_first(arguments, "sweep", ("baseline", "output"))
+    if command == "report":
+        arguments = configs.folder_first(arguments, "folder", ("output",))
     arguments = cli.file_first(arguments) if command == "render" else arguments
     overrides = configs.get_args_parser().parse_args(arguments).overrides
     configs.check_keys(configs.parse_overrides(overrides), command)

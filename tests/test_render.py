@@ -255,7 +255,7 @@ def test_render_makes_everything_of_a_file(tune: Path, capsys: pytest.CaptureFix
     out, err = capsys.readouterr()
     (folder,) = Path("outputs", "render").iterdir()
     names = {path.name for path in folder.iterdir()}
-    expected = {"score.musicxml", "notes.json", "audio.wav"}
+    expected = {"score.musicxml", "notes.json", "player.html", "audio.wav"}
     for package, files in (
         ("verovio", {"score-001.svg"}),
         ("matplotlib", {"pianoroll.png", "pianoroll.svg"}),
@@ -290,7 +290,7 @@ def test_missing_packages_cost_a_line_each(
         "left out: the piano roll needs matplotlib: pip install matplotlib",
         "left out: audio.flac needs soundfile: pip install soundfile (extra audio)",
     ]
-    assert {path.name for path in Path("here").iterdir()} == {"score.musicxml", "notes.json"}
+    assert {path.name for path in Path("here").iterdir()} == {"score.musicxml", "notes.json", "player.html"}
 
 
 def test_fluidsynth_hears_only_the_part(tune: Path, stand_in: Path) -> None:

@@ -60,6 +60,43 @@ def draw_all(c: Comparison, folder: Path) -> list[str]:
     return names
 
 
+def pictures(c: Comparison) -> dict[str, bytes]:
+    """Every figure that the runs allow as the contents of a PNG file, by name."""
+    with matplotlib.rc_context(STYLE):
+        return {name: _png(figure) for name, figure in _figures(c)}
+
+
+def learning(curves: dict[str, NDArray[np.float64]], split: str) -> bytes:
+    """Loss and accuracy of one run by epoch, of the training and the validation windows, as a PNG file.
+
+    Args:
+        curves: a column of the record by key, an epoch an element.
+        split: how the validation windows were chosen.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, ((loss, accuracy),) = panels(1, 2, width=8.0, height=3.2)
+        for axes, kind in ((loss, "loss"), (accuracy, "accuracy")):
+            for part, style in SPLIT_STYLES.items():
+                values = curves.get(f"{kind}/{part}")
+                if values is not None and np.isfinite(values).any():
+                    line = {key: value for key, value in style.items() if key != "marker"}
+                    label = part if part == "train" else f"{part} ({split})"
+                    axes.plot(np.arange(1, len(values) + 1), values, label=label, linewidth=1.5, **line)
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+            axes.set_ylim(0, 1.02 if kind == "accuracy" else None)
+        loss.set_ylabel("loss (nats an event)")
+        accuracy.set_ylabel("accuracy (share of events)")
+        accuracy.legend(loc="lower right", fontsize=8)
+        return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150, metadata=METADATA["png"])
+    return buffer.getvalue()
+
+
 def _figures(c: Comparison) -> list[tuple[str, Figure]]:
     figures = [("curves" if k == 0 else f"curves-{k + 1}", f) for k, f in enumerate(curves(c))]
     made = {"differences": differences(c), "gap": gap(c), "path": path(c), "channels": channels(c)}

@@ -75,6 +75,21 @@ def read_sweep(folder: Path, weights: str) -> Sweep:
     )
 
 
+def read_run(folder: Path) -> Run:
+    """Read one run directory, its figures after the last epoch.
+
+    Raises:
+        ComposerError: its config or summary is damaged.
+    """
+    run = Run(folder=folder, number=0, swept={})
+    _read_run(run, "final", [])
+    if run.status == "damaged":
+        raise ComposerError(run.error)
+    if not run.curves and (folder / METRICS).exists():
+        _read_curves(run)  # of a run that did not complete
+    return run
+
+
 def _is_run(folder: Path) -> bool:
     return (folder / CONFIG).is_file() or (folder / SUMMARY).is_file()
 

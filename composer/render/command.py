@@ -13,6 +13,7 @@ from composer.errors import MissingExtra
 from composer.midi import read_piece, write_midi
 from composer.render import audio, pianoroll
 from composer.render.notes import Performance, from_file
+from composer.render.player import player_page
 from composer.render.score import Notation, notate, pages, to_pdf
 from composer.rundir import safe_name, shown, write_atomic, write_json, write_text
 from composer.schema import RenderConfig, Synth
@@ -57,7 +58,10 @@ def run(config: RenderConfig) -> Path:
             name = f"audio.{config.sound.value}"
             _write(folder / name, audio.encode(_sound(config, path, performance), config.sound.value))
     write_json(folder / "notes.json", {"title": performance.title, "notes": notation.notes})
-    _tell("notes", folder / "notes.json", f"{len(notation.notes):,}, for a player")
+    _tell("notes", folder / "notes.json", f"{len(notation.notes):,}")
+    # The page makes its own sound: a recording would make it ten megabytes a minute longer.
+    write_text(folder / "player.html", player_page(performance.title, notation.notes, engraved))
+    _tell("player", folder / "player.html", "open it in a browser")
     return folder
 
 

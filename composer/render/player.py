@@ -67,11 +67,12 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table: its column heads and its rows, as text."""
+    """A table: its column heads and its rows, as text; numbers are set to the right, unless it is a `listing`."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
+    listing: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,7 @@ class Section:
 
     Attributes:
         text: plain text; an empty line begins a new paragraph.
+        beside: players stand side by side where the screen is wide enough.
     """
 
     heading: str
@@ -87,6 +89,7 @@ class Section:
     images: Sequence[Image] = ()
     tables: Sequence[Table] = ()
     players: Sequence[Player] = ()
+    beside: bool = False
 
 
 def player_page(
@@ -154,7 +157,8 @@ def _section(section: Section, number: int) -> str:
     parts += [f"<p>{_text(part.strip())}</p>" for part in re.split(r"\n\s*\n", section.text) if part.strip()]
     parts += [_image(image) for image in section.images]
     parts += [_table(table) for table in section.tables]
-    parts += [_player(player, "h3") for player in section.players]
+    players = [_player(player, "h3") for player in section.players]
+    parts += [f'<div class="beside">\n{"".join(players)}</div>'] if section.beside and players else players
     return f'<section id="section-{number}">\n' + "\n".join(parts) + "\n</section>"
 
 
@@ -168,16 +172,18 @@ def _image(image: Image) -> str:
 def _table(table: Table) -> str:
     caption = f"<caption>{_text(table.caption)}</caption>" if table.caption else ""
     head = "".join(f'<th scope="col">{_text(name)}</th>' for name in table.columns)
-    rows = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in table.rows)
+    set_right = not table.listing
+    rows = "".join(f"<tr>{''.join(_cell(text, set_right) for text in row)}</tr>" for row in table.rows)
     # It scrolls by itself where it is wider than the page, by keyboard too.
+    kind, label = "table listing" if table.listing else "table", _text(table.caption or "Table")
     return (
-        f'<div class="table" role="region" tabindex="0" aria-label="{_text(table.caption or "Table")}"><table>{caption}'
+        f'<div class="{kind}" role="region" tabindex="0" aria-label="{label}"><table>{caption}'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
-def _cell(text: str) -> str:
-    kind = ' class="number"' if _NUMBER.fullmatch(text.strip()) else ""
+def _cell(text: str, set_right: bool) -> str:
+    kind = ' class="number"' if set_right and _NUMBER.fullmatch(text.strip()) else ""
     return f"<td{kind}>{_text(text)}</td>"
 
 

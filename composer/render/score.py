@@ -6,6 +6,7 @@ Verovio is the package `verovio` (the extra `score`); MusicXML needs nothing. ht
 from __future__ import annotations
 
 import io
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,8 +113,18 @@ def pages(musicxml: str) -> list[str]:
         raise MissingExtra("pages of the score need verovio: pip install verovio (extra score)") from error
     verovio.enableLog(verovio.LOG_OFF)
     toolkit = verovio.toolkit()
+    # Its identities are random numbers: the same score gets the same, and scores in one document differ.
+    seed = zlib.crc32(musicxml.encode()) & 0x7FFFFFFF or 1
     toolkit.setOptions(
-        {**_PAGE, **_MARGINS, "header": "auto", "footer": "none", "breaks": "auto", "justifyVertically": True}
+        {
+            **_PAGE,
+            **_MARGINS,
+            "header": "auto",
+            "footer": "none",
+            "breaks": "auto",
+            "justifyVertically": True,
+            "xmlIdSeed": seed,
+        }
     )
     if not toolkit.loadData(musicxml):
         raise ComposerError("verovio could not read the score")

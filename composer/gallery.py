@@ -1,0 +1,281 @@
+"""A page that shows and plays a run, or the arms of a sweep: what `composer report` does."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from composer.compare import command, tables, typeset
+from composer.compare.figures import learning, pictures
+from composer.compare.reading import read_run
+from composer.compare.runs import COMPLETED, Run, shown_value
+from composer.compare.words import words
+from composer.corpus import read_pieces
+from composer.errors import ComposerError
+from composer.events import Piece
+from composer.generate import Composer, Composition
+from composer.render.listening import player
+from composer.render.notes import from_file
+from composer.render.player import Image, Player, Section, Table, gallery_page
+from composer.report import accuracy_rows, result_rows
+from composer.rundir import CHECKPOINTS, CONFIG, METRICS, SAMPLES, SWEEP, shown, write_text
+from composer.schema import CompareConfig, ReportConfig
+
+PAGE = "report.html"
+# Pieces of the training that are shown, the first and the last among them.
+_MOST_SAMPLES = 6
+# Of the piece that was trained on.
+_ORIGINAL_EVENTS = 600
+
+
+def run(config: ReportConfig) -> Path:
+    """Write the page of a run or of a sweep, and tell where it is; its path.
+
+    Raises:
+        ComposerError: there is no run, or it has not begun.
+    """
+    folder = newest(Path("outputs")) if config.folder is None else Path(config.folder).expanduser()
+    if not folder.is_dir():
+        raise ComposerError(f"{folder}: no such folder; composer report takes a run's or a sweep's")
+    one = (folder / CONFIG).is_file()
+    page = run_page(folder, config) if one else sweep_page(folder, config)
+    path = Path(config.output).expanduser() if config.output else folder / PAGE
+    write_text(path, page)
+    print(f"page        {shown(path)}")
+    return path
+
+
+def newest(outputs: Path) -> Path:
+    """The run or sweep whose record was written last.
+
+    Raises:
+        ComposerError: there is none.
+    """
+    records = [path for path in outputs.glob(f"*/*/{METRICS}")] + [path for path in outputs.glob(f"*/*/{SWEEP}")]
+    if not records:
+        raise ComposerError(f"{outputs}: holds no run yet; composer train makes one, or name its folder")
+    return max(records, key=lambda path: path.stat().st_mtime).parent
+
+
+# ---- one run
+
+
+def run_page(folder: Path, config: ReportConfig) -> str:
+    """HTML of one run: what was trained, its figures and curves, what it composes, and its config."""
+    run = read_run(folder)
+    composer = _composer(folder)
+    sections = [_about(run, composer)]
+    if composer is not None:
+        sections.append(_temperatures(composer, config))
+    sections.append(_figures(run))
+    if run.curves:
+        image = _picture(learning(run.curves, str(run.summary.get("split", "val"))), "Loss and accuracy by epoch")
+        sections.append(Section(heading="Curves", images=[image]))
+    sections += _samples(folder)
+    if composer is not None:
+        sections += _original(composer)
+    sections.append(Section(heading="Config", tables=[_settings(run)]))
+    return gallery_page(f"{run.config.get('name', 'run')}: {folder.name}", sections, _state(run))
+
+
+def _composer(folder: Path) -> Composer | None:
+    """The run's network, of its lowest validation loss; None before the first checkpoint."""
+    for name in ("best", "last"):
+        if (folder / CHECKPOINTS / f"{name}.ckpt").is_file():
+            return Composer.load(folder, name)
+    return None
+
+
+def _state(run: Run) -> str:
+    if not run.summary:
+        return "in training, or stopped without a word"
+    return f"{run.status} after {run.summary.get('epochs', 0)} epochs" + (f": {run.error}" if run.error else "")
+
+
+def _about(run: Run, composer: Composer | None) -> Section:
+    s, data = run.summary, run.manifest.get("data", {})
+    names = data.get("pieces", [])
+    rows = [
+        ["music", names[0] if len(names) == 1 else f"{len(names)} pieces"],
+        ["events", _number(data.get("events"))],
+        ["windows", ", ".join(f"{_number(s.get(f'windows_{part}'))} {part}" for part in ("train", "val", "test"))],
+        ["split", str(s.get("split", "-"))],
+    ]
+    rows += [
+        [title, f"{s[key]:.1%}"]
+        for key, title in (
+            ("leak_rate", "validation targets that stand in training windows"),
+            ("leak_rate_content", "validation windows that occur in training note for note"),
+            ("leak_rate_transposed", "the same, transposed"),
+        )
+        if isinstance(s.get(key), float)
+    ]
+    if composer is not None:
+        size = sum(parameter.numel() for parameter in composer.model.parameters())
+        rows.append(["network", f"{run.config.get('model.name', '')}, {size:,} parameters".strip(", ")])
+    rows += [
+        [
+            "regularizer",
+            f"{run.config.get('regularizer.name', '-')} {shown_value(run.config.get('regularizer.weight'))}",
+        ],
+        ["trained", f"{s.get('epochs', 0)} epochs, {s.get('steps', 0):,} steps, {s.get('seconds', 0):.0f} s"],
+        ["seed", str(run.seed)],
+        ["device", str(run.manifest.get("device", "-"))],
+        ["code", _commit(run.manifest)],
+    ]
+    return Section(
+        heading="What was trained",
+        tables=[Table(columns=["what", "value"], rows=rows, caption="The run", listing=True)],
+    )
+
+
+def _commit(manifest: dict[str, Any]) -> str:
+    git = manifest.get("git")
+    if not isinstance(git, dict) or not git.get("commit"):
+        return f"SHA-256 {str(manifest.get('code_sha256', '-'))[:12]}"
+    return f"commit {str(git['commit'])[:12]}" + (", with changes" if git.get("dirty") else "")
+
+
+def _figures(run: Run) -> Section:
+    s = run.summary
+    if run.status != COMPLETED:
+        return Section(
+            heading="Figures", text="The run has not been completed, so that its final figures are not known."
+        )
+    columns, rows = accuracy_rows(result_rows(str(s["split"]), s), s.get("baselines", {}))
+    return Section(
+        heading="Figures",
+        text="Loss in nats an event. Accuracy is the mean of the three channels; joint counts events that are right "
+        "in all three. Skill is the way from the best predictor without a network (0) to perfect (1).",
+        tables=[Table(columns=columns, rows=rows, caption="Accuracy by split, and what needs no network")],
+    )
+
+
+def _settings(run: Run) -> Table:
+    rows = [[key, shown_value(value)] for key, value in sorted(run.config.items())]
+    return Table(columns=["key", "value"], rows=rows, caption="Every key of the run", listing=True)
+
+
+def _temperatures(composer: Composer, config: ReportConfig) -> Section:
+    players = []
+    for temperature in config.temperatures:
+        piece = _compose(composer, config, temperature)
+        players.append(_player(piece.piece, f"Temperature {temperature:g}", f"seed {config.seed}, {_length(piece)}"))
+    return Section(
+        heading="What it composes",
+        text=f"{config.events} events after the same primer, which is not played. A low temperature keeps to the "
+        "likeliest events, a high one dares more.",
+        players=players,
+    )
+
+
+def _compose(composer: Composer, config: ReportConfig, temperature: float, primer: Any = None) -> Composition:
+    return composer.generate(events=config.events, temperature=temperature, seed=config.seed, primer=primer)
+
+
+def _length(composition: Composition) -> str:
+    piece = composition.piece
+    seconds = float(piece.events.delta_time.sum()) * piece.timing.ticks(piece.events.time_unit)
+    return f"{seconds / piece.timing.ticks_per_second:.1f} s"
+
+
+def _player(piece: Piece, title: str, subtitle: str) -> Player:
+    """A piece, or the word that it has no notes: a network that was not trained may strike none."""
+    if not bool((piece.events.velocity > 0).any()):
+        return Player(title=title, notes=[], subtitle=f"{subtitle}; it strikes no note")
+    return player(piece, title, subtitle)
+
+
+def _original(composer: Composer) -> list[Section]:
+    """The piece that the primer is from, as far as it can still be read."""
+    try:
+        pieces, sha256, _ = read_pieces(composer.config.data, composer.config.encoding)
+    except ComposerError:
+        return []
+    names = pieces.names
+    if sha256 != composer.origin.data_sha256 or composer.origin.piece not in names:
+        return []
+    piece = pieces[names.index(composer.origin.piece)]
+    beginning = dataclasses.replace(piece, events=piece.events[:_ORIGINAL_EVENTS])
+    text = "For comparison: what was trained on" + (" (its beginning)" if len(piece.events) > _ORIGINAL_EVENTS else "")
+    return [Section(heading="The original", text=f"{text}.", players=[_player(beginning, piece.name, "human")])]
+
+
+def _samples(folder: Path) -> list[Section]:
+    """Pieces that were written during the training, evenly over it."""
+    paths = sorted((folder / SAMPLES).glob("epoch-*.mid"))
+    if len(paths) > _MOST_SAMPLES:
+        places = [round(k * (len(paths) - 1) / (_MOST_SAMPLES - 1)) for k in range(_MOST_SAMPLES)]
+        paths = [paths[place] for place in places]
+    players = []
+    for path in paths:
+        title = f"Epoch {int(path.stem.removeprefix('epoch-'))}"
+        try:
+            players.append(player(from_file(path), title, path.name))
+        except ComposerError as error:
+            players.append(Player(title=title, notes=[], subtitle=str(error)))
+    text = "The same primer and the same random numbers each time: only the weights differ."
+    return [Section(heading="How it learned", text=text, players=players)] if players else []
+
+
+# ---- a sweep
+
+
+def sweep_page(folder: Path, config: ReportConfig) -> str:
+    """HTML of a sweep: what its numbers support, tables, figures, and each arm playing after the same primer.
+
+    Raises:
+        ComposerError: the folder holds no runs that can be compared.
+    """
+    asked = CompareConfig(
+        sweep=str(folder), baseline=None, metric="accuracy/val", weights="final", resamples=10_000, figures=True,
+        output=None,
+    )  # fmt: skip
+    c = command.compare(asked)
+    made = [tables.main_table(c, asked.resamples), tables.gap_table(c)]
+    said = [sentence.replace("**", "") for sentence in words(c)]
+    sections = [
+        Section(heading="What the numbers support", text="\n\n".join(said), tables=[_table(table) for table in made]),
+        Section(heading="Figures", images=[_picture(png, name) for name, png in pictures(c).items()]),
+    ]
+    seeds = [{run.seed for run in arm.counted} for arm in c.sweep.arms if arm.counted]
+    common = set.intersection(*seeds) if seeds else set()
+    players: list[Player] = []
+    primer: Piece | None = None
+    for arm in c.sweep.arms:
+        found = sorted(arm.counted, key=lambda run: (run.seed not in common, run.seed or 0))
+        composer = _composer(found[0].folder) if found else None
+        if composer is None:
+            continue
+        begun = composer.vocabulary.decode(composer.origin.primer.numpy())
+        if primer is None:
+            primer = Piece("primer", begun, composer.origin.timing, composer.origin.program)
+        piece = _compose(composer, config, 1.0, _shared_primer(composer, primer))
+        players.append(_player(piece.piece, arm.label, f"seed {found[0].seed} of the sweep, {_length(piece)}"))
+    text = (
+        "Every arm goes on from the same primer, which is not played, with the same random numbers, at temperature 1."
+    )
+    sections.append(Section(heading="The arms side by side", text=text, players=players, beside=True))
+    return gallery_page(f"{c.sweep.name}: {len(c.sweep.arms)} arms", sections, str(shown(folder)))
+
+
+def _shared_primer(composer: Composer, primer: Piece) -> Any:
+    """The primer in this network's own classes; None, its own beginning, where its window is longer."""
+    try:
+        return composer.primer_from_events(primer.events, 0, primer.name)
+    except ComposerError:
+        return None
+
+
+def _table(table: typeset.Table) -> Table:
+    return Table(columns=table.header, rows=table.rows, caption=table.caption)
+
+
+def _picture(png: bytes, text: str) -> Image:
+    return Image(uri=f"data:image/png;base64,{base64.b64encode(png).decode()}", text=text)
+
+
+def _number(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else "-"

@@ -1,0 +1,55 @@
+"""A piece to read and to hear: its score, its notes and where these were copied from, as the player takes them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from composer.errors import ComposerError, MissingExtra
+from composer.events import Piece
+from composer.render.notes import Performance, from_piece
+from composer.render.player import Player
+from composer.render.score import notate, pages
+
+
+def player(
+    piece: Piece | Performance, title: str, subtitle: str = "", passages: Sequence[Mapping[str, Any]] = ()
+) -> Player:
+    """A piece as a player shows it.
+
+    Where Verovio is not installed, or the piece is too long for a score, the piano roll stands alone, and a warning
+    says why.
+
+    Args:
+        piece: what is played.
+        title: its heading.
+        subtitle: a line below that.
+        passages: what was copied, as `Player` takes them.
+
+    Raises:
+        ComposerError: the piece has no notes.
+    """
+    performance = from_piece(piece) if isinstance(piece, Piece) else piece
+    notes: Sequence[Mapping[str, Any]]
+    try:
+        notation = notate(performance)
+        notes, engraved = notation.notes, pages(notation.musicxml)
+    except ComposerError as error:
+        reason = str(error) if isinstance(error, MissingExtra) else f"{title}: no score ({error})"
+        warnings.warn(reason, stacklevel=2)
+        notes, engraved = plain(performance), []
+    return Player(title=title, notes=notes, pages=engraved, passages=passages, subtitle=subtitle)
+
+
+def plain(performance: Performance) -> list[dict[str, Any]]:
+    """The notes without a score: `pitch`, `velocity`, `onset` and `duration` in seconds."""
+    return [
+        {
+            "pitch": note.pitch,
+            "velocity": note.velocity,
+            "onset": round(note.onset_seconds, 6),
+            "duration": round(note.duration_seconds, 6),
+        }
+        for note in performance.notes
+    ]

@@ -1,0 +1,145 @@
+"""`composer report`: the page of a run and of a sweep, from runs that were trained for it."""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from composer import cli
+from composer.gallery import newest
+from composer.generate import Composer
+from composer.rundir import METRICS, SUMMARY
+
+SMALL = ["trainer.max_epochs=2", "model.hidden_size=16", "trainer.threads=1", "sampling.events=20"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one run below `outputs/train`."""
+    folder = tmp_path_factory.mktemp("gallery")
+    assert cli.run("train", [*SMALL, f"hydra.run.dir={folder}/outputs/train/one"]) == 0
+    return folder
+
+
+@pytest.fixture
+def folder(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, as the current folder."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def players(page: str) -> list[tuple[str, dict[str, Any]]]:
+    """Label and data of each player in the page."""
+    found = re.findall(
+        r'<article class="player" aria-label="([^"]*)".*?<script type="application/json">(.*?)</script>',
+        page,
+        re.DOTALL,
+    )
+    return [(label, json.loads(data)) for label, data in found]
+
+
+def headings(page: str) -> list[str]:
+    return re.findall(r"<h2>(.*?)</h2>", page)
+
+
+def test_the_newest_run_gets_a_page_that_plays(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run("report", ["events=40", "temperatures=[0.5,1.0]"]) == 0
+    assert capsys.readouterr().out == "page        outputs/train/one/report.html\n"
+    page = (folder / "outputs/train/one/report.html").read_text()
+    assert headings(page) == ["What was trained", "What it composes", "Figures", "Curves", "The original", "Config"]
+    low, high, original = players(page)
+    assert [low[0], high[0]] == ["Temperature 0.5", "Temperature 1"]
+    assert low[1]["notes"] != high[1]["notes"]
+    assert len(original[1]["notes"]) > 250
+    # What is played is what the network composes with that seed and temperature.
+    piece = Composer.load(folder / "outputs/train/one").generate(events=40, temperature=0.5, seed=0).piece
+    assert len(low[1]["notes"]) == int((piece.events.velocity > 0).sum())
+    assert "data:image/png;base64," in page
+    # Each accuracy stands beside the name of its split, and every key of the config is there.
+    summary = json.loads((folder / "outputs/train/one" / SUMMARY).read_text())
+    row = re.search(
+        r"<td>val \(shuffled\)</td><td class=\"number\">[\d.]+</td><td class=\"number\">([\d.]+)</td>", page
+    )
+    assert row is not None
+    assert float(row[1]) == pytest.approx(summary["accuracy/val"], abs=5e-4)
+    assert "<td>regularizer.weight</td><td>1e-06</td>" in page
+
+
+def test_the_same_run_gives_the_same_page(folder: Path) -> None:
+    for name in ("a.html", "b.html"):
+        assert cli.run("report", ["outputs/train/one", "events=30", f"output={name}"]) == 0
+    assert (folder / "a.html").read_bytes() == (folder / "b.html").read_bytes()
+
+
+def test_pieces_of_the_training_are_shown_evenly(folder: Path) -> None:
+    run = folder / "outputs/train/one"
+    sample = next((run / "samples").glob("*.mid"))
+    for epoch in range(1, 12):
+        shutil.copy(sample, run / "samples" / f"epoch-{epoch:04d}.mid")
+    assert cli.run("report", ["events=30"]) == 0
+    labels = [label for label, _ in players((run / "report.html").read_text()) if label.startswith("Epoch")]
+    assert labels == [f"Epoch {epoch}" for epoch in (1, 3, 5, 7, 9, 11)]
+
+
+def test_a_run_that_did_not_end_still_has_a_page(folder: Path) -> None:
+    run = folder / "outputs/train/one"
+    (run / SUMMARY).unlink()
+    shutil.rmtree(run / "checkpoints")
+    assert cli.run("report", ["outputs/train/one"]) == 0
+    page = (run / "report.html").read_text()
+    assert "in training, or stopped" in page
+    assert "has not been completed" in page
+    assert players(page) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere"], "nowhere: no such folder; composer report takes a run's or a sweep's"),
+        (["temperatures=[0]"], "temperatures=0.0: must be finite and above 0"),
+        (["events=9999"], "events=9999: must be from 1 to 5000, which a page can hold"),
+        (["tests"], "tests: holds no runs; composer train -m ablation=l1 makes a sweep to compare"),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: list[str], said: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "tests").mkdir()
+    assert cli.run("report", arguments) == 1
+    assert capsys.readouterr().err == f"composer report: {said}\n"
+
+
+def test_without_any_run_the_way_to_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.run("report", []) == 1
+    assert capsys.readouterr().err.startswith("composer report: outputs: holds no run yet; composer train makes one")
+
+
+def test_the_newest_is_the_one_whose_record_was_written_last(tmp_path: Path) -> None:
+    for age, name in enumerate(("b", "c", "a")):
+        record = tmp_path / "train" / name / METRICS
+        record.parent.mkdir(parents=True)
+        record.write_text("")
+        os.utime(record, (1000 - age, 1000 - age))
+    assert newest(tmp_path) == tmp_path / "train" / "b"
+
+
+@pytest.mark.slow
+def test_the_arms_of_a_sweep_play_after_the_same_primer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arms = ["regularizer=none,l1", "seed=0,1", "hydra.sweep.dir=outputs/sweep/one"]
+    assert cli.run("train", ["-m", *SMALL, *arms]) == 0
+    assert cli.run("report", ["outputs/sweep/one", "events=30"]) == 0
+    page = (tmp_path / "outputs/sweep/one/report.html").read_text()
+    assert headings(page) == ["What the numbers support", "Figures", "The arms side by side"]
+    assert [label for label, _ in players(page)] == ["regularizer=none", "regularizer=l1"]
+    assert page.count("data:image/png;base64,") >= 3
