@@ -43,7 +43,7 @@ def run(config: ReportConfig) -> Path:
     page = run_page(folder, config) if one else sweep_page(folder, config)
     path = Path(config.output).expanduser() if config.output else folder / PAGE
     write_text(path, page)
-    print(f"page        {shown(path)}")
+    print(f"{'page':<13}{shown(path)}")
     return path
 
 

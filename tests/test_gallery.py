@@ -49,7 +49,7 @@ def headings(page: str) -> list[str]:
 
 def test_the_newest_run_gets_a_page_that_plays(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run("report", ["events=40", "temperatures=[0.5,1.0]"]) == 0
-    assert capsys.readouterr().out == "page        outputs/train/one/report.html\n"
+    assert capsys.readouterr().out == "page         outputs/train/one/report.html\n"
     page = (folder / "outputs/train/one/report.html").read_text()
     assert headings(page) == ["What was trained", "What it composes", "Figures", "Curves", "The original", "Config"]
     low, high, original = players(page)
