@@ -1,4 +1,4 @@
-"""TensorBoard's event files, written without torch: scalars, images, and which charts belong together."""
+"""TensorBoard's event files, written without torch: scalars, images, sounds, and which charts belong together."""
 
 from __future__ import annotations
 
@@ -49,6 +49,17 @@ class EventFile:
         width, height = struct.unpack(">II", png[16:24])
         image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
         self.summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+
+    def audio(self, step: int, tag: str, wav: bytes, rate: int, frames: int) -> None:
+        """Append the sound of a WAV file of one channel: frames at a rate in hertz."""
+        audio = Summary.Audio(
+            sample_rate=rate,
+            num_channels=1,
+            length_frames=frames,
+            encoded_audio_string=wav,
+            content_type="audio/wav",
+        )
+        self.summary(Summary(value=[Summary.Value(tag=tag, audio=audio)]), step)
 
     def layout(self, categories: Layout) -> None:
         """Say which tags share a chart under *Custom scalars*: charts by title, in categories by title."""

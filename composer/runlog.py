@@ -82,6 +82,14 @@ class RunLog:
         self.events.scalars(epoch, metrics)
         self.events.flush()
 
+    def add_image(self, epoch: int, tag: str, png: bytes) -> None:
+        """Write a picture to TensorBoard."""
+        self.events.image(epoch, tag, png)
+
+    def add_audio(self, epoch: int, tag: str, wav: bytes, rate: int, frames: int) -> None:
+        """Write a sound to TensorBoard: frames of one channel at a rate in hertz."""
+        self.events.audio(epoch, tag, wav, rate, frames)
+
     def add_histograms(self, epoch: int, model: nn.Module) -> None:
         """Write a histogram of each parameter whose values are finite."""
         from torch.utils.tensorboard.summary import histogram

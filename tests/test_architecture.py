@@ -76,6 +76,7 @@ ORDER = [
     "render.score",
     "render.audio",
     "render.pianoroll",
+    "render.media",
     "render.command",
     "render.listening",
     "gallery",

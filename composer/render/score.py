@@ -166,6 +166,27 @@ def to_pdf(pages: list[str]) -> bytes:
     return stream.getvalue()
 
 
+def to_png(page: str, width: int = 1000) -> bytes:
+    """An SVG page as a PNG picture on white.
+
+    Args:
+        page: of `pages`.
+        width: in pixels.
+
+    Raises:
+        MissingExtra: CairoSVG is not installed, or does not find the library cairo.
+    """
+    try:
+        import cairosvg
+    except (ImportError, OSError) as error:
+        raise MissingExtra(
+            "a picture of the score needs cairosvg and the library cairo: pip install cairosvg (extra score)"
+        ) from error
+    plain = page.replace(_MUSIC_FONT_QUARTER, _TEXT_FONT_QUARTER)
+    picture: bytes = cairosvg.svg2png(bytestring=plain.encode(), background_color="white", output_width=width)
+    return picture
+
+
 def engrave(piece: Piece | Performance) -> Engraving:
     """Engrave a piece; see `notate` and `pages` for what is chosen and the errors."""
     notation = notate(from_piece(piece) if isinstance(piece, Piece) else piece)

@@ -1,0 +1,68 @@
+"""A short piece for TensorBoard: the first page of its score and its piano roll as PNG, and its sound as WAV."""
+
+from __future__ import annotations
+
+import io
+import wave
+from dataclasses import dataclass
+
+import numpy as np
+
+from composer.errors import ComposerError
+from composer.render import audio, pianoroll
+from composer.render.notes import Performance
+from composer.render.score import notate, pages, to_png
+
+# An event file keeps the sound of every sample: a minute in CD quality would be ten megabytes.
+SECONDS = 20.0
+RATE = audio.SAMPLE_RATE // 2
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A WAV file of one channel at `RATE`, and its frames."""
+
+    wav: bytes
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """What is shown of a piece; None where a package is not installed, or the piece is too long for a score."""
+
+    score: bytes | None
+    roll: bytes | None
+    sound: Sound
+
+
+def media(performance: Performance) -> Media:
+    """Draw and play a piece; of the sound the first `SECONDS`."""
+    return Media(_score(performance), _roll(performance), _sound(performance))
+
+
+def _score(performance: Performance) -> bytes | None:
+    try:
+        return to_png(pages(notate(performance).musicxml)[0])
+    except ComposerError:
+        return None
+
+
+def _roll(performance: Performance) -> bytes | None:
+    try:
+        return pianoroll.draw([performance])["png"]
+    except ComposerError:
+        return None
+
+
+def _sound(performance: Performance) -> Sound:
+    heard = [note for note in performance.notes if note.onset_seconds < SECONDS]
+    samples = audio.synthesize(heard)[: round(SECONDS * audio.SAMPLE_RATE)].mean(axis=1)
+    # Pairs averaged: what half the rate cannot carry is soft in a piano, and nothing is asked of its top octave.
+    pairs = samples[: len(samples) // 2 * 2].reshape(-1, 2).mean(axis=1)
+    stream = io.BytesIO()
+    with wave.open(stream, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(np.rint(pairs * 32767).astype("<i2").tobytes())
+    return Sound(stream.getvalue(), len(pairs))
