@@ -238,7 +238,6 @@ def sweep_page(folder: Path, config: ReportConfig) -> str:
     said = [sentence.replace("**", "") for sentence in words(c)]
     sections = [
         Section(heading="What the numbers support", text="\n\n".join(said), tables=[_table(table) for table in made]),
-        Section(heading="Figures", images=[_picture(png, name) for name, png in pictures(c).items()]),
     ]
     seeds = [{run.seed for run in arm.counted} for arm in c.sweep.arms if arm.counted]
     common = set.intersection(*seeds) if seeds else set()
@@ -258,6 +257,7 @@ def sweep_page(folder: Path, config: ReportConfig) -> str:
         "Every arm goes on from the same primer, which is not played, with the same random numbers, at temperature 1."
     )
     sections.append(Section(heading="The arms side by side", text=text, players=players, beside=True))
+    sections.append(Section(heading="Figures", images=[_picture(png, name) for name, png in pictures(c).items()]))
     return gallery_page(f"{c.sweep.name}: {len(c.sweep.arms)} arms", sections, str(shown(folder)))
 
 

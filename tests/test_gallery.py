@@ -140,6 +140,6 @@ def test_the_arms_of_a_sweep_play_after_the_same_primer(
     assert cli.run("train", ["-m", *SMALL, *arms]) == 0
     assert cli.run("report", ["outputs/sweep/one", "events=30"]) == 0
     page = (tmp_path / "outputs/sweep/one/report.html").read_text()
-    assert headings(page) == ["What the numbers support", "Figures", "The arms side by side"]
+    assert headings(page) == ["What the numbers support", "The arms side by side", "Figures"]
     assert [label for label, _ in players(page)] == ["regularizer=none", "regularizer=l1"]
     assert page.count("data:image/png;base64,") >= 3

@@ -171,9 +171,12 @@ def _image(image: Image) -> str:
 
 def _table(table: Table) -> str:
     caption = f"<caption>{_text(table.caption)}</caption>" if table.caption else ""
-    head = "".join(f'<th scope="col">{_text(name)}</th>' for name in table.columns)
-    set_right = not table.listing
-    rows = "".join(f"<tr>{''.join(_cell(text, set_right) for text in row)}</tr>" for row in table.rows)
+    right = [not table.listing and _numbers([row[k] for row in table.rows]) for k in range(len(table.columns))]
+    head = "".join(_cell("th", name, number) for name, number in zip(table.columns, right, strict=True))
+    rows = "".join(
+        f"<tr>{''.join(_cell('td', text, number) for text, number in zip(row, right, strict=True))}</tr>"
+        for row in table.rows
+    )
     # It scrolls by itself where it is wider than the page, by keyboard too.
     kind, label = "table listing" if table.listing else "table", _text(table.caption or "Table")
     return (
@@ -182,9 +185,15 @@ def _table(table: Table) -> str:
     )
 
 
-def _cell(text: str, set_right: bool) -> str:
-    kind = ' class="number"' if set_right and _NUMBER.fullmatch(text.strip()) else ""
-    return f"<td{kind}>{_text(text)}</td>"
+def _numbers(cells: Sequence[str]) -> bool:
+    """Whether a column is one of numbers: at least half of the cells that say something."""
+    said = [cell.strip() for cell in cells if cell.strip() not in ("", "-")]
+    return 2 * sum(_NUMBER.fullmatch(cell) is not None for cell in said) >= max(1, len(said))
+
+
+def _cell(kind: str, text: str, number: bool) -> str:
+    attributes = (' scope="col"' if kind == "th" else "") + (' class="number"' if number else "")
+    return f"<{kind}{attributes}>{_text(text)}</{kind}>"
 
 
 def _player(player: Player, heading: str) -> str:
