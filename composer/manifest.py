@@ -15,8 +15,8 @@ import torch
 from composer import config as configs
 from composer import source
 from composer.corpus import store_of
-from composer.datamodule import Music
 from composer.errors import ComposerError
+from composer.prepare import Music
 from composer.rundir import CONFIG, MANIFEST, read_json, write_json
 from composer.schema import TrainConfig
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from composer.baselines import Baselines, best, skill
-from composer.datamodule import Music
-from composer.network import Network
+from composer.prepare import Music
 from composer.rundir import SAMPLES, program, shown
 from composer.schema import CHANNELS, TrainConfig, split_title
+
+if TYPE_CHECKING:
+    from composer.network import Network
 
 UNITS = """\
 loss in nats an event; accuracy is the mean of the three channels, joint is all three right

@@ -22,13 +22,14 @@ from composer import checkpoint as ckpt
 from composer import config as configs
 from composer.baselines import measure
 from composer.callback import RunCallback
-from composer.datamodule import Music, MusicDataModule, load_music
+from composer.datamodule import MusicDataModule
 from composer.errors import ComposerError, RunInterrupted, UsageError
 from composer.generate import Composer
 from composer.litmodule import ComposerModule
 from composer.losses import score
 from composer.manifest import write_manifest
 from composer.model import build_model
+from composer.prepare import Music, load_music
 from composer.progress import Progress
 from composer.ranges import Starts
 from composer.report import describe, report

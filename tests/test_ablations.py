@@ -11,7 +11,8 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
 from composer import config as configs
 from composer.config import compose
-from composer.datamodule import Music, MusicDataModule, load_music
+from composer.datamodule import MusicDataModule
+from composer.prepare import Music, load_music
 from composer.schema import DataConfig, EncodingConfig, TrainConfig
 from composer.train import start
 

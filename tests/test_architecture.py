@@ -30,6 +30,7 @@ ORDER = [
     "splitfile",
     "scale",
     "corpus",
+    "prepare",
     "baselines",
     "windows",
     "datamodule",
@@ -170,7 +171,7 @@ QUICK = [
     *COMPARE,
     "cli",
 ]
-QUICK += ["scan", "reading", "store", "build", "corpus", "splits"]
+QUICK += ["scan", "reading", "store", "build", "corpus", "splits", "prepare", "report"]
 QUICK += ["events", "midi", *(module for module in ORDER if module.startswith("render."))]
 
 
@@ -186,7 +187,7 @@ def test_comparing_needs_only_modules_without_torch(module: str) -> None:
     assert of_composer(parse(source_of(module))) <= quick
 
 
-def test_only_the_figures_know_matplotlib() -> None:
+def test_only_what_draws_knows_matplotlib() -> None:
     assert {path.stem for path in MODULES if "matplotlib" in top_level(parse(path))} == {
         "drawing",
         "figures",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from composer import baselines
 from composer.baselines import Examples, accuracies, best, count, markov, measure, nearest, repeat_last, skill
 from composer.config import compose
-from composer.datamodule import load_music
+from composer.prepare import load_music
 from composer.schema import Block, DataConfig
 from composer.splits import Splits, split_windows
 

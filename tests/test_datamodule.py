@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from composer.corpus import read_pieces
-from composer.datamodule import MusicDataModule, load_music
+from composer.datamodule import MusicDataModule
 from composer.errors import ComposerError, MidiError
+from composer.prepare import load_music
 from composer.schema import DataConfig, EncodingConfig, OnError, Source, Split, Supervision, TimeUnit
 
 Build = Callable[..., Path]

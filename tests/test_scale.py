@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from composer import scale
 from composer.baselines import Examples, StoredExamples, count, measure
 from composer.config import compose
-from composer.datamodule import Music, MusicDataModule, load_music
+from composer.datamodule import MusicDataModule
 from composer.evaluate import evaluate
 from composer.generate import Composer
+from composer.prepare import Music, load_music
 from composer.ranges import Starts
 from composer.schema import DataConfig, EncodingConfig, Source, Split, Supervision, TimeBinning
 from composer.splits import window_digests
@@ -261,7 +262,8 @@ def test_a_large_corpus_trains_resumes_composes_and_is_scored(songs: Path, tmp_p
 START = """
 import sys
 from composer.config import compose
-from composer.datamodule import load_music, MusicDataModule
+from composer.datamodule import MusicDataModule
+from composer.prepare import load_music
 import threading, time, re
 peak = 0
 def watch():

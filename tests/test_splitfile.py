@@ -9,8 +9,8 @@ import pytest
 
 from composer import scale
 from composer.corpus import read_corpus
-from composer.datamodule import load_music
 from composer.errors import ComposerError
+from composer.prepare import load_music
 from composer.schema import DataConfig, EncodingConfig, Keep, Source, Split
 
 Data = Callable[..., DataConfig]

@@ -18,10 +18,10 @@ from composer import build as building
 from composer import reading
 from composer.build import build, cache_folder, folder_of
 from composer.corpus import read_corpus
-from composer.datamodule import load_music
 from composer.errors import ComposerError, RunInterrupted
 from composer.events import Events
 from composer.midi import find_files, read_piece
+from composer.prepare import load_music
 from composer.reading import Entry, Parameters
 from composer.schema import DataConfig, EncodingConfig, Keep, Source, TimeUnit
 from composer.store import MANIFEST, MOST_TIMES, Store, decode, encode

@@ -14,9 +14,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from composer.datamodule import load_music
 from composer.errors import ComposerError
 from composer.events import Events, prelude_piece
+from composer.prepare import load_music
 from composer.schema import Block, DataConfig, EncodingConfig, Source, Split, TimeBinning, TimeUnit
 from composer.vocabulary import TimeError, Vocabulary, fit
 
