@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from composer.baselines import Baselines, best, skill
 from composer.prepare import Music
 from composer.rundir import SAMPLES, program, shown
-from composer.schema import CHANNELS, TrainConfig, split_title
+from composer.schema import CHANNELS, Split, TrainConfig, split_title
+from composer.splits import Leak
 
 if TYPE_CHECKING:
     from composer.network import Network
@@ -101,8 +102,7 @@ def describe(config: TrainConfig, folder: Path, music: Music, model: Network) ->
             f"windows    {len(parts.train):,} train, {len(parts.val):,} val ({config.data.split.name} split), "
             f"{len(parts.test):,} test",
             *_drawn(config, music),
-            f"leak       {music.leak.by_index:.1%} of the val targets also stand in a training window, "
-            f"{music.leak.by_content:.1%} of the val windows occur in training note for note (docs/data.md)",
+            *(f"{'' if k else 'leak':<11}{line}" for k, line in enumerate(leak_lines(music.leak, config.data.split))),
             f"model      {parameters:,} parameters, regularizer {config.regularizer.name.name} "
             f"{config.regularizer.weight:g}",
         ]
@@ -130,6 +130,29 @@ def result_rows(split: str, summary: dict[str, Any]) -> list[tuple[str, str, str
     return rows + [
         ("" if k else f"best, epoch {best['epoch']}", names[key], key, best) for k, key in enumerate(keys[1:])
     ]
+
+
+# What a validation figure says, by split; docs/data.md has it at length.
+_NEW_PIECES = "val figures tell how well pieces that were not heard are predicted"
+_MEANING = {
+    Split.shuffled: "val figures tell how well gaps in heard passages are filled, not how well new music is predicted",
+    Split.blocked: "val figures tell how well a passage that was not heard is predicted, in pieces that were",
+    Split.by_piece: _NEW_PIECES,
+    Split.file: _NEW_PIECES,
+}
+
+
+def leak_lines(leak: Leak, split: Split) -> list[str]:
+    """What training has seen of the validation windows, and what their figures therefore tell."""
+    lines = [
+        f"{leak.by_index:.1%} of the val targets also stand in a training window",
+        f"{leak.by_content:.1%} of the val windows occur in training note for note, {leak.by_transposition:.1%} "
+        "if transposed ones count",
+        _MEANING[split],
+    ]
+    if split is not Split.shuffled and leak.by_transposition > 0:
+        lines[-1] += f"; {leak.by_transposition:.1%} is repetition that can be known by heart"
+    return lines
 
 
 def report(config: TrainConfig, folder: Path, summary: dict[str, Any]) -> str:

@@ -10,12 +10,14 @@ Above `LARGE` events a run's windows are not listed, and its classes not held (`
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from composer.ranges import Starts, sample
 from composer.schema import DataConfig, EncodingConfig
-from composer.splits import DIGEST_MULTIPLIER, Leak, Splits, event_codes
+from composer.splits import DIGEST_MULTIPLIER, Leak, Splits, event_codes, transposed_digests
 from composer.store import Store, StoredTokens
 from composer.vocabulary import TimeError, Vocabulary, fit_counted
 
@@ -66,21 +68,50 @@ def leak(tokens: StoredTokens, splits: Splits, window_size: int, seed: int) -> L
     starts = chosen[np.arange(len(chosen))]
     by_index = train.touches(starts + window_size, window_size).mean()
     length = window_size + 1
-    digests = rolling_digests(tokens.windows(starts, length).reshape(-1, 3), length)[::length]
-    wanted, number = np.unique(digests, return_inverse=True)
-    heard = np.zeros(len(wanted), np.bool_)
-    likely = np.zeros(1 << _BITS, np.bool_)
-    likely[(wanted >> np.uint64(64 - _BITS)).astype(np.int64)] = True
+    runs = tokens.windows(starts, length).reshape(-1, 3)
+    alike = [_Sought(find, runs, length) for find in (rolling_digests, _transposed)]
     for first, codes in tokens.store.chunks(train.pool.runs(), overlap=window_size, bridge=_BRIDGE):
-        if len(codes) < length:
-            continue
-        found = rolling_digests(tokens.classes(codes), length)
-        places = np.flatnonzero(likely[(found >> np.uint64(64 - _BITS)).astype(np.int64)])
-        slot = np.minimum(np.searchsorted(wanted, found[places]), len(wanted) - 1)
-        alike = wanted[slot] == found[places]
+        if len(codes) >= length:
+            for sought in alike:
+                sought.look(first, tokens.classes(codes), train)
+    by_content, by_transposition = (float(sought.heard[sought.number].mean()) for sought in alike)
+    return Leak(float(by_index), by_content, by_transposition, len(starts))
+
+
+class _Sought:
+    """Windows that are looked for in the training events, by their digests.
+
+    Attributes:
+        heard: (U,) which of the different windows have been found.
+        number: (W,) which of these each window is.
+    """
+
+    def __init__(
+        self, find: Callable[[NDArray[np.uint8], int], NDArray[np.uint64]], runs: NDArray[np.uint8], length: int
+    ) -> None:
+        """Args: what finds the digests; the windows (W * length, 3) one after another; their `length`."""
+        self.find, self.length = find, length
+        self.wanted, self.number = np.unique(find(runs, length)[::length], return_inverse=True)
+        self.heard = np.zeros(len(self.wanted), np.bool_)
+        self.likely = np.zeros(1 << _BITS, np.bool_)
+        self.likely[_first_bits(self.wanted)] = True
+
+    def look(self, first: int, tokens: NDArray[np.uint8], train: Starts) -> None:
+        """Look in the events (N, 3) from position `first` on, where training windows begin."""
+        found = self.find(tokens, self.length)
+        places = np.flatnonzero(self.likely[_first_bits(found)])
+        slot = np.minimum(np.searchsorted(self.wanted, found[places]), len(self.wanted) - 1)
+        alike = self.wanted[slot] == found[places]
         places, slot = places[alike], slot[alike]
-        heard[slot[train.contains(first + places)]] = True
-    return Leak(float(by_index), float(heard[number].mean()), len(starts))
+        self.heard[slot[train.contains(first + places)]] = True
+
+
+def _first_bits(digests: NDArray[np.uint64]) -> NDArray[np.int64]:
+    return (digests >> np.uint64(64 - _BITS)).astype(np.int64)
+
+
+def _transposed(tokens: NDArray[np.uint8], length: int) -> NDArray[np.uint64]:
+    return transposed_digests(tokens, length, rolling_digests)
 
 
 def rolling_digests(tokens: NDArray[np.uint8], length: int) -> NDArray[np.uint64]:

@@ -16,7 +16,7 @@ whatever `data.window_size`: what is a target of which part does not depend on t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -246,11 +246,13 @@ class Leak:
         by_index: share of validation windows whose target event is, at the same position, an input or a target of
             some training window.
         by_content: share of validation windows whose events, input and target, occur alike in some training window.
+        by_transposition: the same where a training window may be higher or lower by any number of semitones.
         windows: how many validation windows were looked at.
     """
 
     by_index: float
     by_content: float
+    by_transposition: float
     windows: int
 
 
@@ -265,9 +267,11 @@ def leak(tokens: NDArray[np.uint8], splits: Splits, window_size: int) -> Leak:
     assert not isinstance(splits.train, Starts)
     assert not isinstance(splits.val, Starts)
     by_index = covered(len(tokens), splits.train, window_size)[splits.val + window_size].mean()
-    digests = window_digests(tokens, window_size + 1)
-    by_content = np.isin(digests[splits.val], digests[splits.train]).mean()
-    return Leak(float(by_index), float(by_content), len(splits.val))
+    by_content, by_transposition = (
+        float(np.isin(digests[splits.val], digests[splits.train]).mean())
+        for digests in (window_digests(tokens, window_size + 1), transposed_digests(tokens, window_size + 1))
+    )
+    return Leak(float(by_index), by_content, by_transposition, len(splits.val))
 
 
 def window_digests(tokens: NDArray[np.uint8], length: int) -> NDArray[np.uint64]:
@@ -288,6 +292,31 @@ def window_digests(tokens: NDArray[np.uint8], length: int) -> NDArray[np.uint64]
     for k in range(length):
         digest = digest * DIGEST_MULTIPLIER + code[k : k + len(digest)]
     return digest
+
+
+def transposed_digests(
+    tokens: NDArray[np.uint8],
+    length: int,
+    digests: Callable[[NDArray[np.uint8], int], NDArray[np.uint64]] = window_digests,
+) -> NDArray[np.uint64]:
+    """A 64-bit digest of every run of `length` events that is equal for runs that differ by a transposition alone.
+
+    Of the first event its velocity and time count, of the others also the interval from the event before.
+
+    Args:
+        tokens: (N, 3) classes.
+        length: events of a run, at least 1.
+        digests: finds those of all runs of one length.
+
+    Returns:
+        (N - length + 1,) digests.
+    """
+    first, steps = tokens.copy(), tokens.copy()
+    first[:, 0] = 0
+    # Modulo 256, which tells all intervals from -127 to 127 apart.
+    steps[1:, 0] -= tokens[:-1, 0]
+    following = digests(steps, length - 1)[1:]
+    return event_codes(first)[: len(following)] * np.uint64(0xD1342543DE82EF95) + following
 
 
 def digests_at(tokens: NDArray[np.uint8], starts: Indices, length: int) -> NDArray[np.uint64]:

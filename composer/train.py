@@ -264,6 +264,7 @@ def _facts(config: TrainConfig, music: Music, callback: RunCallback) -> dict[str
         "windows_test": len(music.splits.test),
         "leak_rate": music.leak.by_index,
         "leak_rate_content": music.leak.by_content,
+        "leak_rate_transposed": music.leak.by_transposition,
         "time_error_mean": music.time_error.mean,
         "time_error_max": music.time_error.maximum,
         **callback.metrics,

@@ -108,6 +108,15 @@ def test_a_large_corpus_has_the_parts_classes_and_leak_of_a_small_one(
     assert large.events == small.events < len(large.tokens)
 
 
+def test_the_leak_of_short_windows_is_that_of_a_small_corpus_too(
+    songs: Path, data_config: Data, encoding_config: Encoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = data_config(source=Source.midi, path=str(songs), split=Split.blocked, window_size=2)
+    small, large = both(monkeypatch, data, encoding_config())
+    assert large.leak == small.leak
+    assert 0 < large.leak.by_content < large.leak.by_transposition < 1
+
+
 def test_a_shuffled_large_corpus_is_another_draw_of_the_same_shares(
     songs: Path, data_config: Data, encoding_config: Encoding, monkeypatch: pytest.MonkeyPatch
 ) -> None:

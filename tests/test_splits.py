@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 
 from composer.errors import ComposerError
 from composer.schema import Block, DataConfig, Split
-from composer.splits import Splits, covered, leak, split_windows, supervisable, window_digests, window_starts
+from composer.splits import (
+    Splits,
+    covered,
+    leak,
+    split_windows,
+    supervisable,
+    transposed_digests,
+    window_digests,
+    window_starts,
+)
 
 Data = Callable[..., DataConfig]
 
@@ -368,7 +377,7 @@ def test_leak_of_the_splits_on_one_long_piece(data_config: Data) -> None:
 
 
 @given(
-    codes=st.lists(st.integers(0, 2), min_size=8, max_size=40),
+    codes=st.lists(st.integers(0, 2) | st.integers(0, 7), min_size=8, max_size=40),
     size=st.integers(1, 5),
     data=st.data(),
 )
@@ -381,8 +390,15 @@ def test_leak_equals_a_slow_search(codes: list[int], size: int, data: st.DataObj
         return tuple(codes[start : start + size + 1])
 
     seen = {start + k for start in train for k in range(size + 1)}
+
+    def shape(start: int) -> tuple[Any, ...]:
+        events = tokens_of(codes)[start : start + size + 1].tolist()
+        return tuple((note - events[0][0], velocity, time) for note, velocity, time in events)
+
     heard = {content(start) for start in train}
+    shapes = {shape(start) for start in train}
     measured = leak(tokens_of(codes), splits_of(train, val), size)
+    assert measured.by_transposition == pytest.approx(sum(shape(start) in shapes for start in val) / len(val))
     assert measured.by_index == pytest.approx(sum(start + size in seen for start in val) / len(val))
     assert measured.by_content == pytest.approx(sum(content(start) in heard for start in val) / len(val))
 
@@ -398,6 +414,23 @@ def test_digests_are_equal_exactly_where_the_runs_are(events: list[tuple[int, in
     assert len(digests) == len(runs)
     # Both number the runs alike.
     assert [digests.index(digest) for digest in digests] == [runs.index(run) for run in runs]
+
+
+def test_leak_by_transposition_hears_a_window_at_another_pitch() -> None:
+    # Notes 5 7 4 return a fifth higher at 3, with another velocity at 6, and with another interval at 9.
+    notes, velocities = [5, 7, 4, 12, 14, 11, 12, 14, 11, 12, 14, 12], [1] * 8 + [2] + [1] * 3
+    tokens = np.array([notes, velocities, [1] * 12], np.uint8).T
+    measured = leak(np.ascontiguousarray(tokens), splits_of([0], [3, 6, 9]), 2)
+    assert (measured.by_index, measured.by_content, measured.by_transposition) == (0.0, 0.0, 1 / 3)
+
+
+def test_transposed_digests_tell_the_widest_intervals_apart() -> None:
+    tokens = np.array([[0, 1, 1], [127, 1, 1], [0, 1, 1], [127, 1, 2], [0, 2, 1]], np.uint8)
+    assert len(set(transposed_digests(tokens, 2).tolist())) == 4
+    # Of single events the pitch does not count at all.
+    one = transposed_digests(tokens, 1).tolist()
+    assert one[0] == one[1] == one[2]
+    assert len(set(one)) == 3
 
 
 def test_digests_tell_channels_and_order_apart() -> None:

@@ -124,6 +124,7 @@ def test_a_finished_run_holds_what_the_interface_promises(finished: Path) -> Non
     assert (summary["epochs"], summary["steps"], summary["seed"]) == (3, 3 * BATCHES, 0)
     assert (summary["windows_train"], summary["windows_val"], summary["windows_test"]) == (863, 96, 109)
     assert summary["leak_rate"] == 1.0
+    assert 0 <= summary["leak_rate_content"] <= summary["leak_rate_transposed"] <= 1
     for split in ("train", "val", "test"):
         for key in ("loss", "accuracy", "accuracy_joint"):
             assert f"{key}/{split}" in summary

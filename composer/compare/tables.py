@@ -183,13 +183,14 @@ def csv_table(c: Comparison) -> str:
 
 def csv_runs(c: Comparison) -> str:
     """A row a run with every metric, also of those that do not count, and why."""
-    header = ["run", "number", "arm", "seed", "status", "counts", "reason", "leak_rate", "leak_rate_content"]
-    rows: list[list[Any]] = [[*header, *c.metrics]]
+    header = ["run", "number", "arm", "seed", "status", "counts", "reason"]
+    leaks = ["leak_rate", "leak_rate_content", "leak_rate_transposed"]
+    rows: list[list[Any]] = [[*header, *leaks, *c.metrics]]
     for arm in c.sweep.arms:
         for run in arm.runs:
             facts = [run.folder.relative_to(c.sweep.folder).as_posix(), run.number, arm.label, run.seed, run.status]
             facts += [str(run.counts).lower(), run.left_out or run.error]
-            facts += [run.summary.get("leak_rate"), run.summary.get("leak_rate_content")]
+            facts += [run.summary.get(key) for key in leaks]
             rows.append([*facts, *(run.metrics.get(key) for key in c.metrics)])
     return _csv(rows)
 
