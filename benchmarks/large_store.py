@@ -144,7 +144,7 @@ def throughput(store: Store, root: Path, cache: Path, folder: Path) -> None:
     splits = corpus.split(config.data, 0)
     if not isinstance(splits.train, Starts):
         sys.exit("--events: too few for the classes to be made from the store")
-    vocabulary, _ = fit_store(store, splits.train, config.data, config.encoding)
+    vocabulary = fit_store(store, splits.train, config.data, config.encoding).vocabulary
     tokens = StoredTokens(store, vocabulary)
     windows = Windows(tokens, splits.train, WINDOW - 1)
     held = np.lib.format.open_memmap(folder / "classes.npy", "w+", np.uint8, (len(tokens), 3))

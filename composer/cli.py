@@ -16,6 +16,7 @@ from composer.errors import ComposerError, UsageError
 from composer.schema import (
     CompareConfig,
     EvaluateConfig,
+    ExploreConfig,
     ExportConfig,
     GenerateConfig,
     RenderConfig,
@@ -113,6 +114,17 @@ def export(arguments: list[str]) -> None:
     hydra_command("export", arguments, job)
 
 
+def explore(arguments: list[str]) -> None:
+    """`composer explore [data=midi data.path=FILE_OR_FOLDER] [encoding=...] [data.split=...]`."""
+
+    def job(config: ExploreConfig, folder: Path) -> str:
+        from composer.explore.command import run
+
+        return str(run(config))
+
+    hydra_command("explore", arguments, job)
+
+
 def render(arguments: list[str]) -> None:
     """`composer render FILE.mid [key=value ...]`."""
 
@@ -152,6 +164,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "generate": (generate, "compose with a trained run: run=RUN_DIR_OR_CKPT"),
     "evaluate": (evaluate, "score a run on held-out music: run=RUN_DIR_OR_CKPT"),
     "compare": (compare, "tables, statistics and figures of a sweep: SWEEP_DIR"),
+    "explore": (explore, "look at music: histograms, what the encoding makes of it, how far the split leaks"),
     "export": (export, "write a run's weights for sharing: run=RUN_DIR_OR_CKPT output=NAME.safetensors"),
     "report": (report, "a page that shows and plays a run or a sweep: DIR, or the newest"),
     "render": (render, "make a MIDI file readable and audible: FILE.mid"),

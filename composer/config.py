@@ -42,6 +42,7 @@ from composer.rundir import SWEEP, read_json, safe_name
 from composer.schema import (
     CompareConfig,
     EvaluateConfig,
+    ExploreConfig,
     ExportConfig,
     GenerateConfig,
     RenderConfig,
@@ -59,6 +60,7 @@ _SCHEMAS: dict[str, type[Any]] = {
     "evaluate": EvaluateConfig,
     "compare": CompareConfig,
     "export": ExportConfig,
+    "explore": ExploreConfig,
     "render": RenderConfig,
     "report": ReportConfig,
 }
@@ -306,7 +308,7 @@ def check_keys(overrides: Iterable[Override], command: str) -> None:
     schema = _SCHEMAS[command]
     keys = schema_keys(schema)
     folders = [path.name for path in sorted(CONF_DIR.iterdir()) if path.is_dir() and path.name != "hydra"]
-    groups = folders if command == "train" else []
+    groups = {"train": folders, "explore": ["data", "encoding"]}.get(command, [])
     known = set(keys) | set(groups)
     for override in overrides:
         key = override.key_or_group

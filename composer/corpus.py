@@ -60,6 +60,14 @@ class Corpus:
             return self.pieces.offsets
         return np.cumsum([0, *self.pieces.lengths[:-1].tolist()])
 
+    def usable(self, data: DataConfig, encoding: EncodingConfig) -> tuple[Corpus, list[str]]:
+        """Those pieces that can be trained on, and why the others cannot; for what was read with `check=False`."""
+        reasons = [_reason(piece, data, encoding) for piece in self.pieces]
+        kept = [number for number, reason in enumerate(reasons) if not reason]
+        parts = None if self.parts is None else [self.parts[number] for number in kept]
+        told = [f"{name}: {reason}" for name, reason in zip(self.pieces.names, reasons, strict=True) if reason]
+        return Corpus(self.pieces.only(kept), self.sha256, self.skipped, parts), told
+
     def split(self, data: DataConfig, seed: int) -> Splits:
         """Divide the windows.
 
@@ -87,15 +95,22 @@ def read_pieces(data: DataConfig, encoding: EncodingConfig) -> tuple[Pieces, str
     return corpus.pieces, corpus.sha256, corpus.skipped
 
 
-def read_corpus(data: DataConfig, encoding: EncodingConfig) -> Corpus:
+def read_corpus(data: DataConfig, encoding: EncodingConfig, *, check: bool = True) -> Corpus:
     """Read what a config names.
+
+    Args:
+        data: which files, and what of them.
+        encoding: the unit of time, and the pitches that `check` allows.
+        check: leave out pieces that cannot be trained on (too short, or with pitches that have no class), and tell of
+            every file that is left out.
 
     Raises:
         ComposerError: nothing usable is there; one line with the way out.
     """
     if data.source is Source.prelude:
         piece = prelude_piece(encoding.time_unit)
-        _check_piece(piece, data, encoding)
+        if check and (reason := _reason(piece, data, encoding)):
+            raise MidiError(f"{piece.name}: {reason}")
         events = piece.events
         content = events.pitch.tobytes() + events.velocity.tobytes() + events.delta_time.tobytes()
         return Corpus(ReadPieces([piece]), hashlib.sha256(content).hexdigest(), [])
@@ -109,11 +124,12 @@ def read_corpus(data: DataConfig, encoding: EncodingConfig) -> Corpus:
     if data.split is Split.file:
         named = _named(root, files, data, skipped)
     if root.is_dir() and data.store is not Keep.off:
-        pieces, digest = _stored(root, files, data, encoding, skipped)
+        pieces, digest = _stored(root, files, data, encoding, skipped, check=check)
     else:
-        pieces, digest = _direct(root, files, data, encoding, skipped)
+        pieces, digest = _direct(root, files, data, encoding, skipped, check=check)
     reasons = [skipped[file] for file in files if file in skipped]
-    _tell(reasons)
+    if check:
+        _tell(reasons)
     if not len(pieces):
         raise ComposerError(f"data.path={data.path}: none of its {len(files)} files can be used; first: {reasons[0]}")
     parts = None if named is None else [named[file] for file in files if file not in skipped]
@@ -149,7 +165,7 @@ def _named(root: Path, files: list[Path], data: DataConfig, skipped: dict[Path, 
 
 
 def _direct(
-    root: Path, files: list[Path], data: DataConfig, encoding: EncodingConfig, skipped: dict[Path, str]
+    root: Path, files: list[Path], data: DataConfig, encoding: EncodingConfig, skipped: dict[Path, str], *, check: bool
 ) -> tuple[Pieces, str]:
     """Read files into memory; notes in `skipped` what is left out."""
     pieces, digest = [], hashlib.sha256()
@@ -161,7 +177,8 @@ def _direct(
             piece = read_piece(
                 file, part=data.part, time_unit=encoding.time_unit, drums=data.drums, clip=data.clip, content=content
             )
-            _check_piece(piece, data, encoding, str(file))
+            if check and (reason := _reason(piece, data, encoding)):
+                raise MidiError(f"{file}: {reason}")
         except MidiError as error:
             if data.on_error is OnError.fail or not root.is_dir():
                 raise
@@ -173,7 +190,7 @@ def _direct(
 
 
 def _stored(
-    root: Path, files: list[Path], data: DataConfig, encoding: EncodingConfig, skipped: dict[Path, str]
+    root: Path, files: list[Path], data: DataConfig, encoding: EncodingConfig, skipped: dict[Path, str], *, check: bool
 ) -> tuple[Pieces, str]:
     """As `_direct`, of a folder's store."""
     parameters = Parameters(data.part, encoding.time_unit.name, data.drums, data.clip)
@@ -183,7 +200,9 @@ def _stored(
     for file, entry in zip(files, store.entries, strict=True):
         if file in skipped:
             continue
-        reason = entry.error or _unusable(entry.events, entry.pitch_low, entry.pitch_high, data, encoding)
+        reason = entry.error
+        if check and not reason:
+            reason = _unusable(entry.events, entry.pitch_low, entry.pitch_high, data, encoding)
         if reason and data.on_error is OnError.fail:
             raise MidiError(f"{file}: {reason}")
         if reason:
@@ -205,11 +224,10 @@ def _warn(notes: Iterable[str]) -> None:
         warnings.warn(note, stacklevel=5)
 
 
-def _check_piece(piece: Piece, data: DataConfig, encoding: EncodingConfig, name: str | None = None) -> None:
+def _reason(piece: Piece, data: DataConfig, encoding: EncodingConfig) -> str:
+    """As `_unusable`."""
     pitch = piece.events.pitch
-    reason = _unusable(len(pitch), int(pitch.min()), int(pitch.max()), data, encoding)
-    if reason:
-        raise MidiError(f"{name or piece.name}: {reason}")
+    return _unusable(len(pitch), int(pitch.min()), int(pitch.max()), data, encoding)
 
 
 def _unusable(events: int, low: int, high: int, data: DataConfig, encoding: EncodingConfig) -> str:

@@ -1,17 +1,19 @@
-"""TensorBoard's event files, written without torch: scalars, images, sounds, and which charts belong together."""
+"""TensorBoard's event files, without torch: scalars, images, sounds, histograms, and which charts belong together."""
 
 from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.plugins.custom_scalar import layout_pb2, metadata
+from tensorboard.plugins.histogram import metadata as histogram_metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 EVENTS_PREFIX = "events.out.tfevents."
@@ -60,6 +62,14 @@ class EventFile:
             content_type="audio/wav",
         )
         self.summary(Summary(value=[Summary.Value(tag=tag, audio=audio)]), step)
+
+    def histogram(self, step: int, tag: str, edges: Sequence[float], counts: Sequence[int]) -> None:
+        """Append a histogram of (K,) counts between (K + 1,) edges."""
+        rows = np.column_stack([edges[:-1], edges[1:], counts]).astype(np.float64)
+        shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in rows.shape])
+        tensor = TensorProto(dtype="DT_DOUBLE", tensor_shape=shape, tensor_content=rows.tobytes())
+        metadata = histogram_metadata.create_summary_metadata(display_name=None, description=None)
+        self.summary(Summary(value=[Summary.Value(tag=tag, tensor=tensor, metadata=metadata)]), step)
 
     def layout(self, categories: Layout) -> None:
         """Say which tags share a chart under *Custom scalars*: charts by title, in categories by title."""

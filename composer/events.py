@@ -100,6 +100,23 @@ class Piece:
     program: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How often each value occurs in events.
+
+    Attributes:
+        pitch: (128,) events by pitch.
+        velocity: (128,) events by velocity.
+        times: (U,) different times since the previous event, rising.
+        time: (U,) events by these.
+    """
+
+    pitch: NDArray[np.int64]
+    velocity: NDArray[np.int64]
+    times: NDArray[np.float64]
+    time: NDArray[np.int64]
+
+
 class Pieces(Sequence[Piece]):
     """The pieces of a run, in the order of their files, whether they are in memory or in a store on disk.
 
@@ -127,6 +144,14 @@ class Pieces(Sequence[Piece]):
     def piece(self, number: int) -> Piece:
         """The piece with this number, from 0."""
 
+    @abstractmethod
+    def only(self, numbers: Sequence[int]) -> Pieces:
+        """The pieces with these numbers."""
+
+    @abstractmethod
+    def counts(self) -> Counts:
+        """How often each value occurs in them."""
+
 
 class ReadPieces(Pieces):
     """Pieces in memory."""
@@ -140,6 +165,21 @@ class ReadPieces(Pieces):
     def piece(self, number: int) -> Piece:
         """The piece with this number, from 0."""
         return self._pieces[number]
+
+    def only(self, numbers: Sequence[int]) -> Pieces:
+        """The pieces with these numbers."""
+        return ReadPieces([self._pieces[number] for number in numbers])
+
+    def counts(self) -> Counts:
+        """How often each value occurs in them."""
+        events = [piece.events for piece in self._pieces]
+        times, time = np.unique(np.concatenate([part.delta_time for part in events]), return_counts=True)
+        return Counts(
+            np.bincount(np.concatenate([part.pitch for part in events]), minlength=128),
+            np.bincount(np.concatenate([part.velocity for part in events]), minlength=128),
+            times,
+            time,
+        )
 
 
 def join(first: Events, second: Events) -> Events:

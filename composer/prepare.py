@@ -15,7 +15,7 @@ from composer.schema import DataConfig, EncodingConfig
 from composer.splits import Leak, Splits, covered
 from composer.splits import leak as measure_leak
 from composer.store import StoredPieces, StoredTokens
-from composer.vocabulary import TimeError, Vocabulary, fit
+from composer.vocabulary import Fitted, TimeError, Vocabulary, fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Music:
         sha256: digest of the files' contents in order (of the events for the embedded piece).
         skipped: files that were left out, with the reason.
         time_error: round-trip error of the training events' times.
+        longest: the largest of these, in `vocabulary.time_unit`.
     """
 
     pieces: Pieces
@@ -40,6 +41,7 @@ class Music:
     sha256: str
     skipped: list[str]
     time_error: TimeError
+    longest: float
 
     @property
     def events(self) -> int:
@@ -53,45 +55,39 @@ def load_music(data: DataConfig, encoding: EncodingConfig, seed: int) -> Music:
     Raises:
         ComposerError: no usable piece, or too little music for the windows and the split; one line with the way out.
     """
-    corpus = read_corpus(data, encoding)
-    parts = corpus.split(data, seed)
-    if corpus.lazy:
-        vocabulary, tokens, leak, time_error = _measure_store(corpus, parts, data, encoding, seed)
+    return prepare(read_corpus(data, encoding), data, encoding, seed)
+
+
+def prepare(corpus: Corpus, data: DataConfig, encoding: EncodingConfig, seed: int) -> Music:
+    """Encode and split pieces that have been read; see `load_music`."""
+    splits = corpus.split(data, seed)
+    fitted = _fit(corpus, splits, data, encoding)
+    tokens = corpus.tokens(fitted.vocabulary)
+    if isinstance(tokens, StoredTokens):
+        leak = scale.leak(tokens, splits, data.window_size, seed)
     else:
-        vocabulary, tokens, leak, time_error = _measure(corpus, parts, data, encoding)
+        leak = measure_leak(tokens, splits, data.window_size)
     return Music(
         corpus.pieces,
-        vocabulary,
+        fitted.vocabulary,
         tokens,
         corpus.offsets,
-        parts,
+        splits,
         leak,
         corpus.sha256,
         corpus.skipped,
-        time_error,
+        fitted.time_error,
+        fitted.longest,
     )
 
 
-def _measure(
-    corpus: Corpus, parts: Splits, data: DataConfig, encoding: EncodingConfig
-) -> tuple[Vocabulary, Tokens, Leak, TimeError]:
+def _fit(corpus: Corpus, splits: Splits, data: DataConfig, encoding: EncodingConfig) -> Fitted:
+    if isinstance(splits.train, Starts):
+        assert isinstance(corpus.pieces, StoredPieces)
+        return scale.fit_store(corpus.pieces.store, splits.train, data, encoding)
     times = np.concatenate([piece.events.delta_time for piece in corpus.pieces])
-    assert not isinstance(parts.train, Starts)
     # Of windows of `margin` events: runs that share their targets also share the classes.
     late = data.margin - data.window_size
-    trained = times[covered(len(times), parts.train - late, data.margin)]
+    trained = times[covered(len(times), splits.train - late, data.margin)]
     vocabulary = fit(encoding, trained)
-    tokens = corpus.tokens(vocabulary)
-    assert isinstance(tokens, np.ndarray)
-    return vocabulary, tokens, measure_leak(tokens, parts, data.window_size), vocabulary.time_error(trained)
-
-
-def _measure_store(
-    corpus: Corpus, parts: Splits, data: DataConfig, encoding: EncodingConfig, seed: int
-) -> tuple[Vocabulary, Tokens, Leak, TimeError]:
-    assert isinstance(corpus.pieces, StoredPieces)
-    assert isinstance(parts.train, Starts)
-    vocabulary, time_error = scale.fit_store(corpus.pieces.store, parts.train, data, encoding)
-    tokens = corpus.tokens(vocabulary)
-    assert isinstance(tokens, StoredTokens)
-    return vocabulary, tokens, scale.leak(tokens, parts, data.window_size, seed), time_error
+    return Fitted(vocabulary, vocabulary.time_error(trained), float(trained.max()))

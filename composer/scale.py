@@ -19,7 +19,7 @@ from composer.ranges import Starts, sample
 from composer.schema import DataConfig, EncodingConfig
 from composer.splits import DIGEST_MULTIPLIER, Leak, Splits, event_codes, transposed_digests
 from composer.store import Store, StoredTokens
-from composer.vocabulary import TimeError, Vocabulary, fit_counted
+from composer.vocabulary import Fitted, fit_counted
 
 # 4,194,304 events: below, everything is listed and measured in full, in at most some 300 MB.
 LARGE = 1 << 22
@@ -46,11 +46,11 @@ def training_runs(train: Starts, data: DataConfig) -> list[range]:
     return runs
 
 
-def fit_store(store: Store, train: Starts, data: DataConfig, encoding: EncodingConfig) -> tuple[Vocabulary, TimeError]:
-    """The vocabulary of the training events of a store, and its round-trip error on them."""
-    counts = store.count_times(training_runs(train, data))
-    vocabulary = fit_counted(encoding, store.times, counts)
-    return vocabulary, vocabulary.time_error_counted(store.times, counts)
+def fit_store(store: Store, train: Starts, data: DataConfig, encoding: EncodingConfig) -> Fitted:
+    """The vocabulary of the training events of a store."""
+    counts = store.count(training_runs(train, data))
+    vocabulary = fit_counted(encoding, counts.times, counts.time)
+    return Fitted(vocabulary, vocabulary.time_error_counted(counts.times, counts.time), float(counts.times[-1]))
 
 
 def leak(tokens: StoredTokens, splits: Splits, window_size: int, seed: int) -> Leak:

@@ -575,6 +575,21 @@ class ReportConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class ExploreConfig:
+    """The root of `composer explore`."""
+
+    seed: int
+    """Decides the split, as in training."""
+    data: DataConfig
+    encoding: EncodingConfig
+    output: str | None
+    """Folder for the report's files; null makes a new one below `outputs/explore`."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 4294967295")
+
+
+@dataclass(kw_only=True, slots=True)
 class ExportConfig:
     """The root of `composer export`."""
 

@@ -11,7 +11,7 @@ fitted to the training events of a run. The pieces lie end to end in the order o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.errors import ComposerError
-from composer.events import Events, Piece, Pieces, Timing
+from composer.events import Counts, Events, Piece, Pieces, Timing
 from composer.reading import Entry, Parameters
 from composer.rundir import read_json
 from composer.schema import TimeUnit
@@ -110,12 +110,14 @@ class Store:
         timing = Timing(entry.division, entry.tempo)
         return Piece(Path(entry.path).name, decode(codes, self.times, self.unit), timing, entry.program)
 
-    def count_times(self, runs: list[range]) -> NDArray[np.int64]:
-        """(U,) how many events in these runs of positions have each time."""
-        counts = np.zeros(len(self.times), np.int64)
+    def count(self, runs: list[range]) -> Counts:
+        """How often each value occurs in these runs of positions; of the times, those that do."""
+        pitch, velocity, time = (np.zeros(size, np.int64) for size in (128, 128, len(self.times)))
         for _, codes in self.chunks(runs):
-            counts += np.bincount(codes >> EVENT_BITS, minlength=len(counts))
-        return counts
+            pitch += np.bincount((codes & _MASK).astype(np.uint8), minlength=128)
+            velocity += np.bincount((codes >> PITCH_BITS & _MASK).astype(np.uint8), minlength=128)
+            time += np.bincount(codes >> EVENT_BITS, minlength=len(time))
+        return Counts(pitch, velocity, self.times[time > 0], time[time > 0])
 
     def chunks(self, runs: list[range], overlap: int = 0, bridge: int = 0) -> Iterator[tuple[int, Codes]]:
         """(first position, events) over runs of positions, at most `CHUNK` at once.
@@ -166,6 +168,14 @@ class StoredPieces(Pieces):
     def piece(self, number: int) -> Piece:
         """Read the piece with this number into memory."""
         return self.store.piece(self.entries[number])
+
+    def only(self, numbers: Sequence[int]) -> Pieces:
+        """The pieces with these numbers."""
+        return StoredPieces(self.store, [self.entries[number] for number in numbers])
+
+    def counts(self) -> Counts:
+        """How often each value occurs in them; a little of them is read at once."""
+        return self.store.count([range(entry.offset, entry.offset + entry.events) for entry in self.entries])
 
 
 class StoredTokens:

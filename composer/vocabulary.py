@@ -152,6 +152,20 @@ class TimeError:
         return f"mean {self.mean:.2f} {unit}, largest {self.maximum:.2f} {unit}"
 
 
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A vocabulary, and what it makes of the training events that it was fitted to.
+
+    Attributes:
+        time_error: round-trip error of their times.
+        longest: the largest of these; longer ones are in the last class with it.
+    """
+
+    vocabulary: Vocabulary
+    time_error: TimeError
+    longest: float
+
+
 def fit(config: EncodingConfig, times: NDArray[np.float64]) -> Vocabulary:
     """Fit the time classes to the training events' times; pitches and velocities need no fitting.
 

@@ -63,6 +63,10 @@ ORDER = [
     "compare.command",
     "manifest",
     "report",
+    "explore.histograms",
+    "explore.measure",
+    "explore.words",
+    "explore.command",
     "generate",
     "evaluate",
     "train",
@@ -172,7 +176,7 @@ QUICK = [
     "cli",
 ]
 QUICK += ["scan", "reading", "store", "build", "corpus", "splits", "prepare", "report"]
-QUICK += ["events", "midi", *(module for module in ORDER if module.startswith("render."))]
+QUICK += ["events", "midi", *(module for module in ORDER if module.startswith(("render.", "explore.")))]
 
 
 @pytest.mark.parametrize("module", QUICK)
@@ -191,6 +195,7 @@ def test_only_what_draws_knows_matplotlib() -> None:
     assert {path.stem for path in MODULES if "matplotlib" in top_level(parse(path))} == {
         "drawing",
         "figures",
+        "histograms",
         "pianoroll",
     }
 

@@ -1,0 +1,1 @@
+"""What music holds before it is trained on: `composer explore`."""

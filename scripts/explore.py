@@ -1,0 +1,11 @@
+"""`python scripts/explore.py ...` is `composer explore ...` from a checkout."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from composer.cli import run
+
+if __name__ == "__main__":
+    sys.exit(run("explore", sys.argv[1:]))
