@@ -275,9 +275,9 @@ def test_the_folder_holds_figures_pages_and_events(piece: Path, tmp_path: Path) 
 def test_the_same_music_gives_the_same_pages() -> None:
     panel = Panel(Histogram([0.5, 1.5, 2.5], [3, 4]), "values", marks=[1.0], marks_label="here")
     for form in ("png", "svg"):
-        assert draw("a $ in the name, and 曲", [panel, panel], form) == draw(
-            "a $ in the name, and 曲", [panel, panel], form
-        )
+        # The font of a page lacks some letters, and a dollar does not begin a formula.
+        one, two = (draw("$a name$, and 曲", [panel, panel], form) for _ in range(2))
+        assert one == two
 
 
 @pytest.mark.parametrize("log", [False, True])
