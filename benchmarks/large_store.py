@@ -141,7 +141,7 @@ def throughput(store: Store, root: Path, cache: Path, folder: Path) -> None:
     overrides = ("data=midi", f"data.path={root}", f"data.cache={cache}")
     config = compose(*overrides)
     corpus = read_corpus(config.data, config.encoding)
-    splits = corpus.split(config.data, 0)
+    splits, _ = corpus.split(config.data, 0)
     if not isinstance(splits.train, Starts):
         sys.exit("--events: too few for the classes to be made from the store")
     vocabulary = fit_store(store, splits.train, config.data, config.encoding).vocabulary

@@ -6,19 +6,22 @@ import hashlib
 import logging
 import warnings
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from composer import scale
+from composer import scale, similarity
 from composer.build import build, cache_folder
 from composer.errors import ComposerError, MidiError
 from composer.events import Piece, Pieces, ReadPieces, prelude_piece
 from composer.midi import check_part, find_files, load, read_piece
 from composer.reading import Parameters
+from composer.rundir import write_atomic
 from composer.schema import DataConfig, EncodingConfig, Keep, OnError, Source, Split
+from composer.similarity import Groups, alone, group
 from composer.splitfile import read_split_file, split_file
 from composer.splits import Part, Splits, split_windows
 from composer.store import Store, StoredPieces, StoredTokens
@@ -68,14 +71,25 @@ class Corpus:
         told = [f"{name}: {reason}" for name, reason in zip(self.pieces.names, reasons, strict=True) if reason]
         return Corpus(self.pieces.only(kept), self.sha256, self.skipped, parts), told
 
-    def split(self, data: DataConfig, seed: int) -> Splits:
-        """Divide the windows.
+    def split(self, data: DataConfig, seed: int) -> tuple[Splits, Groups]:
+        """Divide the windows; the groups of pieces that were kept together for it.
 
         Raises:
             ComposerError: too few pieces or windows for the shares asked for.
         """
         lengths, offsets = self.pieces.lengths.tolist(), self.offsets.tolist()
-        return split_windows(lengths, data, seed, parts=self.parts, offsets=offsets, lazy=self.lazy)
+        groups = self._groups(data.group_similarity)
+        if self.parts is not None:
+            _tell_divided(groups, self.parts)
+        splits = split_windows(lengths, data, seed, parts=self.parts, groups=groups.of, offsets=offsets, lazy=self.lazy)
+        return splits, groups
+
+    def _groups(self, limit: float | None) -> Groups:
+        if len(self.pieces) == 1 or limit is None:
+            return alone(len(self.pieces))
+        if self.lazy and isinstance(self.pieces, StoredPieces):
+            return _kept_groups(self.pieces, limit)
+        return group((piece.events for piece in self.pieces), limit)
 
     def tokens(self, vocabulary: Vocabulary) -> Tokens:
         """(N, 3) classes of all pieces, one after another; of a large corpus made when they are asked for.
@@ -87,6 +101,37 @@ class Corpus:
             assert isinstance(self.pieces, StoredPieces)
             return StoredTokens(self.pieces.store, vocabulary)
         return np.concatenate([vocabulary.encode(piece.events) for piece in self.pieces])
+
+
+def _kept_groups(pieces: StoredPieces, limit: float) -> Groups:
+    """The groups of stored pieces, kept beside them: finding them takes longer than opening the store."""
+    told = f"{similarity.VERSION} {limit!r} {pieces.offsets.tobytes().hex()}"
+    path = pieces.store.version / f"groups-{hashlib.sha256(told.encode()).hexdigest()[:20]}.npy"
+    try:
+        copies, near_copies, *of = np.load(path).tolist()
+    except (OSError, ValueError):
+        of = []
+    if len(of) == len(pieces):
+        return Groups(np.array(of, np.int64), copies, near_copies)
+    found = group((piece.events for piece in pieces), limit)
+    with suppress(ComposerError):
+        # It saves time, and is not worth a run.
+        kept = np.array([found.copies, found.near_copies, *found.of])
+        write_atomic(path, lambda stream: np.save(stream, kept))
+    return found
+
+
+def _tell_divided(groups: Groups, parts: list[Part]) -> None:
+    """Warn of groups that a file of parts puts on both sides."""
+    of: dict[int, set[Part]] = {}
+    for number, part in zip(groups.of.tolist(), parts, strict=True):
+        of.setdefault(number, set()).add(part)
+    divided = sum(len(found) > 1 for found in of.values())
+    if divided:
+        warnings.warn(
+            f"data.split=file: of the groups of copies and near-copies, {divided:,} have pieces in more than one part",
+            stacklevel=5,
+        )
 
 
 def read_pieces(data: DataConfig, encoding: EncodingConfig) -> tuple[Pieces, str, list[str]]:

@@ -55,7 +55,7 @@ def evaluate(composer: Composer, path: str | None = None) -> dict[str, Any]:
                 f"{composer.origin.data_sha256[:12]}); what is called held-out here may have been trained on",
                 stacklevel=2,
             )
-        splits = corpus.split(data, config.seed)
+        splits, _ = corpus.split(data, config.seed)
         parts = {"val": splits.val, "test": splits.test}
         baselines = measure(tokens, splits, data.window_size, config.seed)
     else:
@@ -84,7 +84,7 @@ def _of_training(composer: Composer, asked: Examples | StoredExamples) -> Baseli
     except ComposerError as error:
         warnings.warn(f"no baselines, which need the run's training data ({error})", stacklevel=3)
         return {}
-    splits = corpus.split(config.data, config.seed)
+    splits, _ = corpus.split(config.data, config.seed)
     return measure(corpus.tokens(composer.vocabulary), splits, config.data.window_size, config.seed, asked)
 
 

@@ -19,6 +19,8 @@ from composer.sweep import Job
 
 # Folder of the arms' runs in a sweep.
 ARMS = "arms"
+# Keys that repeat an arm rather than change it.
+_REPLICATES = ("seed", "data.fold")
 _METRICS = ["loss", "accuracy", "accuracy_joint", *(f"{kind}_{c}" for kind in ("nll", "accuracy") for c in CHANNELS)]
 _SPLITS = ("train", "val")
 _LAYOUT: Layout = {
@@ -32,11 +34,11 @@ _LAYOUT: Layout = {
 
 
 def arms(jobs: Sequence[Job]) -> dict[str, list[Job]]:
-    """The completed jobs by arm, in the order of the jobs: an arm is what was swept, but for the seed."""
+    """The completed jobs by arm, in the order of the jobs: an arm is what was swept, but for the seed and the fold."""
     found: dict[str, list[Job]] = {}
     for job in jobs:
         if job.status == "completed":
-            name = ",".join(f"{key}={value}" for key, value in job.swept.items() if key != "seed")
+            name = ",".join(f"{key}={value}" for key, value in job.swept.items() if key not in _REPLICATES)
             found.setdefault(name or "all", []).append(job)
     return found
 

@@ -12,6 +12,7 @@ from composer.corpus import Corpus, Tokens, read_corpus
 from composer.events import Pieces
 from composer.ranges import Starts
 from composer.schema import DataConfig, EncodingConfig
+from composer.similarity import Groups
 from composer.splits import Leak, Splits, covered
 from composer.splits import leak as measure_leak
 from composer.store import StoredPieces, StoredTokens
@@ -26,6 +27,7 @@ class Music:
         pieces: in the order of their files.
         tokens: (N, 3) classes of all pieces, one after another.
         offsets: (P,) where each piece begins among them.
+        groups: which of the pieces are alike.
         sha256: digest of the files' contents in order (of the events for the embedded piece).
         skipped: files that were left out, with the reason.
         time_error: round-trip error of the training events' times.
@@ -37,6 +39,7 @@ class Music:
     tokens: Tokens
     offsets: NDArray[np.int64]
     splits: Splits
+    groups: Groups
     leak: Leak
     sha256: str
     skipped: list[str]
@@ -60,7 +63,7 @@ def load_music(data: DataConfig, encoding: EncodingConfig, seed: int) -> Music:
 
 def prepare(corpus: Corpus, data: DataConfig, encoding: EncodingConfig, seed: int) -> Music:
     """Encode and split pieces that have been read; see `load_music`."""
-    splits = corpus.split(data, seed)
+    splits, groups = corpus.split(data, seed)
     fitted = _fit(corpus, splits, data, encoding)
     tokens = corpus.tokens(fitted.vocabulary)
     if isinstance(tokens, StoredTokens):
@@ -73,6 +76,7 @@ def prepare(corpus: Corpus, data: DataConfig, encoding: EncodingConfig, seed: in
         tokens,
         corpus.offsets,
         splits,
+        groups,
         leak,
         corpus.sha256,
         corpus.skipped,

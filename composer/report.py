@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from composer.baselines import Baselines, best, skill
 from composer.prepare import Music
 from composer.rundir import SAMPLES, program, shown
-from composer.schema import CHANNELS, Split, TrainConfig, split_title
+from composer.schema import CHANNELS, DataConfig, Split, TrainConfig, split_title
+from composer.similarity import Groups
 from composer.splits import Leak
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def describe(config: TrainConfig, folder: Path, music: Music, model: Network) ->
         [
             f"run        {shown(folder)}",
             f"data       {pieces}: {events:,} events of part {config.data.part} (data.part)",
+            *group_lines(music.groups, config.data),
             f"classes    note {model.sizes[0]}, velocity {model.sizes[1]}, time {model.sizes[2]}; "
             f"time round trip: {music.time_error}",
             f"windows    {len(parts.train):,} train, {len(parts.val):,} val ({config.data.split.name} split), "
@@ -129,6 +131,19 @@ def result_rows(split: str, summary: dict[str, Any]) -> list[tuple[str, str, str
     rows = [("" if k else "final weights", names[key], key, summary) for k, key in enumerate(keys)]
     return rows + [
         ("" if k else f"best, epoch {best['epoch']}", names[key], key, best) for k, key in enumerate(keys[1:])
+    ]
+
+
+def group_lines(groups: Groups, data: DataConfig) -> list[str]:
+    """How many of several pieces are alike; nothing of a single one."""
+    pieces = len(groups.of)
+    if pieces == 1:
+        return []
+    if data.group_similarity is None:
+        return ["groups     not looked for (data.group_similarity=null): copies may stand on both sides of the split"]
+    return [
+        f"groups     {groups.count:,} of {pieces:,} pieces: {groups.copies:,} copies and {groups.near_copies:,} "
+        f"near-copies stay with theirs (data.group_similarity={data.group_similarity:g})"
     ]
 
 

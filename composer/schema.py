@@ -192,6 +192,13 @@ class DataConfig:
     test_fraction: float
     """Share held out for the test, first of all: a block of one piece, or whole pieces of several."""
     test_block: Block
+    fold: int | None
+    """With `split=blocked`, hold out this block (from 0) of `folds` equal ones for validation, in place of `val_block`
+    and `val_fraction`; null goes by these."""
+    folds: int
+    group_similarity: float | None
+    """Pieces of several that share this much of their melody, at any pitch, are held out together, and so are copies;
+    null holds out every piece by itself."""
     num_workers: int
     """Processes that gather batches; 0 gathers in the training process and is the fastest for small pieces."""
 
@@ -203,6 +210,13 @@ class DataConfig:
         require(self.batch_size >= 1, "data.batch_size", self.batch_size, "at least 1")
         require(0 < self.val_fraction < 1, "data.val_fraction", self.val_fraction, "more than 0 and less than 1")
         require(0 <= self.test_fraction < 1, "data.test_fraction", self.test_fraction, "at least 0 and less than 1")
+        require(self.folds >= 2, "data.folds", self.folds, "at least 2")
+        fold = self.fold
+        require(fold is None or 0 <= fold < self.folds, "data.fold", fold, f"null or from 0 to {self.folds - 1}")
+        blocked = fold is None or self.split is Split.blocked
+        require(blocked, "data.fold", fold, "null unless data.split=blocked")
+        alike = self.group_similarity
+        require(alike is None or 0 < alike <= 1, "data.group_similarity", alike, "null, or above 0 up to 1")
         require(self.num_workers >= 0, "data.num_workers", self.num_workers, "at least 0")
         for key in ("readers", "windows_per_epoch", "eval_windows"):
             value = getattr(self, key)

@@ -12,6 +12,9 @@ arithmetic (`ranges.py`), and the leak is measured on a sample.
 
 With `data.first_target` the first targets, the gaps and so all parts are those of windows of that many events,
 whatever `data.window_size`: what is a target of which part does not depend on the window's size.
+
+Where whole pieces are held out, those that are alike (`similarity.py`) are held out together. All this is done with the
+pieces as they are read: whatever multiplies them later must do so within the parts.
 """
 
 from __future__ import annotations
@@ -89,6 +92,7 @@ def split_windows(
     seed: int,
     *,
     parts: Sequence[Part] | None = None,
+    groups: NDArray[np.int64] | None = None,
     offsets: Sequence[int] | None = None,
     lazy: bool = False,
 ) -> Splits:
@@ -101,6 +105,8 @@ def split_windows(
         parts: for `data.split=file`, the part of each piece.
         offsets: where each piece begins; None lays them end to end.
         lazy: do not list the windows (see the head of this file); a shuffled split is then another permutation.
+        groups: the group of each piece, numbered from 0; whole pieces are held out by whole groups. None is a group for
+            each.
 
     Raises:
         ComposerError: too few pieces or windows for the shares asked for.
@@ -117,12 +123,13 @@ def split_windows(
         named = {part: [run for run, own in zip(pieces, parts, strict=True) if own is part] for part in Part}
         train, val, test = made(named[Part.train]), made(named[Part.validation]), made(named[Part.test])
     else:
-        held, pieces = _take_test(pieces, config, seed)
+        alike = np.arange(len(pieces)) if groups is None else groups
+        held, pieces, alike = _take_test(pieces, alike, config, seed)
         test = made(held)
         if config.split is Split.shuffled:
             train, val = _shuffle(pieces, config, seed, lazy=lazy)
         else:
-            held, rest = _take_validation(pieces, config, seed, len(piece_lengths) > 1)
+            held, rest = _take_validation(pieces, alike, config, seed, len(piece_lengths) > 1)
             train, val = made(rest), made(held)
     if not len(train) or not len(val):
         raise ComposerError(
@@ -132,25 +139,43 @@ def split_windows(
     return Splits(train, val, test)
 
 
-def _take_test(pieces: list[range], config: DataConfig, seed: int) -> tuple[list[range], list[range]]:
+def _take_test(
+    pieces: list[range], groups: NDArray[np.int64], config: DataConfig, seed: int
+) -> tuple[list[range], list[range], NDArray[np.int64]]:
+    """The test's runs, the pieces or segments that are left, and the groups of these pieces."""
     if config.test_fraction == 0:
-        return [], pieces
+        return [], pieces, groups
     if len(pieces) == 1:
         held, rest = _take_block(pieces, config.test_fraction, config.test_block, config.margin)
-        return [held], rest
+        return [held], rest, groups
     least = 3 if config.split is Split.by_piece else 2
     if len(pieces) < least:
         raise ComposerError(
             f"data.split={config.split.name}: needs {least} pieces with a test piece, and there are {len(pieces)}"
         )
-    return _take_pieces(pieces, config.test_fraction, seed, keep=least - 1)
+    _require_groups(groups, least, config)
+    return _take_pieces(pieces, groups, config.test_fraction, seed, keep=least - 1)
+
+
+def _require_groups(groups: NDArray[np.int64], least: int, config: DataConfig) -> None:
+    count = len(np.unique(groups))
+    if count < least:
+        raise ComposerError(
+            f"data.split={config.split.name}: needs {least} groups of pieces that are not alike, and "
+            f"the {len(groups)} pieces make {count}; data.group_similarity=null takes each piece by itself"
+        )
 
 
 def _take_validation(
-    pieces: list[range], config: DataConfig, seed: int, several: bool
+    pieces: list[range], groups: NDArray[np.int64], config: DataConfig, seed: int, several: bool
 ) -> tuple[list[range], list[range]]:
     if config.split is Split.by_piece:
-        return _take_pieces(pieces, config.val_fraction, seed, keep=1)
+        _require_groups(groups, 2, config)
+        return _take_pieces(pieces, groups, config.val_fraction, seed, keep=1)[:2]
+    if config.fold is not None:
+        segments = [[piece] for piece in pieces if len(piece)] if several else [pieces]
+        folds = [_take_fold(own, config.fold, config.folds, config.margin) for own in segments]
+        return [run for taken, _ in folds for run in taken], [run for _, kept in folds for run in kept]
     if several:
         # A block of every piece: one block of all would be no more than one piece.
         parts = [_take_block([p], config.val_fraction, config.val_block, config.margin) for p in pieces if len(p)]
@@ -187,13 +212,55 @@ def _take_block(segments: list[range], fraction: float, block: Block, margin: in
     return held, kept or [range(0)]
 
 
-def _take_pieces(pieces: list[range], fraction: float, seed: int, *, keep: int) -> tuple[list[range], list[range]]:
-    """Hold out `fraction` of the pieces, at least one and leaving at least `keep`, chosen by the seed."""
+def _take_fold(segments: list[range], fold: int, folds: int, margin: int) -> tuple[list[range], list[range]]:
+    """Hold out the windows of a block of `folds` equal ones, and keep those that share no event with it.
+
+    A block may reach from one segment into the next, over the test between them.
+    """
+    total = sum(len(segment) for segment in segments)
+    begin, end = total * fold // folds, total * (fold + 1) // folds
+    held, before = [], 0
+    for segment in segments:
+        held.append(segment[max(0, begin - before) : max(0, end - before)])
+        before += len(segment)
+    held = [run for run in held if len(run)]
+    rest = segments
+    for run in held:
+        # Windows of `margin` events and their target share an event when they begin no further apart.
+        first, last = run.start - margin, run.stop - 1 + margin
+        rest = [
+            part
+            for segment in rest
+            for part in (
+                range(segment.start, min(segment.stop, first)),
+                range(max(segment.start, last + 1), segment.stop),
+            )
+            if len(part)
+        ]
+    return held, rest
+
+
+def _take_pieces(
+    pieces: list[range], groups: NDArray[np.int64], fraction: float, seed: int, *, keep: int
+) -> tuple[list[range], list[range], NDArray[np.int64]]:
+    """Hold out `fraction` of the pieces in whole groups, at least one and leaving at least `keep`, chosen by the seed.
+
+    Groups are taken as the seed orders them while they fit; where none fits, the smallest.
+    """
     count = min(max(1, round(len(pieces) * fraction)), len(pieces) - keep)
-    order = np.random.default_rng([seed, _PIECE_STREAM]).permutation(len(pieces))
-    chosen = set(order[:count].tolist())
-    held = [piece for k, piece in enumerate(pieces) if k in chosen]
-    return held, [piece for k, piece in enumerate(pieces) if k not in chosen]
+    names, sizes = np.unique(groups, return_counts=True)
+    order = np.random.default_rng([seed, _PIECE_STREAM]).permutation(len(names)).tolist()
+    chosen: list[int] = []
+    room = count
+    for number in order:
+        if sizes[number] <= room and len(chosen) < len(names) - keep:
+            chosen.append(number)
+            room -= sizes[number]
+    if not chosen:
+        chosen = [min(order, key=lambda number: sizes[number])]
+    held = np.isin(groups, names[chosen])
+    taken = [piece for piece, out in zip(pieces, held, strict=True) if out]
+    return taken, [piece for piece, out in zip(pieces, held, strict=True) if not out], groups[~held]
 
 
 def covered(events: int, starts: Indices, window_size: int) -> NDArray[np.bool_]:

@@ -3,6 +3,7 @@
     CACHE/corpora/KEY/manifest.json     parameters, and what is known of every file; names the version
     CACHE/corpora/KEY/VERSION/events.npy  (N,) uint32, or uint64 where there are over 2^18 different times
     CACHE/corpora/KEY/VERSION/times.npy   (U,) float64, rising: the different times since the previous event
+    CACHE/corpora/KEY/VERSION/groups-*  which of the pieces are alike, where it has been asked (`corpus.py`)
     CACHE/corpora/KEY/.building/        what an unfinished build has read
 
 An event is `number of its time << 14 | velocity << 7 | pitch`: nothing is lost, and no vocabulary is in it, for that is
@@ -71,6 +72,7 @@ class Store:
     """A finished store, opened for reading.
 
     Attributes:
+        version: the folder of this content.
         entries: what is known of every file, in the order of the files.
         events: (N,) the events as numbers, mapped from the disk.
         times: (U,) what the numbers of the times mean.
@@ -82,9 +84,9 @@ class Store:
         try:
             self.parameters = Parameters(**manifest["parameters"])
             self.entries = [Entry(*row) for row in manifest["files"]]
-            version = folder / str(manifest["version"])
-            self.events: Codes = np.load(version / EVENTS, mmap_mode="r")
-            self.times: NDArray[np.float64] = np.load(version / TIMES)
+            self.version = folder / str(manifest["version"])
+            self.events: Codes = np.load(self.version / EVENTS, mmap_mode="r")
+            self.times: NDArray[np.float64] = np.load(self.version / TIMES)
             whole = len(self.events) == sum(entry.events for entry in self.entries)
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise ComposerError(f"{folder}: damaged ({error})") from error

@@ -27,6 +27,7 @@ ORDER = [
     "permutation",
     "ranges",
     "splits",
+    "similarity",
     "splitfile",
     "scale",
     "corpus",
@@ -175,7 +176,7 @@ QUICK = [
     *COMPARE,
     "cli",
 ]
-QUICK += ["scan", "reading", "store", "build", "corpus", "splits", "prepare", "report"]
+QUICK += ["scan", "reading", "store", "build", "corpus", "splits", "similarity", "prepare", "report"]
 QUICK += ["events", "midi", *(module for module in ORDER if module.startswith(("render.", "explore.")))]
 
 

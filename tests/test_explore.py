@@ -163,6 +163,9 @@ def test_the_encoding_is_the_one_that_training_would_have(midi_file: Build) -> N
     assert found.sha256 == music.sha256
     assert found.split == {
         "split": "blocked",
+        "groups": 1,
+        "copies": 0,
+        "near_copies": 0,
         "windows_train": len(music.splits.train),
         "windows_val": len(music.splits.val),
         "windows_test": len(music.splits.test),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import runpy
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -106,6 +107,37 @@ def test_a_large_corpus_has_the_parts_classes_and_leak_of_a_small_one(
     assert large.leak == small.leak
     assert (large.sha256, large.skipped) == (small.sha256, small.skipped)
     assert large.events == small.events < len(large.tokens)
+
+
+def test_the_groups_and_folds_of_a_large_corpus_are_those_of_a_small_one(
+    tmp_path: Path, data_config: Data, encoding_config: Encoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_songs(tmp_path / "songs")
+    shutil.copy(root / "2.mid", root / "copy.mid")
+    file = mido.MidiFile(root / "5.mid")
+    for message in file.tracks[0]:
+        if message.type == "note_on":
+            message.note += 3
+    file.save(root / "transposed.mid")
+    data = data_config(source=Source.midi, path=str(root), split=Split.by_piece, window_size=10, cache=str(tmp_path))
+    small, large = both(monkeypatch, data, encoding_config())
+    for music in (small, large):
+        assert (len(music.pieces), music.groups.count) == (10, 8)
+        assert (music.groups.copies, music.groups.near_copies) == (1, 1)
+    assert large.groups.of.tolist() == small.groups.of.tolist()
+    assert windows_of(large, large.splits.val, 10) == windows_of(small, small.splits.val, 10)
+
+    # They are found once, and again for another limit.
+    monkeypatch.setattr("composer.corpus.group", None)
+    assert load_music(data, encoding_config(), seed=2).groups.of.tolist() == small.groups.of.tolist()
+    with pytest.raises(TypeError):
+        load_music(dataclasses.replace(data, group_similarity=0.5), encoding_config(), seed=1)
+    monkeypatch.undo()
+
+    data = dataclasses.replace(data, split=Split.blocked, fold=1, folds=3)
+    small, large = both(monkeypatch, data, encoding_config())
+    for part in ("train", "val", "test"):
+        assert windows_of(large, getattr(large.splits, part), 10) == windows_of(small, getattr(small.splits, part), 10)
 
 
 def test_the_leak_of_short_windows_is_that_of_a_small_corpus_too(

@@ -116,3 +116,10 @@ def test_split_file_is_for_split_file(data_config: Data) -> None:
         data_config(split_file="a.csv")
     with pytest.raises(ComposerError, match=r"^data\.split=file: must be used with data=midi$"):
         data_config(split=Split.file)
+
+
+def test_a_file_that_divides_copies_is_told_of(config: Data, encoding_config: Encoding, maestro: Path) -> None:
+    (maestro / "2004/b.midi").write_bytes((maestro / "2004/a.midi").read_bytes())
+    with pytest.warns(UserWarning, match="copies and near-copies, 1 have pieces in more than one part"):
+        music = load_music(config(), encoding_config(), seed=0)
+    assert (music.groups.count, music.groups.copies) == (3, 1)

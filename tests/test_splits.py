@@ -130,6 +130,132 @@ def test_several_pieces_hold_out_a_test_piece_for_the_other_splits_too(data_conf
     assert len(val) == 2
 
 
+def test_alike_pieces_are_held_out_together(data_config: Data) -> None:
+    config = data_config(window_size=3, split=Split.by_piece, val_fraction=0.4, test_fraction=0.0)
+    # Pieces 1 and 3 are alike. Two are wanted; the seed orders the groups 2, 1, 0, 3: after piece 2 there is no room
+    # for group 1, and piece 0 follows.
+    assert np.random.default_rng([0, 2]).permutation(4).tolist() == [2, 1, 0, 3]
+    train, val, test = lists(split_windows([5] * 5, config, 0, groups=np.array([0, 1, 2, 1, 3])))
+    assert (train, val, test) == ([5, 6, 15, 16, 20, 21], [0, 1, 10, 11], [])
+
+
+def test_where_no_group_fits_the_smallest_is_held_out(data_config: Data) -> None:
+    config = data_config(window_size=3, split=Split.by_piece, val_fraction=0.1, test_fraction=0.0)
+    for seed in range(5):
+        _, val, _ = lists(split_windows([5] * 5, config, seed, groups=np.array([0, 0, 0, 1, 1])))
+        assert val == [15, 16, 20, 21]
+
+
+@given(
+    data=st.data(),
+    lengths=st.lists(st.integers(8, 40), min_size=2, max_size=8),
+    split=st.sampled_from([Split.shuffled, Split.blocked, Split.by_piece]),
+    seed=st.integers(0, 1000),
+    fractions=st.tuples(st.floats(0.01, 0.9), st.just(0.0) | st.floats(0.01, 0.9)),
+)
+def test_no_group_of_pieces_is_divided(
+    data_config: Data,
+    data: st.DataObject,
+    lengths: list[int],
+    split: Split,
+    seed: int,
+    fractions: tuple[float, float],
+) -> None:
+    groups = np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(lengths), max_size=len(lengths))))
+    config = data_config(window_size=4, split=split, val_fraction=fractions[0], test_fraction=fractions[1])
+    try:
+        splits = split_windows(lengths, config, seed, groups=groups)
+    except ComposerError:
+        return
+    bounds = np.cumsum(lengths)
+
+    def of(part: NDArray[np.int64]) -> set[int]:
+        return {int(groups[piece]) for piece in np.searchsorted(bounds, part, side="right")}
+
+    assert not of(splits.test) & (of(splits.train) | of(splits.val))
+    if split is Split.by_piece:
+        assert not of(splits.val) & of(splits.train)
+
+
+@given(count=st.integers(2, 12), seed=st.integers(0, 1000), fraction=st.floats(0.01, 0.9))
+def test_pieces_that_are_not_alike_are_held_out_as_the_seed_orders_them(
+    data_config: Data, count: int, seed: int, fraction: float
+) -> None:
+    config = data_config(window_size=4, split=Split.by_piece, val_fraction=fraction, test_fraction=0.0)
+    held = np.random.default_rng([seed, 2]).permutation(count)[: min(max(1, round(count * fraction)), count - 1)]
+    expected = [5 * piece for piece in sorted(held.tolist())]
+    for groups in (None, np.arange(count)):
+        assert split_windows([5] * count, config, seed, groups=groups).val.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("split", "test_fraction", "least"), [("by_piece", 0.0, 2), ("by_piece", 0.1, 3), ("blocked", 0.1, 2)]
+)
+def test_too_few_groups_tell_the_way_out(data_config: Data, split: str, test_fraction: float, least: int) -> None:
+    config = data_config(window_size=3, split=Split[split], test_fraction=test_fraction)
+    with pytest.raises(ComposerError) as caught:
+        split_windows([30] * 4, config, 0, groups=np.zeros(4, np.int64))
+    assert str(caught.value) == (
+        f"data.split={split}: needs {least} groups of pieces that are not alike, and the 4 pieces make 1; "
+        "data.group_similarity=null takes each piece by itself"
+    )
+
+
+# Folds
+
+
+def test_a_fold_is_one_of_equal_blocks_with_its_gap(data_config: Data) -> None:
+    # 17 windows in 3 blocks: 5, 6 and 6.
+    expected = [
+        ([*range(8, 17)], [0, 1, 2, 3, 4]),
+        ([0, 1, 14, 15, 16], [5, 6, 7, 8, 9, 10]),
+        ([*range(8)], [11, 12, 13, 14, 15, 16]),
+    ]
+    for fold, (train, val) in enumerate(expected):
+        config = data_config(window_size=3, split=Split.blocked, test_fraction=0.0, folds=3, fold=fold)
+        assert lists(split_windows([20], config, seed=0)) == (train, val, [])
+
+
+def test_a_fold_reaches_over_the_test_block(data_config: Data) -> None:
+    config = data_config(window_size=3, split=Split.blocked, test_fraction=0.2, folds=3, fold=1)
+    # The test is 7, 8 and 9, and 4 to 6 and 10 to 12 are its gap: of 0..3 and 13..16 the middle is 2, 3 and 13.
+    with pytest.raises(ComposerError, match="^data.window_size=3: leaves 0 training and 3 validation"):
+        split_windows([20], config, seed=0)
+    wider = data_config(window_size=1, split=Split.blocked, test_fraction=0.2, folds=3, fold=1)
+    # 19 windows: 7 to 10 are the test, 6 and 11 its gap: of 0..5 and 12..18 the middle is 4, 5, 12 and 13.
+    assert lists(split_windows([20], wider, seed=0)) == ([0, 1, 2, 15, 16, 17, 18], [4, 5, 12, 13], [7, 8, 9, 10])
+
+
+@given(lengths=st.lists(st.integers(12, 60), min_size=1, max_size=4), folds=st.integers(2, 6), test=st.booleans())
+def test_every_window_validates_in_exactly_one_fold(
+    data_config: Data, lengths: list[int], folds: int, test: bool
+) -> None:
+    parts = []
+    for fold in range(folds):
+        config = data_config(
+            window_size=1, split=Split.blocked, test_fraction=0.1 if test else 0.0, folds=folds, fold=fold
+        )
+        parts.append(split_windows(lengths, config, seed=3))
+        train, val = parts[-1].train, parts[-1].val
+        assert not positions(train, 1) & positions(val, 1)
+        # Only neighbours of what is held out are left out.
+        rest = {int(start) for piece in window_starts(lengths, 1) for start in piece} - set(train.tolist())
+        near = positions(val, 1) | positions(parts[-1].test, 1)
+        assert all({start, start + 1} & near for start in rest)
+    held = np.concatenate([splits.val for splits in parts])
+    assert len(set(held.tolist())) == len(held)
+    starts = {int(start) for piece in window_starts(lengths, 1) for start in piece}
+    unused = starts - set(held.tolist()) - set(parts[0].test.tolist())
+    assert all({start - 1, start + 1} & set(parts[0].test.tolist()) for start in unused)
+    assert all(splits.test.tolist() == parts[0].test.tolist() for splits in parts)
+
+
+def test_a_fold_needs_blocks(data_config: Data) -> None:
+    with pytest.raises(ComposerError) as caught:
+        data_config(split=Split.shuffled, fold=0)
+    assert str(caught.value) == "data.fold=0: must be null unless data.split=blocked"
+
+
 def test_article_has_716_training_and_80_validation_windows(data_config: Data) -> None:
     config = data_config(window_size=30, split=Split.shuffled, val_fraction=0.1, test_fraction=0.0)
     train, val, test = lists(split_windows([826], config, seed=0))

@@ -16,7 +16,7 @@ from composer.errors import ComposerError
 from composer.events import Counts, Pieces
 from composer.explore.histograms import Histogram, equal_bins, equal_ratios, whole_numbers
 from composer.prepare import Music, prepare
-from composer.report import leak_lines
+from composer.report import group_lines, leak_lines
 from composer.schema import DataConfig, EncodingConfig
 from composer.splits import transposed_digests, window_digests
 from composer.vocabulary import Vocabulary, fit_counted
@@ -147,6 +147,7 @@ class Exploration:
     repeats: list[Repeat]
     repeats_of: int
     split: dict[str, float | str]
+    groups: list[str]
     leak: list[str]
 
 
@@ -198,6 +199,7 @@ def explore(data: DataConfig, encoding: EncodingConfig, seed: int) -> Exploratio
         repeats=_repeats(looked_at, vocabulary, data.window_size),
         repeats_of=len(looked_at),
         split=_split(music, data, problem),
+        groups=[] if music is None else group_lines(music.groups, data),
         leak=[] if music is None else leak_lines(music.leak, data.split),
     )
 
@@ -313,6 +315,9 @@ def _split(music: Music | None, data: DataConfig, problem: str) -> dict[str, flo
         return {"split": data.split.name, "error": problem}
     return {
         "split": data.split.name,
+        "groups": music.groups.count,
+        "copies": music.groups.copies,
+        "near_copies": music.groups.near_copies,
         "windows_train": len(music.splits.train),
         "windows_val": len(music.splits.val),
         "windows_test": len(music.splits.test),

@@ -117,6 +117,8 @@ def _split_lines(found: Exploration) -> list[str]:
         return _labelled("split", f"{split['split']}: {split['error']}")
     counts = f"{split['windows_train']:,} train, {split['windows_val']:,} val, {split['windows_test']:,} test"
     lines = _labelled("windows", f"{counts} (data.split={split['split']})")
+    for line in found.groups:
+        lines += textwrap.wrap(line, WIDTH, subsequent_indent=" " * 11)
     for k, line in enumerate(found.leak):
         lines += _labelled("" if k else "leak", line)
     return lines
