@@ -17,8 +17,8 @@ from composer import scale, similarity
 from composer.build import build, cache_folder
 from composer.errors import ComposerError, MidiError
 from composer.events import Piece, Pieces, ReadPieces, prelude_piece
-from composer.midi import check_part, find_files, load, read_piece
-from composer.reading import Parameters
+from composer.midi import check_part, find_files, load
+from composer.reading import Parameters, read_as
 from composer.rundir import write_atomic
 from composer.schema import DataConfig, EncodingConfig, Keep, OnError, Source, Split
 from composer.similarity import Groups, alone, group
@@ -219,9 +219,7 @@ def _direct(
             continue
         try:
             content = load(file)
-            piece = read_piece(
-                file, part=data.part, time_unit=encoding.time_unit, drums=data.drums, clip=data.clip, content=content
-            )
+            piece = read_as(file, Parameters.of(data, encoding.time_unit), content)
             if check and (reason := _reason(piece, data, encoding)):
                 raise MidiError(f"{file}: {reason}")
         except MidiError as error:
@@ -238,7 +236,7 @@ def _stored(
     root: Path, files: list[Path], data: DataConfig, encoding: EncodingConfig, skipped: dict[Path, str], *, check: bool
 ) -> tuple[Pieces, str]:
     """As `_direct`, of a folder's store."""
-    parameters = Parameters(data.part, encoding.time_unit.name, data.drums, data.clip)
+    parameters = Parameters.of(data, encoding.time_unit)
     rebuild = data.store is Keep.rebuild
     store = build(root, files, parameters, cache_folder(data.cache), processes=data.readers, rebuild=rebuild)
     used, digest, notes = [], hashlib.sha256(), []

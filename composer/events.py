@@ -193,6 +193,37 @@ def join(first: Events, second: Events) -> Events:
     )
 
 
+def canonical(events: Events) -> Events:
+    """The same events, those of one moment in an order that does not depend on the file.
+
+    Releases of what sounds come first, then strikes, then releases of what is struck in the same moment (a note without
+    length must not be left sounding); each by pitch, and equal pitches as they are. The times stay where they are: the
+    first event of a moment has the time since the one before.
+    """
+    moments = np.cumsum(events.delta_time > 0)
+    ranks = np.empty(len(events), np.int64)
+    sounding: dict[int, int] = {}
+    moment, before = -1, sounding
+    for k, (now, pitch, velocity) in enumerate(
+        zip(moments.tolist(), events.pitch.tolist(), events.velocity.tolist(), strict=True)
+    ):
+        if now != moment:
+            # What sounds as the moment begins: each such note takes one release.
+            moment, before = now, dict(sounding)
+        if velocity:
+            ranks[k] = 1
+            sounding[pitch] = sounding.get(pitch, 0) + 1
+            continue
+        ranks[k] = 2
+        if before.get(pitch, 0):
+            before[pitch] -= 1
+            ranks[k] = 0
+        if sounding.get(pitch, 0):
+            sounding[pitch] -= 1
+    order = np.lexsort((events.pitch, ranks, moments))
+    return Events(events.pitch[order], events.velocity[order], events.delta_time, events.time_unit)
+
+
 def prelude_piece(time_unit: TimeUnit) -> Piece:
     """The embedded piece as events: releases before strikes at equal times, low pitches before high ones."""
     messages = []

@@ -19,8 +19,9 @@ from composer import export
 from composer.corpus import read_pieces
 from composer.errors import ComposerError
 from composer.events import Events, Piece, join
-from composer.midi import read_piece, write_midi
+from composer.midi import write_midi
 from composer.model import Network, build_model
+from composer.reading import Parameters, read_as
 from composer.rundir import CHECKPOINTS, shown
 from composer.sampling import compose_window
 from composer.schema import ExportConfig, GenerateConfig, SamplingConfig, TimeUnit, TrainConfig
@@ -202,9 +203,7 @@ class Composer:
         Raises:
             ComposerError: the file cannot be read, is too short, or leaves the encoding's range.
         """
-        data = self.config.data
-        unit = self.vocabulary.time_unit
-        events = read_piece(path, part=data.part, time_unit=unit, drums=data.drums, clip=data.clip).events
+        events = read_as(path, Parameters.of(self.config.data, self.vocabulary.time_unit)).events
         return self.primer_from_events(events, 0, str(path))
 
     def primer_from_events(self, events: Events, offset: int, name: str) -> Tensor:

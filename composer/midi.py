@@ -19,12 +19,14 @@ import mido
 import numpy as np
 
 from composer.errors import ComposerError, MidiError
-from composer.events import DEFAULT_MICROSECONDS_PER_BEAT, Events, Piece, Timing, valid_division
+from composer.events import DEFAULT_MICROSECONDS_PER_BEAT, Events, Piece, Timing, canonical, valid_division
 from composer.rundir import write_atomic
-from composer.scan import NOTE_ON, PROGRAM_CHANGE, Contents, of_mido, scan
-from composer.schema import TimeUnit
+from composer.scan import CONTROL_CHANGE, NOTE_ON, PROGRAM_CHANGE, Contents, Track, of_mido, scan
+from composer.schema import Order, Pedal, TimeUnit
 
 DRUM_CHANNEL = 9  # counted from 0
+# Value of the sustain pedal's controller from which it is down.
+_PEDAL_DOWN = 64
 # General MIDI: 16 families of 8 programs.
 FAMILIES = (
     "piano",
@@ -84,6 +86,8 @@ def read_piece(
     time_unit: TimeUnit = TimeUnit.seconds,
     drums: bool = False,
     clip: bool = False,
+    order: Order = Order.file,
+    pedal: Pedal = Pedal.ignore,
     content: bytes | None = None,
 ) -> Piece:
     """Read one part of a MIDI file (type 0, 1 or 2).
@@ -95,10 +99,12 @@ def read_piece(
         time_unit: seconds (the tempo map applied) or beats.
         drums: keep the drum channel.
         clip: read data bytes over 127 as 127, with a warning, instead of refusing the file.
+        order: events of one moment as in the file, or in an order that does not depend on it (`events.canonical`).
+        pedal: whether the sustain pedal makes notes last.
         content: what the file holds, where it has been read already.
 
     Returns:
-        The piece; its events in the order of the file.
+        The piece.
 
     Raises:
         MidiError: the file is missing, empty, truncated, not MIDI, tells no time, or has no notes in that part.
@@ -116,7 +122,7 @@ def read_piece(
     choose = _chooser(part)
     parts: list[tuple[list[_Message], list[tuple[int, int]]]] = []
     for tracks in sequences:
-        messages = _messages({track: file.tracks[track].messages for track in tracks})
+        messages = _messages({track: file.tracks[track] for track in tracks}, extend=pedal is Pedal.extend)
         messages = choose([m for m in messages if drums or m.channel != DRUM_CHANNEL], file.type)
         if messages:
             tempos = _tempo_map(file.tracks[track].tempos for track in tracks)
@@ -145,6 +151,8 @@ def read_piece(
         np.array(deltas, np.float64),
         time_unit,
     )
+    if order is Order.canonical:
+        events = canonical(events)
     return Piece(path.name, events, Timing(division, parts[0][1][0][1]), chosen[0].program)
 
 
@@ -228,30 +236,57 @@ def _parse_bytes(content: bytes, *, clip: bool) -> Contents:
     return of_mido(mido.MidiFile(file=io.BytesIO(content), clip=clip))
 
 
-def _messages(tracks: dict[int, list[tuple[int, int, int, int]]]) -> list[_Message]:
+def _messages(tracks: dict[int, Track], *, extend: bool = False) -> list[_Message]:
     """The note messages of tracks that play together, in the order of their ticks.
 
     A program holds for its channel whichever track sets it, and a release has the program of its strike.
+
+    Args:
+        tracks: by number.
+        extend: keep releases back while their channel's sustain pedal is down: until it comes up, the pitch is struck
+            again, or the last track ends.
     """
-    timed = [(message[0], number, *message[1:]) for number, track in tracks.items() for message in track]
+    timed = [(message[0], number, *message[1:]) for number, track in tracks.items() for message in track.messages]
     if len(tracks) > 1:
         # Stable: messages of one tick keep the order of their tracks and of the file.
         timed.sort(key=lambda entry: entry[0])
-    messages = []
+    messages: list[_Message] = []
     programs: dict[int, int] = {}
     struck: dict[tuple[int, int], int] = {}
+    down: set[int] = set()
+    # Releases that are kept back, by channel and pitch.
+    held: dict[tuple[int, int], list[_Message]] = {}
+
+    def let_go(ticks: int, keys: Iterable[tuple[int, int]]) -> None:
+        messages.extend(release._replace(ticks=ticks) for key in keys for release in held.pop(key, []))
+
     for ticks, number, status, first, second in timed:
         channel, kind = status & 0x0F, status & 0xF0
         if kind == PROGRAM_CHANGE:
             programs[channel] = first
             continue
+        if kind == CONTROL_CHANGE:
+            if extend and second >= _PEDAL_DOWN:
+                down.add(channel)
+            elif extend:
+                down.discard(channel)
+                let_go(ticks, sorted(key for key in held if key[0] == channel))
+            continue
         velocity = second if kind == NOTE_ON else 0
         program = programs.get(channel, 0)
+        key = (channel, first)
         if velocity:
-            struck[channel, first] = program
+            if held:
+                let_go(ticks, [key])
+            struck[key] = program
         else:
-            program = struck.pop((channel, first), program)
-        messages.append(_Message(ticks, number, channel, program, first, velocity))
+            program = struck.pop(key, program)
+        event = _Message(ticks, number, channel, program, first, velocity)
+        if velocity or channel not in down:
+            messages.append(event)
+        else:
+            held.setdefault(key, []).append(event)
+    let_go(max((track.end for track in tracks.values()), default=0), sorted(held))
     return messages
 
 

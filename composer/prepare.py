@@ -92,6 +92,7 @@ def _fit(corpus: Corpus, splits: Splits, data: DataConfig, encoding: EncodingCon
     times = np.concatenate([piece.events.delta_time for piece in corpus.pieces])
     # Of windows of `margin` events: runs that share their targets also share the classes.
     late = data.margin - data.window_size
-    trained = times[covered(len(times), splits.train - late, data.margin)]
-    vocabulary = fit(encoding, trained)
+    training = covered(len(times), splits.train - late, data.margin)
+    trained = times[training]
+    vocabulary = fit(encoding, trained, np.concatenate([piece.events.velocity for piece in corpus.pieces])[training])
     return Fitted(vocabulary, vocabulary.time_error(trained), float(trained.max()))

@@ -30,9 +30,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from composer.errors import ComposerError, MidiError
-from composer.events import Events
+from composer.events import Events, Piece
 from composer.midi import load, read_piece
-from composer.schema import TimeUnit
+from composer.schema import DataConfig, Order, Pedal, TimeUnit
 
 _LENGTHS = struct.Struct(">II")
 # Far more than any file of music takes.
@@ -50,6 +50,27 @@ class Parameters:
     time_unit: str
     drums: bool
     clip: bool
+    order: str = Order.file.name
+    pedal: str = Pedal.ignore.name
+
+    @classmethod
+    def of(cls, data: DataConfig, unit: TimeUnit) -> Parameters:
+        """As the `data` keys say, with times in `unit`."""
+        return cls(data.part, unit.name, data.drums, data.clip, data.order.name, data.pedal.name)
+
+
+def read_as(path: Path, parameters: Parameters, content: bytes | None = None) -> Piece:
+    """Read a MIDI file; see `read_piece`."""
+    return read_piece(
+        path,
+        part=parameters.part,
+        time_unit=TimeUnit[parameters.time_unit],
+        drums=parameters.drums,
+        clip=parameters.clip,
+        order=Order[parameters.order],
+        pedal=Pedal[parameters.pedal],
+        content=content,
+    )
 
 
 @dataclass(slots=True)
@@ -101,14 +122,7 @@ def read_entry(root: Path, name: str, parameters: Parameters) -> tuple[Entry, by
         entry.sha256 = hashlib.sha256(content).hexdigest()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            piece = read_piece(
-                path,
-                part=parameters.part,
-                time_unit=TimeUnit[parameters.time_unit],
-                drums=parameters.drums,
-                clip=parameters.clip,
-                content=content,
-            )
+            piece = read_as(path, parameters, content)
     except OSError as error:
         entry.error = f"cannot be read ({error.strerror or error})"
         return entry, b""

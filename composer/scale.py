@@ -49,7 +49,7 @@ def training_runs(train: Starts, data: DataConfig) -> list[range]:
 def fit_store(store: Store, train: Starts, data: DataConfig, encoding: EncodingConfig) -> Fitted:
     """The vocabulary of the training events of a store."""
     counts = store.count(training_runs(train, data))
-    vocabulary = fit_counted(encoding, counts.times, counts.time)
+    vocabulary = fit_counted(encoding, counts.times, counts.time, counts.velocity)
     return Fitted(vocabulary, vocabulary.time_error_counted(counts.times, counts.time), float(counts.times[-1]))
 
 

@@ -1,6 +1,6 @@
 """The messages of ordinary MIDI files, found some times faster than mido finds all of them.
 
-mido makes an object of every message, sustain pedals and all. This walk over the bytes keeps the few kinds that reading
+mido makes an object of every message. This walk over the bytes keeps the few kinds that reading
 a piece needs, and gives up at whatever is out of the ordinary: a damaged file, one that ends early, a data byte over
 127, an unusual meta message. mido then reads the file and has the last word, so that what is refused, and why, is
 mido's to say. `tests/test_scan.py` holds the two against each other.
@@ -11,7 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-NOTE_OFF, NOTE_ON, PROGRAM_CHANGE = 0x80, 0x90, 0xC0
+NOTE_OFF, NOTE_ON, CONTROL_CHANGE, PROGRAM_CHANGE = 0x80, 0x90, 0xB0, 0xC0
+# The controller of the sustain pedal, the only one that is kept.
+PEDAL = 64
 _META, _SYSEX, _TEMPO = 0xFF, (0xF0, 0xF7), 0x51
 # Metas that may have any content, and those of one length. Tempos are read; the rest (SMPTE offset, odd key
 # signatures) is left to mido.
@@ -22,17 +24,20 @@ _KEY_SIGNATURE = 0x59
 _LONGEST = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Track:
     """What reading needs of one track.
 
     Attributes:
-        messages: (ticks from the start, status byte, first data byte, second or 0) of notes and program changes.
+        messages: (ticks from the start, status byte, first data byte, second or 0) of notes, program changes and
+            the sustain pedal.
+        end: ticks from the start to the last message of any kind.
         tempos: (ticks from the start, microseconds a beat).
     """
 
     messages: list[tuple[int, int, int, int]]
     tempos: list[tuple[int, int]]
+    end: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +61,11 @@ def of_mido(file: Any) -> Contents:
                 track.messages.append((ticks, status, message.note, message.velocity))
             elif message.type == "program_change":
                 track.messages.append((ticks, PROGRAM_CHANGE | message.channel, message.program, 0))
+            elif message.type == "control_change" and message.control == PEDAL:
+                track.messages.append((ticks, CONTROL_CHANGE | message.channel, PEDAL, message.value))
             elif message.type == "set_tempo":
                 track.tempos.append((ticks, message.tempo))
+        track.end = ticks
         tracks.append(track)
     return Contents(file.type, file.ticks_per_beat, tracks)
 
@@ -130,8 +138,9 @@ def _track(content: bytes, place: int, end: int) -> Track | None:
             place += 2
         if (first | second) & 0x80:
             return None
-        if status < 0xA0 or status & 0xF0 == PROGRAM_CHANGE:
+        if status < 0xA0 or status & 0xF0 == PROGRAM_CHANGE or (status & 0xF0 == CONTROL_CHANGE and first == PEDAL):
             add((ticks, status, first, second))
+    track.end = ticks
     return track if place == end else None
 
 

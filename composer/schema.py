@@ -60,6 +60,20 @@ class Block(Enum):
     end = "end"
 
 
+class Order(Enum):
+    """The order of events of one moment."""
+
+    file = "file"
+    canonical = "canonical"
+
+
+class Pedal(Enum):
+    """What the sustain pedal (controller 64) does to the notes that are read."""
+
+    ignore = "ignore"
+    extend = "extend"
+
+
 class OnError(Enum):
     """What happens to a file of a folder that cannot be used; a file named by itself always fails."""
 
@@ -161,6 +175,10 @@ class DataConfig:
     """Keep the drum channel (9, counted from 0)."""
     clip: bool
     """Read a file whose data bytes exceed 127 by clipping them, with a warning, instead of refusing it."""
+    order: Order
+    """Simultaneous events as in the `file`, or `canonical`: releases first, then strikes, each by pitch."""
+    pedal: Pedal
+    """`extend` lets a released note last while the sustain pedal is down; `ignore` takes the releases as they are."""
     on_error: OnError
     """`skip` trains on a folder's good files and lists the others with the reason; `fail` stops at the first."""
     store: Keep
@@ -248,6 +266,8 @@ class EncodingConfig:
     pitch_low: int
     pitch_high: int
     """Lowest and highest MIDI pitch that has a class, both included."""
+    velocity_bins: int | None
+    """Classes of the velocities 1 to 127, of one width; null is a class for each. Class 0 besides is a release."""
     time_unit: TimeUnit
     time_binning: TimeBinning
     time_bins: int
@@ -257,6 +277,8 @@ class EncodingConfig:
         require(0 <= self.pitch_low <= 127, "encoding.pitch_low", self.pitch_low, "from 0 to 127")
         high = self.pitch_high
         require(self.pitch_low <= high <= 127, "encoding.pitch_high", high, f"from {self.pitch_low} to 127")
+        bins = self.velocity_bins
+        require(bins is None or 1 <= bins <= 127, "encoding.velocity_bins", bins, "null or from 1 to 127")
         require(1 <= self.time_bins <= 254, "encoding.time_bins", self.time_bins, "from 1 to 254")
 
 

@@ -188,6 +188,7 @@ class StoredTokens:
         assert store.unit is vocabulary.time_unit
         self.store, self.pitch_low = store, vocabulary.pitch_low
         self.time_classes = vocabulary.time_classes(store.times)
+        self.velocity_classes = vocabulary.velocity_classes(np.arange(128, dtype=np.uint8))
 
     def __len__(self) -> int:
         return len(self.store.events)
@@ -205,6 +206,6 @@ class StoredTokens:
         classes = np.empty((*codes.shape, 3), np.uint8)
         # A piece that leaves the vocabulary's pitches is in the store and not in the run.
         classes[..., 0] = (codes & _MASK).astype(np.uint8) - np.uint8(self.pitch_low)
-        classes[..., 1] = codes >> PITCH_BITS & _MASK
+        classes[..., 1] = self.velocity_classes[codes >> PITCH_BITS & _MASK]
         classes[..., 2] = self.time_classes[codes >> EVENT_BITS]
         return classes

@@ -2,6 +2,7 @@
 
     note      pitch - pitch_low              0 .. pitch_high - pitch_low
     velocity  the velocity itself            0 .. 127   (0 is a release)
+              with B bins: 0 for 0, else 1 + floor((velocity - 1) B / 127)
     time      0: exactly 0;  k >= 1: time_edges[k-1] <= time < time_edges[k], the last class open above
 
 The article's vocabulary is pitches 24..112 (89 classes), 128 velocities, and ten equal intervals of the positive times
@@ -33,6 +34,8 @@ class Vocabulary:
         time_edges: lower edge of each positive time class, ascending, in `time_unit`.
         time_values: time that each class decodes to, class 0 first: the mean of its training members; for a class
             without any, the middle of its interval.
+        velocity_values: with binned velocities, the velocity that each class decodes to, class 0 first, likewise; empty
+            where each velocity is a class.
     """
 
     pitch_low: int
@@ -40,11 +43,13 @@ class Vocabulary:
     time_unit: TimeUnit
     time_edges: tuple[float, ...]
     time_values: tuple[float, ...]
+    velocity_values: tuple[int, ...] = ()
 
     @property
     def sizes(self) -> tuple[int, int, int]:
         """Classes of the note, velocity and time channels."""
-        return (self.pitch_high - self.pitch_low + 1, VELOCITIES, len(self.time_edges) + 1)
+        velocities = len(self.velocity_values) or VELOCITIES
+        return (self.pitch_high - self.pitch_low + 1, velocities, len(self.time_edges) + 1)
 
     def encode(self, events: Events) -> NDArray[np.uint8]:
         """Classes of the events.
@@ -71,17 +76,25 @@ class Vocabulary:
                 f"{int(outside.sum())} of {len(events)} events lie outside the encoding's pitches "
                 f"{self.pitch_low}..{self.pitch_high} (the piece has {low}..{high}); encoding=full takes every pitch"
             )
-        classes = [events.pitch - self.pitch_low, events.velocity, self.time_classes(events.delta_time)]
+        velocities = self.velocity_classes(events.velocity)
+        classes = [events.pitch - self.pitch_low, velocities, self.time_classes(events.delta_time)]
         return np.stack(classes, axis=1).astype(np.uint8)
 
     def decode(self, classes: NDArray[Any]) -> Events:
-        """Events of (N, 3) classes; exact but for the time, which is the class's value."""
+        """Events of (N, 3) classes; exact but for the time and a binned velocity, which are the class's value."""
+        velocity = classes[:, 1]
+        if self.velocity_values:
+            velocity = np.asarray(self.velocity_values)[velocity]
         return Events(
             (classes[:, 0] + self.pitch_low).astype(np.uint8),
-            classes[:, 1].astype(np.uint8),
+            velocity.astype(np.uint8),
             np.asarray(self.time_values, np.float64)[classes[:, 2]],
             self.time_unit,
         )
+
+    def velocity_classes(self, velocity: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Classes (N,) of velocities (N,)."""
+        return _binned(velocity, len(self.velocity_values) - 1) if self.velocity_values else velocity
 
     def time_classes(self, delta_time: NDArray[np.float64]) -> NDArray[np.uint8]:
         """Classes (N,) of times (N,) in the vocabulary's unit."""
@@ -109,13 +122,14 @@ class Vocabulary:
 
     def to_plain(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
-        return {
+        plain: dict[str, Any] = {
             "pitch_low": self.pitch_low,
             "pitch_high": self.pitch_high,
             "time_unit": self.time_unit.name,
             "time_edges": list(self.time_edges),
             "time_values": list(self.time_values),
         }
+        return plain | ({"velocity_values": list(self.velocity_values)} if self.velocity_values else {})
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Vocabulary:
@@ -128,15 +142,19 @@ class Vocabulary:
             edges = tuple(float(edge) for edge in plain["time_edges"])
             values = tuple(float(value) for value in plain["time_values"])
             unit = TimeUnit[plain["time_unit"]]
+            velocities = tuple(int(value) for value in plain.get("velocity_values", ()))
             low, high = int(plain["pitch_low"]), int(plain["pitch_high"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ComposerError(f"the checkpoint's vocabulary is damaged ({error!r})") from error
         # Equal edges are the empty classes of times that lie a few rounding steps apart.
         ascending = all(a <= b for a, b in zip(edges, edges[1:], strict=False))
         finite = all(math.isfinite(value) and value >= 0 for value in (*edges, *values))
+        audible = all(0 < value < VELOCITIES for value in velocities[1:])
+        if velocities and not (velocities[0] == 0 and 2 <= len(velocities) <= VELOCITIES and audible):
+            raise ComposerError("the checkpoint's vocabulary is damaged (its velocities are none)")
         if not (0 <= low <= high <= 127 and len(values) == len(edges) + 1 <= 256 and ascending and finite):
             raise ComposerError("the checkpoint's vocabulary is damaged (its values contradict each other)")
-        return cls(low, high, unit, edges, values)
+        return cls(low, high, unit, edges, values, velocities)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +184,13 @@ class Fitted:
     longest: float
 
 
-def fit(config: EncodingConfig, times: NDArray[np.float64]) -> Vocabulary:
-    """Fit the time classes to the training events' times; pitches and velocities need no fitting.
+def fit(config: EncodingConfig, times: NDArray[np.float64], velocities: NDArray[np.uint8] | None = None) -> Vocabulary:
+    """Fit the time classes, and the values of binned velocities, to the training events; pitches need no fitting.
 
     Args:
         config: which pitches, and how to divide the times.
         times: (N,) times since the previous event, of the training events alone, in `config.time_unit`.
+        velocities: (N,) theirs; only binned ones are fitted, to the middles of their classes where there are none.
     """
     positive = np.sort(times[times > 0])
     if config.time_binning is TimeBinning.kmeans:
@@ -182,11 +201,17 @@ def fit(config: EncodingConfig, times: NDArray[np.float64]) -> Vocabulary:
         distinct, counts = positive, np.empty(0, np.int64)
     ranked = positive[np.arange(config.time_bins) * len(positive) // config.time_bins] if len(positive) else positive
     edges = _edges(config, distinct, counts, ranked)
-    return _vocabulary(config, edges, _class_means(positive, edges))
+    heard = None if velocities is None else np.bincount(velocities, minlength=VELOCITIES)
+    return _vocabulary(config, edges, _class_means(positive, edges), heard)
 
 
-def fit_counted(config: EncodingConfig, times: NDArray[np.float64], counts: NDArray[np.int64]) -> Vocabulary:
-    """`fit` to more times than can be kept: to how often each different one occurs.
+def fit_counted(
+    config: EncodingConfig,
+    times: NDArray[np.float64],
+    counts: NDArray[np.int64],
+    velocities: NDArray[np.int64] | None = None,
+) -> Vocabulary:
+    """`fit` to more events than can be kept: to how often each different value occurs.
 
     The edges are those of `fit`; a class's value is the same mean but for rounding.
 
@@ -194,6 +219,7 @@ def fit_counted(config: EncodingConfig, times: NDArray[np.float64], counts: NDAr
         config: which pitches, and how to divide the times.
         times: (U,) different times, rising.
         counts: (U,) how often each occurs in the training events.
+        velocities: (128,) how often each velocity does.
     """
     occurring = (counts > 0) & (times > 0)
     times, counts = times[occurring], counts[occurring]
@@ -211,11 +237,37 @@ def fit_counted(config: EncodingConfig, times: NDArray[np.float64], counts: NDAr
             means.append(float(mean.clip(times[inside][0], times[inside][-1])))
         else:
             means.append((edge + following) / 2)
-    return _vocabulary(config, edges, means)
+    return _vocabulary(config, edges, means, velocities)
 
 
-def _vocabulary(config: EncodingConfig, edges: list[float], values: list[float]) -> Vocabulary:
-    return Vocabulary(config.pitch_low, config.pitch_high, config.time_unit, tuple(edges), (0.0, *values))
+def _vocabulary(
+    config: EncodingConfig, edges: list[float], values: list[float], velocities: NDArray[np.int64] | None
+) -> Vocabulary:
+    heard = () if config.velocity_bins is None else _velocity_values(config.velocity_bins, velocities)
+    return Vocabulary(config.pitch_low, config.pitch_high, config.time_unit, tuple(edges), (0.0, *values), heard)
+
+
+def _binned(velocity: NDArray[np.uint8], bins: int) -> NDArray[np.uint8]:
+    """Class 0 for 0, and 1 to `bins` for 1 to 127."""
+    classes = 1 + (velocity.astype(np.int64) - 1) * bins // (VELOCITIES - 1)
+    return np.where(velocity > 0, classes, 0).astype(np.uint8)
+
+
+def _velocity_values(bins: int, counts: NDArray[np.int64] | None) -> tuple[int, ...]:
+    """What each class decodes to: the mean of its members, or of the velocities that would be in it, to the nearest.
+
+    Args:
+        bins: classes besides that of 0.
+        counts: (128,) how often each velocity occurs; None is never.
+    """
+    velocities = np.arange(VELOCITIES, dtype=np.uint8)
+    classes = _binned(velocities, bins)
+    values = [0]
+    for k in range(1, bins + 1):
+        own = classes == k
+        often = None if counts is None or not counts[own].any() else counts[own]
+        values.append(round(float(np.average(velocities[own], weights=often))))
+    return tuple(values)
 
 
 def _edges(

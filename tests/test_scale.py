@@ -140,6 +140,16 @@ def test_the_groups_and_folds_of_a_large_corpus_are_those_of_a_small_one(
         assert windows_of(large, getattr(large.splits, part), 10) == windows_of(small, getattr(small.splits, part), 10)
 
 
+def test_binned_velocities_of_a_large_corpus_are_those_of_a_small_one(
+    songs: Path, data_config: Data, encoding_config: Encoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = data_config(source=Source.midi, path=str(songs), split=Split.by_piece, window_size=10)
+    small, large = both(monkeypatch, data, encoding_config(velocity_bins=8))
+    assert small.vocabulary.sizes == (89, 9, 12)
+    assert large.vocabulary.velocity_values == small.vocabulary.velocity_values
+    assert windows_of(large, large.splits.val, 10) == windows_of(small, small.splits.val, 10)
+
+
 def test_the_leak_of_short_windows_is_that_of_a_small_corpus_too(
     songs: Path, data_config: Data, encoding_config: Encoding, monkeypatch: pytest.MonkeyPatch
 ) -> None:

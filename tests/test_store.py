@@ -1,5 +1,6 @@
 """Stores: what they hold, and that they are built, resumed, shared and kept in step with their folder."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import mido
 import numpy as np
@@ -23,7 +25,7 @@ from composer.events import Events
 from composer.midi import find_files, read_piece
 from composer.prepare import load_music
 from composer.reading import Entry, Parameters
-from composer.schema import DataConfig, EncodingConfig, Keep, Source, TimeUnit
+from composer.schema import DataConfig, EncodingConfig, Keep, Order, Pedal, Source, TimeUnit
 from composer.store import MANIFEST, MOST_TIMES, Store, decode, encode
 
 Data = Callable[..., DataConfig]
@@ -124,6 +126,36 @@ def test_a_folder_read_through_a_store_is_the_same_music(
         for mine, theirs in zip(one.pieces, other.pieces, strict=True):
             assert (mine.name, mine.timing, mine.program) == (theirs.name, theirs.timing, theirs.program)
             assert same(mine.events, theirs.events)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"order": Order.canonical}, {"pedal": Pedal.extend}, {"part": "all"}, {"drums": True}]
+)
+def test_other_ways_of_reading_have_other_stores(
+    tmp_path: Path, data_config: Data, encoding_config: Encoding, changes: dict[str, Any]
+) -> None:
+    def press(value: int) -> mido.Message:
+        return mido.Message("control_change", control=64, value=value, time=30)
+
+    tracks = []
+    for channel in (0, 9, 1):
+        struck = [mido.Message("note_on", channel=channel, note=60 + k % 7, time=60 * (k % 3)) for k in range(60)]
+        released = [mido.Message("note_off", channel=channel, note=60 + k % 7, time=20 * (k % 2)) for k in range(60)]
+        notes = [message for pair in zip(struck, released, strict=True) for message in pair]
+        tracks.append(mido.MidiTrack([*notes[:20], press(127), *notes[20:70], press(0), *notes[70:]]))
+    (tmp_path / "music").mkdir()
+    for name in ("a", "b"):
+        mido.MidiFile(type=1, tracks=tracks).save(tmp_path / "music" / f"{name}.mid")
+    encoding = encoding_config(pitch_low=0, pitch_high=127)
+    plain = data_config(source=Source.midi, path=str(tmp_path / "music"), cache=str(tmp_path / "cache"))
+    other = dataclasses.replace(plain, **changes)
+    read = [read_corpus(config, encoding) for config in (plain, other, plain)]
+    direct = read_corpus(dataclasses.replace(other, store=Keep.off), encoding)
+    assert len(list((tmp_path / "cache" / "corpora").iterdir())) == 2
+    assert same(read[0].pieces[1].events, read[2].pieces[1].events)
+    if "drums" not in changes:  # of the first part there are no drums
+        assert not same(read[0].pieces[1].events, read[1].pieces[1].events)
+    assert same(read[1].pieces[1].events, direct.pieces[1].events)
 
 
 def test_many_different_times_take_wider_numbers() -> None:
@@ -251,6 +283,7 @@ def test_ctrl_c_keeps_what_was_read(
 SLOWLY = """
 import sys, time
 from pathlib import Path
+from typing import Any
 from composer import build, reading
 original = reading.read_entry
 def slow(*arguments):

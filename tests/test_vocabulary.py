@@ -122,6 +122,56 @@ def test_times_closer_than_their_intervals_still_make_a_vocabulary(encoding_conf
     assert Vocabulary.from_plain(vocabulary.to_plain()) == vocabulary
 
 
+# Binned velocities
+
+
+def test_velocity_bins_worked_by_hand(encoding_config: Encoding) -> None:
+    # Two classes: (v - 1) * 2 // 127 is 0 up to 64 and 1 from 65.
+    played = np.array([0, 10, 20, 30, 0, 127], np.uint8)
+    vocabulary = fit(encoding_config(velocity_bins=2), array([1.0]), played)
+    assert vocabulary.sizes[1] == 3
+    assert vocabulary.velocity_values == (0, 20, 127)
+    events = events_of([60] * 5, [0, 1, 64, 65, 127], [1.0] * 5)
+    classes = vocabulary.encode(events)
+    assert classes[:, 1].tolist() == [0, 1, 1, 2, 2]
+    assert vocabulary.decode(classes).velocity.tolist() == [0, 20, 20, 127, 127]
+    # Without members, or without anything to learn from, the middle.
+    assert fit(encoding_config(velocity_bins=2), array([1.0]), played[:5]).velocity_values == (0, 20, 96)
+    assert fit(encoding_config(velocity_bins=2), array([1.0])).velocity_values == (0, 32, 96)
+
+
+@given(bins=st.integers(1, 127), played=st.lists(st.integers(0, 127), max_size=40))
+def test_a_binned_velocity_decodes_into_its_own_class_and_a_release_stays_one(
+    encoding_config: Encoding, bins: int, played: list[int]
+) -> None:
+    vocabulary = fit(encoding_config(velocity_bins=bins), array([1.0]), np.array(played, np.uint8))
+    every = events_of([60] * 128, [*range(128)], [1.0] * 128)
+    classes = vocabulary.encode(every)
+    assert classes[0, 1] == 0
+    assert classes[1:, 1].min() == 1
+    assert sorted(set(classes[:, 1].tolist())) == [*range(bins + 1)]
+    assert (np.diff(classes[:, 1].astype(int)) >= 0).all()
+    assert vocabulary.encode(vocabulary.decode(classes)).tolist() == classes.tolist()
+    sizes = np.bincount(classes[1:, 1])[1:]
+    assert sizes.max() - sizes.min() <= 1
+    assert Vocabulary.from_plain(json.loads(json.dumps(vocabulary.to_plain()))) == vocabulary
+    if bins == 127:
+        assert vocabulary.decode(classes).velocity.tolist() == [*range(128)]
+
+
+def test_without_bins_nothing_is_kept_of_velocities(encoding_config: Encoding) -> None:
+    vocabulary = fit(encoding_config(), array([1.0]), np.array([3, 4], np.uint8))
+    assert vocabulary.velocity_values == ()
+    assert set(vocabulary.to_plain()) == {"pitch_low", "pitch_high", "time_unit", "time_edges", "time_values"}
+
+
+@pytest.mark.parametrize("values", [[0], [1, 20], [0, 0], [0, 128], [0, "x"], [0] + [5] * 128])
+def test_damaged_velocity_values_are_refused(encoding_config: Encoding, values: list[Any]) -> None:
+    plain = fit(encoding_config(velocity_bins=2), array([1.0])).to_plain() | {"velocity_values": values}
+    with pytest.raises(ComposerError, match="the checkpoint's vocabulary is damaged"):
+        Vocabulary.from_plain(plain)
+
+
 # The other binnings
 
 

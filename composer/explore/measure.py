@@ -169,7 +169,9 @@ def explore(data: DataConfig, encoding: EncodingConfig, seed: int) -> Exploratio
         except ComposerError as reason:
             problem = str(reason)
     counts = corpus.pieces.counts()
-    vocabulary = fit_counted(encoding, counts.times, counts.time) if music is None else music.vocabulary
+    vocabulary = (
+        fit_counted(encoding, counts.times, counts.time, counts.velocity) if music is None else music.vocabulary
+    )
     error = vocabulary.time_error_counted(counts.times, counts.time)
     looked_at = _drawn(corpus.pieces, seed)
     return Exploration(
@@ -190,7 +192,7 @@ def explore(data: DataConfig, encoding: EncodingConfig, seed: int) -> Exploratio
         },
         coverage={
             "note": _note_coverage(counts.pitch, vocabulary),
-            "velocity": Coverage(vocabulary.sizes[1], int((counts.velocity > 0).sum()), 0, 127, 0, 0),
+            "velocity": _velocity_coverage(counts.velocity, vocabulary),
             "time": _time_coverage(counts, vocabulary, counts.times[-1] if music is None else music.longest),
         },
         time_classes=_time_classes(counts, vocabulary),
@@ -236,6 +238,11 @@ def _note_coverage(counts: NDArray[np.int64], vocabulary: Vocabulary) -> Coverag
     low, high = vocabulary.pitch_low, vocabulary.pitch_high
     used = int((counts[low : high + 1] > 0).sum())
     return Coverage(vocabulary.sizes[0], used, low, high, int(counts[:low].sum()), int(counts[high + 1 :].sum()))
+
+
+def _velocity_coverage(counts: NDArray[np.int64], vocabulary: Vocabulary) -> Coverage:
+    used = np.unique(vocabulary.velocity_classes(np.flatnonzero(counts).astype(np.uint8)))
+    return Coverage(vocabulary.sizes[1], len(used), 0, 127, 0, 0)
 
 
 def _time_coverage(counts: Counts, vocabulary: Vocabulary, longest: float) -> Coverage:
@@ -285,7 +292,14 @@ def _repeats(pieces: Pieces, vocabulary: Vocabulary, window_size: int) -> list[R
     """Repeats of runs of 2, 4, 8 ... events and of a window, until none is left."""
     # Not `vocabulary.encode`, which refuses pitches without a class.
     tokens = [
-        np.stack([events.pitch, events.velocity, vocabulary.time_classes(events.delta_time)], axis=1)
+        np.stack(
+            [
+                events.pitch,
+                vocabulary.velocity_classes(events.velocity),
+                vocabulary.time_classes(events.delta_time),
+            ],
+            axis=1,
+        )
         for events in (piece.events for piece in pieces)
     ]
     powers = [2**k for k in range(1, _LONGEST_RUN.bit_length())]
