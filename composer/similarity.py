@@ -31,11 +31,12 @@ _SHINGLE = 6
 VERSION = 1
 # A piece with fewer different ones (an exercise, a drone) tells too little, and is only ever an exact copy.
 _FEWEST = 16
-# Above so many shingles in all, a share of them stands for all, the same in every piece: from about 20 million events,
-# in at most some 500 MB.
+# Above so many shingles in all, a share of them stands for all, the same in every piece: in at most some 100 MB,
+# or of very many pieces this many each.
 # A set that is left with fewer than so many then tells too little.
 _FEWEST_KEPT = 4
-MOST_SHINGLES = 8_000_000
+MOST_SHINGLES = 2_000_000
+_A_PIECE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +64,13 @@ def alone(pieces: int) -> Groups:
     return Groups(np.arange(pieces), 0, 0)
 
 
-def group(pieces: Iterable[Events], limit: float, most: int = MOST_SHINGLES) -> Groups:
+def group(pieces: Iterable[Events], limit: float, most: int | None = None) -> Groups:
     """Put pieces together that are copies or alike, and those that are alike to one of these, and so on.
 
     Args:
         pieces: read once.
         limit: the containment from which two pieces are alike, above 0 and up to 1.
-        most: shingles from which on a share of them stands for all.
+        most: shingles from which on a share of them stands for all; None is `MOST_SHINGLES`, or 32 a piece.
     """
     digests: list[bytes] = []
     sets: list[Digests] = []
@@ -80,7 +81,7 @@ def group(pieces: Iterable[Events], limit: float, most: int = MOST_SHINGLES) -> 
         found = shingles(events)
         sets.append(found[found <= keep])
         total += len(sets[-1])
-        while total > most:
+        while total > (max(MOST_SHINGLES, _A_PIECE * len(sets)) if most is None else most):
             # Half of what was kept, chosen by the shingle itself: the same in pieces to come.
             keep >>= np.uint64(1)
             sets = [kept[kept <= keep] for kept in sets]
