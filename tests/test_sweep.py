@@ -166,6 +166,15 @@ def test_the_arms_of_a_sweep_have_runs_with_mean_and_band(stand_in: Any, here: P
     assert len(list(arms.glob("*/*"))) == 2
 
 
+def test_the_folds_of_an_arm_are_averaged_like_its_seeds() -> None:
+    swept = [{"regularizer": r, "data.fold": f, "seed": s} for r in ("none", "l1") for f in "012" for s in "01"]
+    jobs = [sweep.Job(number=number, overrides=[], swept=keys, status="completed") for number, keys in enumerate(swept)]
+    assert {name: len(members) for name, members in overlays.arms(jobs).items()} == {
+        "regularizer=none": 6,
+        "regularizer=l1": 6,
+    }
+
+
 def test_a_run_whose_metrics_are_damaged_is_left_out_of_the_means_and_named(stand_in: Any, here: Path) -> None:
     assert cli.run("train", ["-m", "seed=0,1"]) == 0
     (only(here) / "seed-0" / "metrics.csv").write_text("epoch,loss/val\n1,2,3\n")
