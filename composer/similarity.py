@@ -31,12 +31,12 @@ _SHINGLE = 6
 VERSION = 1
 # A piece with fewer different ones (an exercise, a drone) tells too little, and is only ever an exact copy.
 _FEWEST = 16
-# Above so many shingles in all, a share of them stands for all, the same in every piece: in at most some 100 MB,
-# or of very many pieces this many each.
-# A set that is left with fewer than so many then tells too little.
-_FEWEST_KEPT = 4
+# Above so many shingles in all, or of very many pieces so many each, a share of them stands for all, the same in every
+# piece: some 100 MB.
 MOST_SHINGLES = 2_000_000
 _A_PIECE = 32
+# A set that is left with fewer than so many then tells too little.
+_FEWEST_KEPT = 4
 
 
 @dataclass(frozen=True, slots=True)
