@@ -17,8 +17,9 @@ import yaml
 from composer import cli
 from composer.compare import command as comparing
 from composer.compare.command import compare
-from composer.compare.effects import Comparison, skill
+from composer.compare.effects import Comparison, predictor_by_seed, skill
 from composer.compare.reading import read_sweep
+from composer.compare.runs import Arm, Run
 from composer.compare.typeset import Table, digits, latex, tex_escape
 from composer.compare.words import words
 from composer.config import compose, folder_first, parse_overrides, read_values
@@ -649,3 +650,17 @@ def test_without_a_folder_the_command_asks_for_one(capsys: pytest.CaptureFixture
 def test_reading_takes_what_the_weights_say(sweep: Path) -> None:
     (first, _) = read_sweep(sweep, "final").arms
     assert first.by_seed("accuracy/val") == dict(enumerate(NONE))
+
+
+def test_the_figure_of_a_seed_is_the_mean_over_its_folds() -> None:
+    arm = Arm(swept={}, runs=[])
+    for number, (seed, fold) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]):
+        run = Run(folder=Path(str(number)), number=number, swept={"data.fold": str(fold)}, status="completed")
+        run.config = {"seed": seed, "data.fold": fold}
+        run.metrics = {"loss/val": seed + 0.5 * fold}
+        run.summary = {"baselines": {"majority": {"loss/val": 2.0 * fold}}}
+        arm.runs.append(run)
+    # What is left of a seed that lacks a fold says nothing beside the others.
+    arm.runs[4].status = "failed"
+    assert arm.by_seed("loss/val") == {0: 0.25, 1: 1.25}
+    assert predictor_by_seed(arm, "majority") == {"loss/val": {0: 1.0, 1: 1.0}}

@@ -90,12 +90,13 @@ def _leave_out_strangers(arm: Arm, sweep: Sweep) -> None:
 
 
 def _leave_out_repeats(arm: Arm) -> None:
-    """A seed counts once: the same run again is no further evidence."""
-    last: dict[int | None, Run] = {}
+    """A seed, or a fold of it, counts once: the same run again is no further evidence."""
+    last: dict[tuple[int | None, int | None], Run] = {}
     for run in arm.counted:
-        if run.seed in last:
-            last[run.seed].left_out = f"{run.folder.name} is the same arm with the same seed, and later"
-        last[run.seed] = run
+        key = (run.seed, run.fold)
+        if key in last:
+            last[key].left_out = f"{run.folder.name} is the same arm with the same seed, and later"
+        last[key] = run
 
 
 def _compare_arms(arm: Arm, baseline: Arm, sweep: Sweep) -> None:
@@ -113,9 +114,9 @@ def _compare_arms(arm: Arm, baseline: Arm, sweep: Sweep) -> None:
         sweep.notes.append(f"{arm.label}: {name} differs too ({values}), so the swept key alone explains no difference")
     if explained("data.window_size", sweep.swept) or any(key.split(".")[0] == "data" for key in sweep.swept):
         return
-    by_seed = {run.seed: run for run in others}
+    by_seed = {(run.seed, run.fold): run for run in others}
     for run in mine:
-        pair = by_seed.get(run.seed)
+        pair = by_seed.get((run.seed, run.fold))
         counts = [(name, run.summary.get(name), pair.summary.get(name)) for name in _WINDOWS] if pair else []
         for name, count, expected in counts:
             if count != expected:

@@ -196,11 +196,7 @@ def _predictors(sweep: Sweep) -> list[Predictor]:
     for name in names:
         groups: list[Predictor] = []
         for arm in sweep.arms:
-            values: dict[str, dict[int, float]] = {}
-            for run in arm.counted:
-                for metric, value in run.baselines.get(name, {}).items():
-                    if run.seed is not None:
-                        values.setdefault(metric, {})[run.seed] = value
+            values = predictor_by_seed(arm, name)
             if not values:
                 continue
             like = next((group for group in groups if _agree(group.values, values)), None)
@@ -211,7 +207,9 @@ def _predictors(sweep: Sweep) -> list[Predictor]:
             for metric, by_seed in values.items():
                 like.values.setdefault(metric, {}).update(by_seed)
         for group in groups:
-            orders = sorted({int(order) for order in group.values.pop("order", {}).values()})
+            group.values.pop("order", None)
+            figures = [run.baselines.get(name, {}) for arm in group.arms for run in arm.counted]
+            orders = sorted({int(found["order"]) for found in figures if "order" in found})
             group.title = PREDICTORS.get(name, name)
             if orders:
                 group.title += f", order {orders[0]}" + (f" to {orders[-1]}" if len(orders) > 1 else "")
@@ -219,6 +217,20 @@ def _predictors(sweep: Sweep) -> list[Predictor]:
                 group.title += f" ({'; '.join(arm.label for arm in group.arms)})"
         found += groups
     return found
+
+
+def predictor_by_seed(arm: Arm, name: str) -> dict[str, dict[int, float]]:
+    """Metrics of a predictor by seed, each the mean over the folds where none lacks."""
+    every = len({run.fold for run in arm.runs})
+    values: dict[str, dict[int, list[float]]] = {}
+    for run in arm.counted:
+        for metric, value in run.baselines.get(name, {}).items():
+            if run.seed is not None:
+                values.setdefault(metric, {}).setdefault(run.seed, []).append(value)
+    return {
+        metric: {seed: sum(folds) / every for seed, folds in by_seed.items() if len(folds) == every}
+        for metric, by_seed in values.items()
+    }
 
 
 def _agree(one: dict[str, dict[int, float]], other: dict[str, dict[int, float]]) -> bool:

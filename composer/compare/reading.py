@@ -10,7 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from composer.compare.runs import COMPLETED, PATH, Arm, Run, Sweep, content_sha256, numbers, shown_value, silent
+from composer.compare.runs import (
+    COMPLETED,
+    PATH,
+    REPLICATES,
+    Arm,
+    Run,
+    Sweep,
+    content_sha256,
+    numbers,
+    shown_value,
+    silent,
+)
 from composer.config import read_values
 from composer.errors import ComposerError
 from composer.rundir import CONFIG, JOB, MANIFEST, METRICS, SUMMARY, SWEEP, read_json, shown
@@ -62,8 +73,11 @@ def read_sweep(folder: Path, weights: str) -> Sweep:
     runs.sort(key=lambda run: run.number)
     arms: dict[tuple[tuple[str, str], ...], Arm] = {}
     for run in runs:
-        swept = {key: value for key, value in run.swept.items() if key != "seed"}
+        swept = {key: value for key, value in run.swept.items() if key not in REPLICATES}
         arms.setdefault(tuple(swept.items()), Arm(swept=swept, runs=[])).runs.append(run)
+    folds = sorted({run.fold for run in runs if run.fold is not None})
+    if len(folds) > 1:
+        notes.append(f"data.fold={','.join(map(str, folds))}: a seed's figure is the mean over these")
     keys = list(dict.fromkeys(key for arm in arms.values() for key in arm.swept))
     name = about.get("name")
     return Sweep(

@@ -1,6 +1,7 @@
 """Runs, arms and sweeps as they are compared.
 
-An arm is what a sweep compares: the runs that share every swept value but the seed.
+An arm is what a sweep compares: the runs that share every swept value but the seed and the fold. A seed's figure is the
+mean over its folds.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from numpy.typing import NDArray
 COMPLETED = "completed"
 # Keys that change nothing in a run's figures; threads do by rounding, and are compared apart from the config.
 SILENT = ("name", "resume", "checkpoint", "logging", "sampling", "trainer.progress_bar", "trainer.threads")
+# Keys that repeat an arm rather than change it.
+FOLD = "data.fold"
+REPLICATES = ("seed", FOLD)
 # The same files may lie elsewhere: runs are told apart by the content, which the manifest knows.
 PATH = "data.path"
 
@@ -61,6 +65,12 @@ class Run:
             return None
 
     @property
+    def fold(self) -> int | None:
+        """The block that it validates on, of several; None where it has one of its own."""
+        value = self.config.get(FOLD, self.swept.get(FOLD))
+        return int(str(value)) if str(value).isdecimal() else None
+
+    @property
     def counts(self) -> bool:
         """Whether it enters the averages."""
         return self.status == COMPLETED and self.left_out is None
@@ -74,10 +84,10 @@ class Run:
 
 @dataclass(kw_only=True, eq=False)
 class Arm:
-    """The runs that differ in nothing but the seed.
+    """The runs that differ in nothing but the seed and the fold.
 
     Attributes:
-        swept: value by swept key without the seed, as typed.
+        swept: value by swept key without these, as typed.
         runs: in the order of the sweep, failed ones too.
         confounded: what besides the swept keys tells the arm from the baseline arm, and so forbids a verdict.
     """
@@ -88,7 +98,7 @@ class Arm:
 
     @property
     def label(self) -> str:
-        """`model.dropout=0.5, model.hidden_size=64`; `all runs` where only the seed differs."""
+        """`model.dropout=0.5, model.hidden_size=64`; `all runs` where only these differ."""
         return ", ".join(f"{key}={value}" for key, value in self.swept.items()) or "all runs"
 
     @property
@@ -102,12 +112,13 @@ class Arm:
         return [run for run in self.runs if run.status != COMPLETED]
 
     def by_seed(self, metric: str) -> dict[int, float]:
-        """The metric of each run that counts and has it, by seed."""
-        return {
-            run.seed: run.metrics[metric]
-            for run in sorted(self.counted, key=lambda run: run.seed or 0)
-            if metric in run.metrics and run.seed is not None
-        }
+        """The metric of the runs that count and have it, by seed: the mean over the folds where none lacks."""
+        folds = {run.fold for run in self.runs}
+        found: dict[int, dict[int | None, float]] = {}
+        for run in sorted(self.counted, key=lambda run: run.seed or 0):
+            if metric in run.metrics and run.seed is not None:
+                found.setdefault(run.seed, {})[run.fold] = run.metrics[metric]
+        return {seed: sum(values.values()) / len(folds) for seed, values in found.items() if len(values) == len(folds)}
 
 
 @dataclass(kw_only=True, eq=False)
@@ -117,7 +128,7 @@ class Sweep:
     Attributes:
         folder: where it is.
         name: what it is called.
-        swept: the keys whose values differ between the arms, without the seed.
+        swept: the keys whose values differ between the arms.
         arms: in the order of their first job.
         notes: what was found on the way that a reader must know, a line each.
     """
@@ -143,8 +154,8 @@ def numbers(tree: dict[str, Any]) -> dict[str, float]:
 
 
 def silent(key: str) -> bool:
-    """Whether a key tells nothing about a run's figures, or is the seed."""
-    return key == "seed" or any(f"{key}.".startswith(f"{name}.") for name in SILENT)
+    """Whether a key tells nothing about a run's figures, or repeats its arm."""
+    return key in REPLICATES or any(f"{key}.".startswith(f"{name}.") for name in SILENT)
 
 
 def shown_value(value: Any) -> str:

@@ -34,7 +34,7 @@ def main_table(c: Comparison, resamples: int) -> Table:
         arm = c.sweep.arms[k] if k < len(c.sweep.arms) else None
         label = arm.label if arm else list(rest)[k - len(c.sweep.arms)].title
         counts = [str(len(arm.counted)), str(len(arm.failed)), str(_left_out(arm))] if arm else [NOTHING] * 3
-        if arm is None and value is not None:
+        if value is not None:
             counts[0] = str(value.n)
         row = [label, *counts, mean_text(value, places)]
         if arm is c.baseline:
@@ -183,13 +183,13 @@ def csv_table(c: Comparison) -> str:
 
 def csv_runs(c: Comparison) -> str:
     """A row a run with every metric, also of those that do not count, and why."""
-    header = ["run", "number", "arm", "seed", "status", "counts", "reason"]
+    header = ["run", "number", "arm", "seed", "fold", "status", "counts", "reason"]
     leaks = ["leak_rate", "leak_rate_content", "leak_rate_transposed"]
     rows: list[list[Any]] = [[*header, *leaks, *c.metrics]]
     for arm in c.sweep.arms:
         for run in arm.runs:
-            facts = [run.folder.relative_to(c.sweep.folder).as_posix(), run.number, arm.label, run.seed, run.status]
-            facts += [str(run.counts).lower(), run.left_out or run.error]
+            facts = [run.folder.relative_to(c.sweep.folder).as_posix(), run.number, arm.label, run.seed]
+            facts += [run.fold, run.status, str(run.counts).lower(), run.left_out or run.error]
             facts += [run.summary.get(key) for key in leaks]
             rows.append([*facts, *(run.metrics.get(key) for key in c.metrics)])
     return _csv(rows)
