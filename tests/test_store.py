@@ -443,7 +443,14 @@ def test_the_manifest_says_what_was_read_and_how(folder: Path, cache: Path) -> N
     store = made(folder, cache, processes=0)
     manifest = json.loads((store.folder / MANIFEST).read_text())
     assert manifest["root"] == str(folder)
-    assert manifest["parameters"] == {"part": "first", "time_unit": "seconds", "drums": False, "clip": False}
+    assert manifest["parameters"] == {
+        "part": "first",
+        "time_unit": "seconds",
+        "drums": False,
+        "clip": False,
+        "order": "file",
+        "pedal": "ignore",
+    }
     assert (manifest["pieces"], manifest["events"]) == (12, 720)
     rows = [dict(zip(manifest["columns"], row, strict=True)) for row in manifest["files"]]
     assert len({row["sha256"] for row in rows}) == 13
