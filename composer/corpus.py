@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from composer import scale, similarity
+from composer import chorales, scale, similarity
 from composer.build import build, cache_folder
 from composer.errors import ComposerError, MidiError
 from composer.events import Piece, Pieces, ReadPieces, prelude_piece
@@ -160,8 +160,11 @@ def read_corpus(data: DataConfig, encoding: EncodingConfig, *, check: bool = Tru
         content = events.pitch.tobytes() + events.velocity.tobytes() + events.delta_time.tobytes()
         return Corpus(ReadPieces([piece]), hashlib.sha256(content).hexdigest(), [])
 
-    assert data.path is not None
-    root = Path(data.path).expanduser()
+    if data.source is Source.chorales:
+        root = chorales.folder(data.cache)
+    else:
+        assert data.path is not None
+        root = Path(data.path).expanduser()
     files = find_files(root)
     check_part(data.part)
     skipped: dict[Path, str] = {}

@@ -35,6 +35,7 @@ class Source(Enum):
 
     prelude = "prelude"
     midi = "midi"
+    chorales = "chorales"
 
 
 class Split(Enum):
@@ -241,7 +242,8 @@ class DataConfig:
             require(value is None or value >= 1, f"data.{key}", value, "null or at least 1")
         named = self.split is Split.file
         require(named or self.split_file is None, "data.split_file", self.split_file, "used with data.split=file")
-        require(not named or self.source is Source.midi, "data.split", self.split.name, "used with data=midi")
+        several = self.source is not Source.prelude
+        require(not named or several, "data.split", self.split.name, "used with data=midi or data=chorales")
         if self.source is Source.midi:
             require(bool(self.path), "data.path", self.path, "a MIDI file or a folder of them with data=midi")
         else:

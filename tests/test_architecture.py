@@ -30,6 +30,7 @@ ORDER = [
     "similarity",
     "splitfile",
     "scale",
+    "chorales",
     "corpus",
     "prepare",
     "baselines",
@@ -176,7 +177,7 @@ QUICK = [
     *COMPARE,
     "cli",
 ]
-QUICK += ["scan", "reading", "store", "build", "corpus", "splits", "similarity", "prepare", "report"]
+QUICK += ["scan", "reading", "store", "build", "chorales", "corpus", "splits", "similarity", "prepare", "report"]
 QUICK += ["events", "midi", *(module for module in ORDER if module.startswith(("render.", "explore.")))]
 
 

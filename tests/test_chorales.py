@@ -1,0 +1,128 @@
+"""Bach's chorales from music21: the frozen split, and the events of a score."""
+
+import importlib.util
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from composer import chorales, config
+from composer.corpus import read_corpus
+from composer.errors import ComposerError, MissingExtra
+from composer.midi import read_piece
+from composer.schema import TimeUnit
+from composer.similarity import alike, shingles
+
+needs_music21 = pytest.mark.skipif(importlib.util.find_spec("music21") is None, reason="music21 is not installed")
+FEW = ("bwv269", "bwv41.6", "bwv347")
+
+
+@pytest.fixture
+def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A manifest of three chorales, one of them with nine parts; the folder of its caches."""
+    rows = chorales.MANIFEST.read_text().splitlines()
+    kept = [rows[0], *(row for row in rows[1:] if row.split(",")[0].removesuffix(".mid") in FEW)]
+    place = tmp_path / "few" / "chorales.csv"
+    place.parent.mkdir()
+    place.write_text("\n".join(kept) + "\n")
+    monkeypatch.setattr(chorales, "MANIFEST", place)
+    return tmp_path / "cache"
+
+
+def test_no_tune_straddles_the_split() -> None:
+    rows = chorales.manifest()
+    assert len(rows) == len({row.midi_filename for row in rows}) == 350
+    # Two scores hold the same notes.
+    assert len({row.sha256 for row in rows}) == 349
+    # Every number of the edition once.
+    assert sorted(int(number) for row in rows for number in row.numbers.split()) == list(range(1, 372))
+    parts = defaultdict(set)
+    for row in rows:
+        parts[row.tune].add(row.split)
+    assert all(len(found) == 1 for found in parts.values())
+    counts = Counter(row.split for row in rows)
+    assert set(counts) == {"train", "validation", "test"}
+    assert counts["train"] > 2 * (counts["validation"] + counts["test"])
+    # Known settings of one tune: O Haupt voll Blut und Wunden, and Jesu, meine Freude.
+    of = {row.work.removeprefix("bach/"): row.tune for row in rows}
+    assert len({of[work] for work in ("bwv270", "bwv271", "bwv153.5", "bwv244.15", "bwv244.54", "bwv248.5")}) == 1
+    assert len({of[work] for work in ("bwv64.8", "bwv81.7", "bwv87.7", "bwv227.7", "bwv358")}) == 1
+    assert of["bwv270"] != of["bwv358"]
+
+
+@needs_music21
+def test_settings_of_a_tune_are_alike_by_their_sopranos() -> None:
+    # O Haupt voll Blut und Wunden twice, and another tune.
+    sopranos = [chorales.events(chorales.voices(f"bach/{work}")[0]) for work in ("bwv270", "bwv271", "bwv269")]
+    assert alike([shingles(soprano) for soprano in sopranos], 0.3) == [(0, 1)]
+
+
+@needs_music21
+def test_the_files_hold_the_four_voices_in_beats(few: Path) -> None:
+    place = chorales.folder(str(few))
+    files = sorted(path.name for path in place.iterdir())
+    assert files == ["bwv269.mid", "bwv347.mid", "bwv41.6.mid", "chorales.csv"]
+    piece = read_piece(place / "bwv269.mid", time_unit=TimeUnit.beats)
+    assert np.array_equal(piece.events.pitch, chorales.read("bach/bwv269").pitch)
+    assert np.array_equal(piece.events.delta_time, chorales.read("bach/bwv269").delta_time)
+    # A beat lasts a second.
+    assert piece.timing.microseconds_per_beat == 1_000_000
+    assert set(piece.events.velocity.tolist()) == {0, chorales.VELOCITY}
+    # Trumpets, timpani and the third oboe of the ninth chorale are left out.
+    assert [len(voice) for voice in chorales.voices("bach/bwv41.6")] == [81, 101, 107, 124]
+
+
+@needs_music21
+def test_an_interrupted_conversion_goes_on(few: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, asked = chorales.read, []
+
+    def once(work: str) -> chorales.Events:
+        asked.append(work)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return read(work)
+
+    monkeypatch.setattr(chorales, "read", once)
+    with pytest.raises(KeyboardInterrupt):
+        chorales.folder(str(few))
+    place = chorales.folder(str(few))
+    assert len(asked) == 4  # one whole, one stopped, then the two that were left
+    assert chorales.folder(str(few)) == place
+    assert len(asked) == 4
+
+
+@needs_music21
+def test_a_score_that_is_not_the_frozen_one_is_named(few: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = chorales.read
+    monkeypatch.setattr(chorales, "read", lambda work: read("bach/bwv153.1"))
+    with pytest.raises(
+        ComposerError, match=r"data=chorales: bach/bwv269 in the installed music21 \S+ is not the score"
+    ):
+        chorales.folder(str(few))
+
+
+def test_without_music21_the_line_says_what_to_install(few: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "music21", None)
+    with pytest.raises(MissingExtra, match=r"data=chorales needs music21: pip install music21 \(extra music21\)"):
+        chorales.folder(str(few))
+
+
+@needs_music21
+def test_a_run_takes_its_parts_from_the_frozen_split(few: Path) -> None:
+    typed = config.compose("data=chorales", f"data.cache={few}", "encoding=full", "encoding.time_unit=beats")
+    corpus = read_corpus(typed.data, typed.encoding)
+    assert [name.removesuffix(".mid") for name in corpus.pieces.names] == sorted(FEW)
+    named = {row.midi_filename.removesuffix(".mid"): row.split for row in chorales.manifest()}
+    assert corpus.parts is not None
+    assert [part.name for part in corpus.parts] == [named[name] for name in sorted(FEW)]
+
+
+def test_voices_in_unison_sound_as_one() -> None:
+    # The alto strikes 60 with the tenor and lets go first; the soprano strikes 60 again while the tenor holds it.
+    events = chorales.events([(0, 480, 60), (0, 960, 60), (720, 960, 60), (0, 960, 67)])
+    ticks = np.cumsum(events.delta_time) * 480
+    told = list(zip(ticks.astype(int).tolist(), events.velocity.tolist(), events.pitch.tolist(), strict=True))
+    v = chorales.VELOCITY
+    assert told == [(0, v, 60), (0, v, 67), (720, 0, 60), (720, v, 60), (960, 0, 60), (960, 0, 67)]
