@@ -86,6 +86,14 @@ class Ranges(Starts):
         """Whether a window begins at each of the positions."""
         return self.numbers(positions) >= 0
 
+    def touches(self, positions: Indices, window_size: int) -> NDArray[np.bool_]:
+        """(n,) whether each position (n,) is an input or the target of some window: of the last that begins by then."""
+        if not len(self):
+            return np.zeros(positions.shape, np.bool_)
+        run = np.searchsorted(self.firsts, positions, side="right") - 1
+        last = np.minimum(positions, self.firsts[run] + np.diff(self.before)[run] - 1)
+        return (run >= 0) & (last >= positions - window_size)
+
     @property
     def pool(self) -> Ranges:
         """These."""

@@ -14,6 +14,10 @@ ORDER = [
     "schema",
     "prelude",
     "events",
+    "strikes",
+    "copying",
+    "quality",
+    "structure",
     "rundir",
     "source",
     "sweep",
@@ -28,6 +32,7 @@ ORDER = [
     "ranges",
     "splits",
     "similarity",
+    "yardstick",
     "splitfile",
     "scale",
     "chorales",
@@ -178,6 +183,7 @@ QUICK = [
     "cli",
 ]
 QUICK += ["scan", "reading", "store", "build", "chorales", "corpus", "splits", "similarity", "prepare", "report"]
+QUICK += ["strikes", "copying", "quality", "structure", "yardstick"]
 QUICK += ["events", "midi", *(module for module in ORDER if module.startswith(("render.", "explore.")))]
 
 
