@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,6 +18,7 @@ from composer import checkpoint as ckpt
 from composer.errors import RunInterrupted
 from composer.litmodule import ComposerModule
 from composer.losses import score
+from composer.network import Network
 from composer.progress import Progress
 from composer.rundir import CHECKPOINTS, shown
 from composer.runlog import RunLog
@@ -40,6 +42,7 @@ class RunCallback(Checkpoint):
         values: dict[str, Any],
         hyperparameters: dict[str, Any],
         progress: Progress,
+        sample: Callable[[int, Network, RunLog], list[str]] | None = None,
     ) -> None:
         """Keep what the hooks need.
 
@@ -49,8 +52,11 @@ class RunCallback(Checkpoint):
             values: what every checkpoint holds besides the weights (`checkpoint.composer_values`).
             hyperparameters: for TensorBoard, the same keys in every run.
             progress: where the figures of each epoch are shown.
+            sample: composes after an epoch, in the first process: gets the finished epochs, the network and the
+                record, gives lines for the log.
         """
         self.folder, self.config, self.values, self.progress = folder, config, values, progress
+        self.sample = sample
         self.hyperparameters = hyperparameters
         # Not `log`: Lightning puts its own function there.
         self.record: RunLog | None = None
@@ -161,6 +167,9 @@ class RunCallback(Checkpoint):
             if histograms is not None and (last or epoch % histograms == 0):
                 self.record.add_histograms(epoch, pl_module.model)
         self.progress.epoch(epoch, self.metrics)
+        if self.record is not None and self.sample is not None:
+            for line in self.sample(epoch, pl_module.model, self.record):
+                self.progress.say(line)
         if last:
             self._test(trainer, pl_module)
         saving = self.config.checkpoint

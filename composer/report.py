@@ -172,14 +172,30 @@ def leak_lines(leak: Leak, split: Split) -> list[str]:
 
 def report(config: TrainConfig, folder: Path, summary: dict[str, Any]) -> str:
     """The final table: what was reached, on which split, and where everything is."""
-    samples = sorted((folder / SAMPLES).glob("*.mid"))
+    samples = sorted((folder / SAMPLES).glob(f"{config.name}-seed*.mid"))
     lines = [
         "",
         *table(result_rows(config.data.split.name, summary), summary["baselines"]),
         UNITS,
         "",
         f"composed     {shown(samples[0])}" if samples else "",
+        *copied(summary.get("copying")),
         f"compose more {program('composer')} generate run={shown(folder)}",
         f"curves       {program('tensorboard')} --logdir {shown(folder.parent)}",
     ]
     return "\n".join(lines)
+
+
+def copied(copying: dict[str, Any] | None) -> list[str]:
+    """One line on what the composed pieces quote, beside held-out music; none where nothing was composed."""
+    if not copying:
+        return []
+    human, split = copying["held_out"], copying["split"]
+    beside = f"{_quoted(human)} of held-out music, {split}" if human else "no held-out music to compare with"
+    mine = copying["composed"]
+    longest = f"longest {mine['longest_notes']:.0f} notes, {mine['longest_seconds']:.1f} s"
+    return [f"copied       {_quoted(mine)} of its runs of 8 notes stand in the training music ({beside}); {longest}"]
+
+
+def _quoted(figures: dict[str, float]) -> str:
+    return f"{figures['interval_8']:.0%}" if "interval_8" in figures else "none"

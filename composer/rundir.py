@@ -130,7 +130,7 @@ def locked(folder: Path) -> Iterator[None]:
             raise ComposerError(
                 f"{shown(folder)}: another process (number {holder}) is training in this directory; wait for it to end"
             ) from error
-        for left in (*folder.glob(".*.tmp"), *folder.glob(f"{CHECKPOINTS}/.*.tmp")):
+        for left in (path for inner in (".", CHECKPOINTS, SAMPLES) for path in (folder / inner).glob(".*.tmp")):
             if left.is_file():
                 left.unlink()  # of a write that was killed
         stream.truncate(0)

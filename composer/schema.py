@@ -443,14 +443,21 @@ class CheckpointConfig:
 
 @dataclass(kw_only=True, slots=True)
 class LoggingConfig:
-    """Node `logging`: what TensorBoard gets besides the scalars."""
+    """Node `logging`: what a run leaves for eye and ear besides its metrics."""
 
     histogram_every_epochs: int | None
     """Histograms of the weights every so many epochs, and after the last; null writes none."""
+    sample_every_epochs: int | None
+    """A short piece every so many epochs into `samples/`, its copying and quality into TensorBoard; null composes at
+    the end of the training only."""
+    sample_events: int
+    """Events of such a piece; temperature and cuts are those of `sampling`."""
 
     def __post_init__(self) -> None:
-        every = self.histogram_every_epochs
-        require(every is None or every >= 1, "logging.histogram_every_epochs", every, "null or at least 1")
+        for key in ("histogram_every_epochs", "sample_every_epochs"):
+            every = getattr(self, key)
+            require(every is None or every >= 1, f"logging.{key}", every, "null or at least 1")
+        require(self.sample_events >= 1, "logging.sample_events", self.sample_events, "at least 1")
 
 
 @dataclass(kw_only=True, slots=True)

@@ -24,7 +24,6 @@ from composer.baselines import measure
 from composer.callback import RunCallback
 from composer.datamodule import MusicDataModule
 from composer.errors import ComposerError, RunInterrupted, UsageError
-from composer.generate import Composer
 from composer.litmodule import ComposerModule
 from composer.losses import score
 from composer.manifest import write_manifest
@@ -36,7 +35,6 @@ from composer.report import describe, report
 from composer.rundir import (
     CHECKPOINTS,
     CONFIG,
-    SAMPLES,
     SUMMARY,
     locked,
     main_process,
@@ -46,8 +44,10 @@ from composer.rundir import (
     write_json,
     write_text,
 )
+from composer.samples import EpochSamples, write_samples
 from composer.schema import TrainConfig
 from composer.splits import covered
+from composer.yardstick import Yardstick
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,8 @@ RESUME_KEYS = (
     "trainer.max_epochs",
     "trainer.progress_bar",
     "sampling",
+    "logging.sample_every_epochs",
+    "logging.sample_events",
     "checkpoint",
     "data.store",
     "data.cache",
@@ -145,9 +147,11 @@ def _train(config: TrainConfig, folder: Path, changed: Sequence[str]) -> dict[st
             max_epochs=config.trainer.max_epochs,
         )
         data = MusicDataModule(music, config.data, config.seed, config.loss.supervision)
-        values = ckpt.composer_values(configs.to_yaml(config), music.vocabulary, _origin(config, music))
+        origin, yardstick = _origin(config, music), _yardstick(config, music)
+        values = ckpt.composer_values(configs.to_yaml(config), music.vocabulary, origin)
         progress = Progress(config.trainer.max_epochs, config.data.split.name, shown=config.trainer.progress_bar)
-        callback = RunCallback(folder, config, values, _hyperparameters(config), progress)
+        sample = EpochSamples(folder, config, music.vocabulary, origin, yardstick)
+        callback = RunCallback(folder, config, values, _hyperparameters(config), progress, sample)
         epoch = 0
         if newest is not None:
             epoch, batch = ckpt.check_resumable(*newest, model, callback.state_key)
@@ -184,7 +188,7 @@ def _train(config: TrainConfig, folder: Path, changed: Sequence[str]) -> dict[st
                 return callback.metrics
             with _stopped_by_signals(folder):
                 summary = _summarise(config, folder, music, callback, data)
-                _write_sample(config, folder)
+                summary |= write_samples(folder, config, yardstick)
                 write_json(folder / SUMMARY, summary)
         print(report(config, folder, summary))
         return summary
@@ -309,6 +313,10 @@ def _origin(config: TrainConfig, music: Music) -> ckpt.Origin:
     return ckpt.Origin(primer, piece.name, piece.timing, piece.program, music.sha256)
 
 
+def _yardstick(config: TrainConfig, music: Music) -> Yardstick:
+    return Yardstick(music.pieces, music.offsets, music.splits, config.data, len(music.tokens), config.seed)
+
+
 def _trainer(config: TrainConfig, folder: Path, callback: RunCallback, values: dict[str, Any]) -> pl.Trainer:
     try:
         return pl.Trainer(
@@ -375,9 +383,3 @@ def _summarise(
         },
         "baselines": measure(music.tokens, music.splits, config.data.window_size, config.seed),
     }
-
-
-def _write_sample(config: TrainConfig, folder: Path) -> None:
-    composer = Composer.load(folder)
-    for number, composition in enumerate(composer.compose(config.sampling, config.seed)):
-        composition.save(folder / SAMPLES / f"{config.name}-seed{config.seed}-{number:03d}.mid")

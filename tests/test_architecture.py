@@ -76,6 +76,7 @@ ORDER = [
     "explore.command",
     "generate",
     "evaluate",
+    "samples",
     "train",
     "render.notes",
     "render.beats",

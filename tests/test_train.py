@@ -364,7 +364,7 @@ def test_a_finished_run_that_is_started_again_is_passed_over(
 def test_a_termination_while_the_final_piece_is_composed_is_heard(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("composer.train._write_sample", lambda *arguments: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr("composer.train.write_samples", lambda *arguments: signal.raise_signal(signal.SIGTERM))
     with pytest.raises(RunInterrupted, match="after the training, which is saved") as stopped:
         start(quick(), tmp_path / "run")
     assert stopped.value.exit_status == 143

@@ -1,0 +1,112 @@
+"""What a run composes: a short piece every few epochs, and pieces at its end, each held against human music."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from composer.checkpoint import Origin
+from composer.generate import Composer, Composition
+from composer.network import Network
+from composer.rundir import SAMPLES
+from composer.runlog import RunLog
+from composer.schema import TrainConfig
+from composer.vocabulary import Vocabulary
+from composer.yardstick import Yardstick
+
+
+class EpochSamples:
+    """Composes every few epochs, always from the same primer and seed, so that one hears the network learn."""
+
+    def __init__(
+        self, folder: Path, config: TrainConfig, vocabulary: Vocabulary, origin: Origin, yardstick: Yardstick
+    ) -> None:
+        """Args: the run directory; what composing needs besides the weights; what the pieces are held against."""
+        self.folder, self.config, self.yardstick = folder, config, yardstick
+        self.vocabulary, self.origin = vocabulary, origin
+
+    def __call__(self, epoch: int, model: Network, record: RunLog) -> list[str]:
+        """Compose if it is time.
+
+        Nothing of the training is touched: the weights are copied, composing has random numbers of its own, and the
+        file of an epoch that is trained again is written again with the same content.
+
+        Args:
+            epoch: finished epochs.
+            model: with the weights of now, on any device.
+            record: of the run.
+
+        Returns:
+            Lines for the log; none while the music is sound.
+        """
+        every = self.config.logging.sample_every_epochs
+        if every is None or epoch % every:
+            return []
+        composer = Composer(copy.deepcopy(model).cpu(), self.vocabulary, self.origin, self.config)
+        events = self.config.logging.sample_events
+        sampling = dataclasses.replace(self.config.sampling, n=1, events=events, seconds=None)
+        (composition,) = composer.compose(sampling, self.config.seed)
+        composition.save(self.folder / SAMPLES / f"epoch-{epoch:04d}.mid")
+        judged = judge([composition], self.yardstick)
+        show(record, epoch, composition, judged)
+        reason = judged["quality"]["collapse"]
+        return [f"epoch {epoch}: what it composes has collapsed: {reason}"] if reason else []
+
+
+def show(record: RunLog, epoch: int, composition: Composition, judged: dict[str, Any]) -> None:
+    """Write to TensorBoard what an epoch's piece is.
+
+    Args:
+        record: of the run.
+        epoch: finished epochs.
+        composition: the piece, as it was saved.
+        judged: as `judge` gives it.
+    """
+    record.add_scalars(epoch, scalars(judged))
+
+
+def judge(compositions: Sequence[Composition], yardstick: Yardstick) -> dict[str, Any]:
+    """What pieces quote (`copying`) and what they are like (`quality`), as `summary.json` has it."""
+    pieces = [composition.piece for composition in compositions]
+    return {"copying": yardstick.copying(pieces), "quality": yardstick.quality(pieces)}
+
+
+def scalars(judged: dict[str, Any]) -> dict[str, float]:
+    """The numbers of `judge` by TensorBoard's tags.
+
+    `copying/KEY` and `quality/KEY` are those of the piece, with `/held_out` and `/training` behind them those of human
+    music, which are the same at every epoch.
+    """
+    found: dict[str, float] = {}
+    for block, kinds in (("copying", ("held_out",)), ("quality", ("training", "held_out"))):
+        values = judged[block]
+        found |= {f"{block}/{key}": value for key, value in values["composed"].items()}
+        for kind in kinds:
+            found |= {f"{block}/{key}/{kind}": value for key, value in (values[kind] or {}).items()}
+    overlap, divergence = judged["quality"]["overlap"], judged["quality"]["divergence"]
+    found |= {f"quality/overlap_{key}": value for key, value in (overlap["composed"] or {}).items()}
+    found |= {f"quality/divergence_{key}": value for key, value in (divergence["composed"] or {}).items()}
+    if overlap["held_out"]:
+        found["quality/overlap_mean/held_out"] = overlap["held_out"]["mean"]
+    return found
+
+
+def write_samples(folder: Path, config: TrainConfig, yardstick: Yardstick) -> dict[str, Any]:
+    """Compose with a run's best weights, write the pieces, and judge them.
+
+    Returns:
+        As `judge`; the `longest` passages name their file.
+    """
+    compositions = Composer.load(folder).compose(config.sampling, config.seed)
+    names = [f"{config.name}-seed{config.seed}-{number:03d}.mid" for number in range(len(compositions))]
+    for name, composition in zip(names, compositions, strict=True):
+        composition.save(folder / SAMPLES / name)
+    judged = judge(compositions, yardstick)
+    passages = judged["copying"]["longest"]
+    judged["copying"]["longest"] = [
+        passage and {"file": name, **passage} for name, passage in zip(names, passages, strict=True)
+    ]
+    return judged

@@ -1,0 +1,163 @@
+"""Pieces composed during the training: what they leave, that they repeat, and that the training does not notice."""
+
+import csv
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import mido
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from composer import checkpoint as ckpt
+from composer.config import compose
+from composer.errors import RunInterrupted
+from composer.progress import Progress
+from composer.rundir import locked
+from composer.train import resume, start
+
+QUICK = (
+    "model.hidden_size=8",
+    "data.window_size=10",
+    "data.batch_size=64",
+    "trainer.max_epochs=4",
+    "trainer.threads=1",
+    "trainer.progress_bar=false",
+    "sampling.events=40",
+    "logging.sample_events=120",
+)
+EVERY = "logging.sample_every_epochs=2"
+
+
+def quick(*overrides: str) -> Any:
+    return compose(*QUICK, *overrides)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return ckpt.model_state(ckpt.load(folder / "checkpoints" / "last.ckpt"))
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    accumulator.Reload()
+    tags = accumulator.Tags()["scalars"]
+    return {tag: [(event.step, event.value) for event in accumulator.Scalars(tag)] for tag in tags}
+
+
+def of_music(points: dict[str, Any]) -> dict[str, Any]:
+    return {tag: values for tag, values in points.items() if tag.startswith(("copying/", "quality/"))}
+
+
+@pytest.fixture(scope="module")
+def sampled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "sampled"
+    start(quick(EVERY), folder)
+    return folder
+
+
+def test_a_piece_is_written_every_so_many_epochs_and_judged_in_tensorboard(sampled: Path) -> None:
+    names = sorted(path.name for path in (sampled / "samples").iterdir())
+    assert names == ["epoch-0002.mid", "epoch-0004.mid", "train-seed0-000.mid"]
+    for name in names:
+        assert mido.MidiFile(sampled / "samples" / name).length > 0
+    points = of_music(scalars(sampled))
+    assert {tuple(step for step, _ in values) for values in points.values()} == {(2, 4)}
+    for tag in ("copying/interval_8", "copying/longest_notes", "quality/pitch_class_entropy", "quality/overlap_mean"):
+        assert tag in points
+        ((_, first), (_, second)) = points[f"{tag}/held_out"]
+        assert first == second
+    assert "quality/note_density/training" in points
+
+
+def test_every_epoch_begins_from_the_same_primer_and_draws_the_same_numbers(sampled: Path, tmp_path: Path) -> None:
+    # One more run whose second epoch has the same weights gives the same file, whatever was composed before.
+    start(quick("logging.sample_every_epochs=1", "trainer.max_epochs=2"), tmp_path / "run")
+    one, two = (folder / "samples" / "epoch-0002.mid" for folder in (sampled, tmp_path / "run"))
+    assert one.read_bytes() == two.read_bytes()
+    assert one.read_bytes() != (tmp_path / "run" / "samples" / "epoch-0001.mid").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("experiment=best", "model.hidden_size=8", "trainer.max_epochs=2"),
+        ("model=gru", "model.num_layers=2", "model.weight_dropout=0.3", "model.variational_dropout=0.2"),
+        ("model.inputs=shuffle_note", "data.num_workers=1", "optimizer=adamw"),
+    ],
+    ids=["lstm", "best", "gru", "shuffled input"],
+)
+def test_the_training_does_not_notice(overrides: tuple[str, ...], tmp_path: Path) -> None:
+    for name, every in (("without", "null"), ("with", "1")):
+        start(quick("trainer.max_epochs=3", *overrides, f"logging.sample_every_epochs={every}"), tmp_path / name)
+    one, two = weights(tmp_path / "without"), weights(tmp_path / "with")
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    tables = [(tmp_path / name / "metrics.csv").read_bytes() for name in ("without", "with")]
+    assert tables[0] == tables[1]
+    points = scalars(tmp_path / "with")
+    assert scalars(tmp_path / "without") == {tag: points[tag] for tag in points.keys() - of_music(points).keys()}
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_resumed_run_ends_with_the_same_samples_and_the_same_record(
+    epoch: int, sampled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update = Progress.update
+
+    def hooked(progress: Progress, now_epoch: int, now_batch: int) -> None:
+        update(progress, now_epoch, now_batch)
+        if (now_epoch, now_batch) == (epoch, 5):
+            monkeypatch.setattr(Progress, "update", update)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Progress, "update", hooked)
+    run = tmp_path / "run"
+    with pytest.raises(RunInterrupted):
+        start(quick(EVERY), run)
+    resume(str(run), [])
+    assert scalars(run) == scalars(sampled)
+    assert (run / "metrics.csv").read_bytes() == (sampled / "metrics.csv").read_bytes()
+    for path in (sampled / "samples").iterdir():
+        assert (run / "samples" / path.name).read_bytes() == path.read_bytes()
+    summaries = [json.loads((folder / "summary.json").read_text()) for folder in (run, sampled)]
+    assert all(summary.pop("seconds") > 0 for summary in summaries)
+    assert summaries[0] == summaries[1]
+
+
+def test_sampling_may_change_when_a_run_is_resumed(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    start(quick("trainer.max_epochs=1", "logging.sample_every_epochs=null"), run)
+    resume(str(run), ["trainer.max_epochs=3", "logging.sample_every_epochs=3", "logging.sample_events=20"])
+    assert (run / "samples" / "epoch-0003.mid").exists()
+    with (run / "metrics.csv").open() as stream:
+        assert len(list(csv.DictReader(stream))) == 3
+
+
+def test_the_summary_holds_the_final_pieces_beside_human_music(sampled: Path) -> None:
+    summary = json.loads((sampled / "summary.json").read_text())
+    copying, quality = summary["copying"], summary["quality"]
+    assert copying["split"] == quality["split"] == "test"
+    assert set(copying["composed"]) == set(copying["held_out"])
+    assert 0 < copying["held_out"]["interval_8"] <= 1
+    (longest,) = copying["longest"]
+    assert longest["file"] == "train-seed0-000.mid"
+    assert longest["notes"] == copying["composed"]["longest_notes"]
+    assert set(quality["overlap"]["held_out"]) == {*quality["divergence"]["held_out"], "mean"}
+
+
+def test_a_collapse_is_said_in_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # One epoch in, the likeliest event is always the same.
+    config = quick("trainer.max_epochs=1", "logging.sample_every_epochs=1", "sampling.top_k=1")
+    summary = start(config, tmp_path / "run")
+    assert "epoch 1: what it composes has collapsed: " in capsys.readouterr().err
+    assert summary["quality"]["collapse"]
+
+
+def test_what_a_killed_write_left_among_the_samples_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / "samples" / ".epoch-0002.mid.17.tmp"
+    left.parent.mkdir()
+    left.write_bytes(b"half")
+    with locked(tmp_path):
+        assert not left.exists()
