@@ -664,3 +664,82 @@ def test_the_figure_of_a_seed_is_the_mean_over_its_folds() -> None:
     arm.runs[4].status = "failed"
     assert arm.by_seed("loss/val") == {0: 0.25, 1: 1.25}
     assert predictor_by_seed(arm, "majority") == {"loss/val": {0: 1.0, 1: 1.0}}
+
+
+# What the arms compose
+
+
+def copying(share: float, human: float | None = 0.5, split: str = "test") -> dict[str, Any]:
+    """The blocks of a summary about composed pieces."""
+    mine = {"notes": 240.0, "pitch_8": share / 2, "interval_8": share, "longest_notes": 100 * share}
+    theirs = None if human is None else {"notes": 70.0, "interval_8": human, "longest_notes": 9.0}
+    overlap = {"composed": {"polyphony": 0.1, "mean": 1 - share}, "held_out": None}
+    return {
+        "copying": {"composed": mine, "held_out": theirs, "split": split},
+        "quality": {"composed": {"polyphony": 3.0}, "held_out": None, "overlap": overlap, "collapse": None},
+    }
+
+
+def copying_sweep(folder: Path, human: float | None = 0.5, l1: float = 0.2) -> Path:
+    for number, (regularizer, share) in enumerate((("none", 0.6), ("l1", l1))):
+        for seed in range(5):
+            blocks = copying(share + 0.01 * (seed % 2 + seed * number), human)
+            add(folder, 5 * number + seed, regularizer, seed, 0.8 + 0.01 * seed, summary=blocks)
+    return folder
+
+
+def test_what_the_arms_copy_stands_in_a_table_with_held_out_music_below(tmp_path: Path) -> None:
+    c = of(copying_sweep(tmp_path / "l1"), "figures=false")
+    table = comparing.tables.copying_table(c)
+    assert table is not None
+    assert table.header == ["arm", "8 notes copied", "8 notes copied, transposed or not", "longest quotation, notes",
+                            "overlap with training"]  # fmt: skip
+    assert [row[0] for row in table.rows] == [
+        "regularizer=none",
+        "regularizer=l1",
+        "held-out music, test (held-out block)",
+    ]
+    assert [row[2] for row in table.rows] == ["0.604 ± 0.005", "0.224 ± 0.017", "0.500 ± 0.000"]
+    assert table.rows[2][4] == "-"
+    assert table.arms == 2
+    said = words(c)
+    assert (
+        "Runs of 8 notes that stand in the training music, transposed or not: 60.0% to 61.0% of what regularizer=none "
+        "composes, 20.0% to 24.0% of what regularizer=l1 composes, and 50.0% of held-out music, test (held-out block)."
+    ) in said
+    assert any(
+        s.startswith("8 notes copied, transposed or not, composed, against regularizer=none: Lower: ") for s in said
+    )
+    assert any(
+        row[0] == "8 notes copied, transposed or not, composed" for row in comparing.tables.difference_table(c).rows
+    )
+
+
+def test_the_best_weights_have_the_same_pieces_and_none_may_be_held_out(tmp_path: Path) -> None:
+    c = of(copying_sweep(tmp_path / "l1", human=None), "weights=best", "metric=copying/interval_8")
+    assert c.estimates[c.baseline, "copying/interval_8"].mean == pytest.approx(0.604)
+    table = comparing.tables.copying_table(c)
+    assert table is not None
+    assert [row[0] for row in table.rows] == ["regularizer=none", "regularizer=l1"]
+    assert any(sentence.endswith("; there is no held-out music beside it.") for sentence in words(c))
+
+
+def test_runs_without_composed_pieces_have_no_such_table(sweep: Path) -> None:
+    c = of(sweep)
+    assert comparing.tables.copying_table(c) is None
+    assert not any("stand in the training music" in sentence for sentence in words(c))
+
+
+def test_pieces_that_were_drawn_differently_are_named(tmp_path: Path) -> None:
+    folder = copying_sweep(tmp_path / "l1")
+    config = yaml.safe_load((folder / "regularizer-l1_seed-0" / "config.yaml").read_text())
+    for path in folder.glob("*/config.yaml"):
+        cold = path.parent.name == "regularizer-l1_seed-0"
+        path.write_text(
+            yaml.safe_dump(
+                config | yaml.safe_load(path.read_text()) | {"sampling": {"temperature": 0.5 if cold else 1.0}}
+            )
+        )
+    (note,) = [note for note in of(folder).sweep.notes if note.startswith("sampling")]
+    assert note.startswith("sampling, so what is composed, differs: temperature=1 in ")
+    assert note.endswith("temperature=0.5 in regularizer-l1_seed-0")

@@ -42,6 +42,7 @@ def run(config: CompareConfig) -> Path:
     folder = Path(config.output).expanduser() if config.output else c.sweep.folder / "compare"
     main = tables.main_table(c, config.resamples)
     made = [main, *(t for split in SPLITS if (t := tables.split_table(c, split))), tables.gap_table(c)]
+    made += [table for table in [tables.copying_table(c)] if table is not None]
     if c.others:
         made.append(tables.difference_table(c))
     write_text(folder / "table.csv", tables.csv_table(c))

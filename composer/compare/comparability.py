@@ -131,6 +131,9 @@ def _other_circumstances(sweep: Sweep) -> list[str]:
     packages = dict.fromkeys(name for run in sweep.counted for name in _versions(run))
     for package in packages:
         notes.append(_spread(sweep, f"version of {package}", lambda run, name=package: _versions(run).get(name)))  # type: ignore[misc]
+    if any("copying" in run.summary for run in sweep.counted):
+        # Changes no other figure.
+        notes.append(_spread(sweep, "sampling, so what is composed,", lambda run: _sampling(run, sweep)))
     found = [note for note in notes if note is not None]
     if any(_DIRTY in (_code(run) or "") for run in sweep.counted):
         found.append("code: runs came from a checkout with uncommitted changes, so nothing shows that they share it")
@@ -181,6 +184,12 @@ def _device(run: Run) -> str | None:
 
 def _threads(run: Run) -> str | None:
     return _text(run.manifest.get("threads"))
+
+
+def _sampling(run: Run, sweep: Sweep) -> str:
+    """How it composes, without what was swept."""
+    keys = [key for key in run.config if key.startswith("sampling.") and not explained(key, sweep.swept)]
+    return " ".join(f"{key.removeprefix('sampling.')}={shown_value(run.config[key])}" for key in keys)
 
 
 def _versions(run: Run) -> dict[str, str]:

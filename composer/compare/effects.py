@@ -22,6 +22,17 @@ _UNITS = {
     "skill": "share of the way to 1",
 }
 _SPARSITY = {"zeros/all": "exact zeros", "small/all": "weights below 1e-3"}
+# Figures of the composed pieces, as a person calls them.
+COMPOSED = {
+    "copying/interval_4": "4 notes copied, transposed or not",
+    "copying/pitch_8": "8 notes copied",
+    "copying/interval_8": "8 notes copied, transposed or not",
+    "copying/interval_16": "16 notes copied, transposed or not",
+    "copying/longest_notes": "longest quotation, notes",
+    "copying/longest_seconds": "longest quotation, seconds",
+    "quality/overlap_mean": "overlap with training",
+}
+HELD_OUT = "/held_out"
 
 
 class Estimate(NamedTuple):
@@ -86,6 +97,9 @@ class Comparison:
         """A metric as a person reads it: its kind and its split in words."""
         if metric in _SPARSITY:
             return f"{_SPARSITY[metric]}, all weights"
+        if metric.removesuffix(HELD_OUT) in COMPOSED:
+            whose = "held-out music" if metric.endswith(HELD_OUT) else "composed"
+            return f"{COMPOSED[metric.removesuffix(HELD_OUT)]}, {whose}"
         kind, _, split = metric.partition("/")
         if kind == "gap":
             return (
@@ -95,6 +109,17 @@ class Comparison:
                 + (" - train" if split == "loss" else "")
             )
         return f"{kind.replace('_', ' ')}, {self.split(split)}" if split else kind
+
+    def sweep_values(self, metric: str) -> list[float]:
+        """The metric of every run that counts and has it."""
+        return [run.metrics[metric] for run in self.sweep.counted if metric in run.metrics]
+
+    @property
+    def held_out(self) -> list[str]:
+        """The held-out music that composed pieces are read beside, in words."""
+        blocks = [run.summary.get("copying") for run in self.sweep.counted]
+        splits = dict.fromkeys(str(b.get("split")) for b in blocks if isinstance(b, dict) and b.get("held_out"))
+        return [f"held-out music, {self.split(split)}" for split in splits]
 
     def split(self, key: str) -> str:
         """A split in words; where the arms divided their windows in different ways, each is named."""
@@ -108,6 +133,8 @@ def unit(metric: str) -> str:
     kind, _, rest = metric.partition("/")
     if metric in _SPARSITY:
         return "share of the weights"
+    if metric.startswith(("copying/pitch", "copying/interval")):
+        return "share of runs of notes"
     return _UNITS.get(rest if kind == "gap" else kind.split("_")[0], "")
 
 

@@ -17,6 +17,7 @@ from composer.compare.runs import (
     Arm,
     Run,
     Sweep,
+    composed,
     content_sha256,
     numbers,
     shown_value,
@@ -174,6 +175,8 @@ def _read_run(run: Run, weights: str, notes: list[str]) -> None:
         rows = np.flatnonzero(run.curves.get("epoch", np.zeros(0)) == best["epoch"])
         then = {key: float(column[rows[0]]) for key, column in run.curves.items()} if len(rows) else {}
         run.metrics = numbers(then) | numbers(best)
+    # The pieces at the end of a run are composed with its best weights, whichever are compared.
+    run.metrics |= composed(run.summary)
     for gap, (left, right) in GAPS.items():
         if left in run.metrics and right in run.metrics:
             run.metrics[gap] = run.metrics[left] - run.metrics[right]

@@ -153,6 +153,26 @@ def numbers(tree: dict[str, Any]) -> dict[str, float]:
     return {key: float(value) for key, value in plain.items() if math.isfinite(value)}
 
 
+def composed(summary: dict[str, Any]) -> dict[str, float]:
+    """What the summary says of the composed pieces: `copying/KEY`, `quality/KEY`, and how alike they are to training.
+
+    With `/held_out` behind it, what it says of held-out music.
+    """
+    found: dict[str, float] = {}
+    for block in ("copying", "quality"):
+        values = _tree(summary.get(block))
+        for part, ending in (("composed", ""), ("held_out", "/held_out")):
+            figures = numbers(_tree(values.get(part)))
+            overlap = numbers(_tree(_tree(values.get("overlap")).get(part)))
+            figures |= {"overlap_mean": overlap["mean"]} if "mean" in overlap else {}
+            found |= {f"{block}/{key}{ending}": value for key, value in figures.items()}
+    return found
+
+
+def _tree(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
 def silent(key: str) -> bool:
     """Whether a key tells nothing about a run's figures, or repeats its arm."""
     return key in REPLICATES or any(f"{key}.".startswith(f"{name}.") for name in SILENT)

@@ -7,7 +7,17 @@ import io
 import math
 from typing import Any
 
-from composer.compare.effects import SPLITS, Comparison, Predictor, estimate, higher_is_better, skill, unit
+from composer.compare.effects import (
+    COMPOSED,
+    HELD_OUT,
+    SPLITS,
+    Comparison,
+    Predictor,
+    estimate,
+    higher_is_better,
+    skill,
+    unit,
+)
 from composer.compare.runs import COMPLETED, Arm
 from composer.compare.statistics import Paired, mean_sd, paired
 from composer.compare.typeset import NOTHING, Table, digits, interval_text, mean_text, spread
@@ -98,11 +108,31 @@ def gap_table(c: Comparison) -> Table:
     return table
 
 
+def copying_table(c: Comparison) -> Table | None:
+    """What the arms' pieces quote from the training music, and held-out music beside it; None where no run tells."""
+    keys = {key: title for key, title in COMPOSED.items() if key in c.metrics}
+    if not keys:
+        return None
+    table = _metric_table(c, keys, "Composed pieces beside held-out music: mean and standard deviation over seeds")
+    # Predictors do not compose.
+    table.rows = table.rows[: table.arms]
+    human = [c.sweep_values(key + HELD_OUT) for key in keys]
+    if any(human):
+        cells = [mean_text(estimate(values), 3) if values else NOTHING for values in human]
+        table.rows.append([" / ".join(c.held_out), *cells])
+    table.notes = [
+        "copied: share of the runs of so many notes that stand in the training music too",
+        "overlap: with the distributions of the training music, 1 is alike",
+        "the pieces are those of the weights with the lowest loss/val",
+    ]
+    return table
+
+
 def difference_table(c: Comparison) -> Table:
     """The paired difference of every metric of the other tables with its interval; one row an arm."""
     kinds = ("accuracy", *(f"accuracy_{name}" for name in CHANNELS), "accuracy_joint", "loss")
     keys = [key for split in SPLITS for kind in kinds if (key := f"{kind}/{split}") in c.metrics]
-    keys += [key for key in ("gap/accuracy", "gap/loss", "zeros/all", "small/all") if key in c.metrics]
+    keys += [key for key in ("gap/accuracy", "gap/loss", "zeros/all", "small/all", *COMPOSED) if key in c.metrics]
     rows = []
     for key in keys:
         found = [c.differences.get((arm, key)) for arm in c.others]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from composer.compare import typeset
-from composer.compare.effects import SPLITS, Comparison, higher_is_better, unit
+from composer.compare.effects import HELD_OUT, SPLITS, Comparison, higher_is_better, unit
 from composer.compare.runs import Arm
 from composer.compare.statistics import FEWEST, Paired
 
@@ -13,6 +13,8 @@ from composer.compare.statistics import FEWEST, Paired
 _SIGNIFICANT = 0.05
 # As many arms are named with their figures in one sentence.
 _FEW = 2
+# The share that tells of copying.
+_COPIED = "copying/interval_8"
 
 
 def words(c: Comparison) -> list[str]:
@@ -34,6 +36,7 @@ def words(c: Comparison) -> list[str]:
         if metric in c.metrics and metric != c.metric and (sentence := _grouped(c, metric))
     ]
     sentences += [sentence for split in SPLITS if (sentence := _against_predictors(c, split))]
+    sentences += _copied(c)
     leaks = [run.summary.get("leak_rate") for run in c.sweep.counted]
     known = [float(leak) for leak in leaks if isinstance(leak, (int, float))]
     if known and max(known) > 0:
@@ -116,6 +119,24 @@ def _against_predictors(c: Comparison, split: str) -> str:
         return ""
     told = ", while ".join(_sentence(c, verdict, arms) for verdict, arms in parts.items())
     return f"Accuracy on {c.split(split)} beside the best predictor without a network: {told}."
+
+
+def _copied(c: Comparison) -> list[str]:
+    """What the arms copy beside what held-out music does, and which copy more or less."""
+    shares = {arm: list(arm.by_seed(_COPIED).values()) for arm in c.sweep.arms}
+    if not any(shares.values()):
+        return []
+    parts = [f"{_percent(values)} of what {arm.label} composes" for arm, values in shares.items() if values]
+    human = c.sweep_values(_COPIED + HELD_OUT)
+    beside = (
+        f", and {_percent(human)} of {' / '.join(c.held_out)}" if human else "; there is no held-out music beside it"
+    )
+    told = ", ".join(parts) if len(parts) <= _FEW else f"{_percent(sum(shares.values(), []))} of what the arms compose"
+    grouped = _grouped(c, _COPIED)
+    return [
+        f"Runs of 8 notes that stand in the training music, transposed or not: {told}{beside}.",
+        *([grouped] if grouped else []),
+    ]
 
 
 def _sentence(c: Comparison, verdict: str, arms: dict[Arm, Paired]) -> str:
