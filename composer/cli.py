@@ -15,6 +15,7 @@ from composer.config import compose, folder_first, hydra_command
 from composer.errors import ComposerError, UsageError
 from composer.schema import (
     CompareConfig,
+    CopyingConfig,
     EvaluateConfig,
     ExploreConfig,
     ExportConfig,
@@ -147,6 +148,17 @@ def report(arguments: list[str]) -> None:
     hydra_command("report", folder_first(arguments, "folder", ("output",)), job)
 
 
+def copying(arguments: list[str]) -> None:
+    """`composer copying FILE.mid run=RUN_DIR [key=value ...]`."""
+
+    def job(config: CopyingConfig, folder: Path) -> str:
+        from composer.copied import run
+
+        return str(run(config))
+
+    hydra_command("copying", file_first(arguments), job)
+
+
 def file_first(arguments: list[str]) -> list[str]:
     """A file that is named without a key, as an override: `a b.mid` as `file='a b.mid'`."""
     if not arguments or arguments[0].startswith("-"):
@@ -168,6 +180,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "export": (export, "write a run's weights for sharing: run=RUN_DIR_OR_CKPT output=NAME.safetensors"),
     "report": (report, "a page that shows and plays a run or a sweep: DIR, or the newest"),
     "render": (render, "make a MIDI file readable and audible: FILE.mid"),
+    "copying": (copying, "what a MIDI file copies from a run's training music: FILE.mid run=RUN_DIR"),
 }
 
 

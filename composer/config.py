@@ -41,6 +41,7 @@ from composer.errors import ComposerError, RunInterrupted, UsageError
 from composer.rundir import SWEEP, read_json, safe_name
 from composer.schema import (
     CompareConfig,
+    CopyingConfig,
     EvaluateConfig,
     ExploreConfig,
     ExportConfig,
@@ -62,6 +63,7 @@ _SCHEMAS: dict[str, type[Any]] = {
     "export": ExportConfig,
     "explore": ExploreConfig,
     "render": RenderConfig,
+    "copying": CopyingConfig,
     "report": ReportConfig,
 }
 _MAX_CONFIG_BYTES = 1 << 20

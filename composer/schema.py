@@ -650,6 +650,29 @@ class ExportConfig:
         require(self.output.endswith(".safetensors"), "output", self.output, "a file name ending in .safetensors")
 
 
+@dataclass(kw_only=True, slots=True)
+class NotesConfig:
+    """Node `data` of commands that read one MIDI file: which of its notes."""
+
+    part: str
+    """As for training: `first`, `all`, `track:N`, `channel:N`, `family:NAME`."""
+    drums: bool
+    clip: bool
+
+
+@dataclass(kw_only=True, slots=True)
+class CopyingConfig:
+    """The root of `composer copying`."""
+
+    file: str
+    """The MIDI file; on the command line the first argument."""
+    run: str
+    """The directory of the run whose training music may have been copied."""
+    data: NotesConfig
+    output: str | None
+    """Folder; null is one of the file's name in `outputs/copying`."""
+
+
 class Synth(Enum):
     """What makes the sound of `composer render`."""
 
@@ -668,22 +691,12 @@ class SoundFormat(Enum):
 
 
 @dataclass(kw_only=True, slots=True)
-class RenderDataConfig:
-    """Node `data` of `composer render`: which notes of the file."""
-
-    part: str
-    """As for training: `first`, `all`, `track:N`, `channel:N`, `family:NAME`."""
-    drums: bool
-    clip: bool
-
-
-@dataclass(kw_only=True, slots=True)
 class RenderConfig:
     """The root of `composer render`."""
 
     file: str
     """The MIDI file; on the command line the first argument."""
-    data: RenderDataConfig
+    data: NotesConfig
     title: str | None
     """For the head of the score; null is the file's name."""
     meter: str | None

@@ -92,6 +92,7 @@ ORDER = [
     "render.media",
     "render.command",
     "render.listening",
+    "copied",
     "gallery",
     "cli",
 ]
@@ -184,7 +185,7 @@ QUICK = [
     "cli",
 ]
 QUICK += ["scan", "reading", "store", "build", "chorales", "corpus", "splits", "similarity", "prepare", "report"]
-QUICK += ["strikes", "copying", "quality", "structure", "yardstick"]
+QUICK += ["strikes", "copying", "quality", "structure", "yardstick", "copied"]
 QUICK += ["events", "midi", *(module for module in ORDER if module.startswith(("render.", "explore.")))]
 
 

@@ -83,11 +83,11 @@ def test_an_unknown_command_names_the_known_ones(command: str, capsys: pytest.Ca
     assert status_of([command, "seed=1"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    commands = "train, generate, evaluate, compare, explore, export, report, render"
+    commands = "train, generate, evaluate, compare, explore, export, report, render, copying"
     assert err == f"composer: there is no command {command}; there are {commands}\n"
 
 
-@pytest.mark.parametrize("command", ["train", "generate", "explore", "report", "render"])
+@pytest.mark.parametrize("command", ["train", "generate", "explore", "report", "render", "copying"])
 def test_help_of_a_command_shows_how_to_use_it(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of([command, "--help"]) == 0
     out, err = capsys.readouterr()
@@ -431,7 +431,7 @@ def test_help_and_mistakes_do_not_wait_for_torch(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("script", ["train", "generate", "explore", "report", "render"])
+@pytest.mark.parametrize("script", ["train", "generate", "explore", "report", "render", "copying"])
 def test_a_script_works_from_any_folder(script: str, folder: Path) -> None:
     done = python(str(ROOT / "scripts" / f"{script}.py"), "--help", cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")

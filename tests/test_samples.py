@@ -12,10 +12,14 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from composer import checkpoint as ckpt
+from composer import cli
 from composer.config import compose
 from composer.errors import RunInterrupted
+from composer.events import prelude_piece
+from composer.midi import write_midi
 from composer.progress import Progress
 from composer.rundir import locked
+from composer.schema import TimeUnit
 from composer.train import resume, start
 
 QUICK = (
@@ -161,3 +165,49 @@ def test_what_a_killed_write_left_among_the_samples_is_removed(tmp_path: Path) -
     left.write_bytes(b"half")
     with locked(tmp_path):
         assert not left.exists()
+
+
+# composer copying
+
+
+def test_the_command_tells_what_a_file_copies_and_writes_a_page(
+    sampled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_midi(tmp_path / "the piece.mid", prelude_piece(TimeUnit.seconds))
+    assert cli.run("copying", ["the piece.mid", f"run={sampled}"]) == 0
+    out = capsys.readouterr().out
+    assert "8 notes, transposed or not" in out
+    assert "held-out music, test (held-out block)" in out
+    folder = tmp_path / "outputs" / "copying" / next((tmp_path / "outputs" / "copying").iterdir()).name
+    found = json.loads((folder / "copying.json").read_text())
+    first = found["passages"][0]
+    assert (first["first"], first["source_start"], first["transposition"]) == (0, 0, 0)
+    assert found["composed"]["longest_notes"] == max(passage["notes"] for passage in found["passages"])
+    assert f"  at 0.0 s: {first['notes']} notes, " in out
+    assert '"passages":[{"start":0.0' in (folder / "player.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["none.mid", "run=RUN"], "none.mid"),
+        (["piece.mid", "run=/nope"], "run=/nope: no such run directory"),
+        (["piece.mid", "run=."], "config.yaml: not found, so this is not a run directory"),
+        (["piece.mid"], "run is missing: add run=VALUE"),
+    ],
+)
+def test_what_cannot_be_looked_up_is_one_line(
+    arguments: list[str],
+    words: str,
+    sampled: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_midi(tmp_path / "piece.mid", prelude_piece(TimeUnit.seconds))
+    assert cli.run("copying", [argument.replace("RUN", str(sampled)) for argument in arguments]) in (1, 2)
+    err = capsys.readouterr().err
+    assert words in err
+    assert err.count("\n") == 1
