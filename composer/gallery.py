@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from composer.compare.figures import learning, pictures
 from composer.compare.reading import read_run
 from composer.compare.runs import COMPLETED, Run, shown_value
 from composer.compare.words import words
+from composer.copied import of_run
 from composer.corpus import read_pieces
 from composer.errors import ComposerError
 from composer.events import Piece
 from composer.generate import Composer, Composition
+from composer.midi import read_piece
 from composer.render.listening import player
 from composer.render.notes import from_file
 from composer.render.player import Image, Player, Section, Table, gallery_page
@@ -23,6 +26,8 @@ from composer.report import accuracy_rows, result_rows
 from composer.rundir import CHECKPOINTS, CONFIG, METRICS, SAMPLES, SWEEP, shown, write_text
 from composer.schema import CompareConfig, ReportConfig
 
+# What a piece quotes, as players colour it.
+Quoted = Callable[[Piece], list[dict[str, Any]]]
 PAGE = "report.html"
 # Pieces of the training that are shown, the first and the last among them.
 _MOST_SAMPLES = 6
@@ -67,13 +72,14 @@ def run_page(folder: Path, config: ReportConfig) -> str:
     run = read_run(folder)
     composer = _composer(folder)
     sections = [_about(run, composer)]
+    quoted = _quoted(folder) if composer is not None else _nothing
     if composer is not None:
-        sections.append(_temperatures(composer, config))
+        sections.append(_temperatures(composer, config, quoted))
     sections.append(_figures(run))
     if run.curves:
         image = _picture(learning(run.curves, str(run.summary.get("split", "val"))), "Loss and accuracy by epoch")
         sections.append(Section(heading="Curves", images=[image]))
-    sections += _samples(folder)
+    sections += _samples(folder, quoted)
     if composer is not None:
         sections += _original(composer)
     sections.append(Section(heading="Config", tables=[_settings(run)]))
@@ -86,6 +92,18 @@ def _composer(folder: Path) -> Composer | None:
         if (folder / CHECKPOINTS / f"{name}.ckpt").is_file():
             return Composer.load(folder, name)
     return None
+
+
+def _quoted(folder: Path) -> Quoted:
+    """What pieces quote from the run's training music; nothing where that cannot be read any more."""
+    try:
+        return of_run(folder)[0].passages
+    except ComposerError:
+        return _nothing
+
+
+def _nothing(piece: Piece) -> list[dict[str, Any]]:
+    return []
 
 
 def _state(run: Run) -> str:
@@ -158,15 +176,17 @@ def _settings(run: Run) -> Table:
     return Table(columns=["key", "value"], rows=rows, caption="Every key of the run", listing=True)
 
 
-def _temperatures(composer: Composer, config: ReportConfig) -> Section:
+def _temperatures(composer: Composer, config: ReportConfig, quoted: Quoted) -> Section:
     players = []
     for temperature in config.temperatures:
         piece = _compose(composer, config, temperature)
-        players.append(_player(piece.piece, f"Temperature {temperature:g}", f"seed {config.seed}, {_length(piece)}"))
+        title, subtitle = f"Temperature {temperature:g}", f"seed {config.seed}, {_length(piece)}"
+        players.append(_player(piece.piece, title, subtitle, quoted(piece.piece)))
     return Section(
         heading="What it composes",
         text=f"{config.events} events after the same primer, which is not played. A low temperature keeps to the "
-        "likeliest events, a high one dares more.",
+        "likeliest events, a high one dares more. Coloured passages, of 8 notes or more, stand in the training music, "
+        "transposed or not.",
         players=players,
     )
 
@@ -181,11 +201,11 @@ def _length(composition: Composition) -> str:
     return f"{seconds / piece.timing.ticks_per_second:.1f} s"
 
 
-def _player(piece: Piece, title: str, subtitle: str) -> Player:
+def _player(piece: Piece, title: str, subtitle: str, passages: Sequence[dict[str, Any]] = ()) -> Player:
     """A piece, or the word that it has no notes: a network that was not trained may strike none."""
     if not bool((piece.events.velocity > 0).any()):
         return Player(title=title, notes=[], subtitle=f"{subtitle}; it strikes no note")
-    return player(piece, title, subtitle)
+    return player(piece, title, subtitle, passages)
 
 
 def _original(composer: Composer) -> list[Section]:
@@ -203,7 +223,7 @@ def _original(composer: Composer) -> list[Section]:
     return [Section(heading="The original", text=f"{text}.", players=[_player(beginning, piece.name, "human")])]
 
 
-def _samples(folder: Path) -> list[Section]:
+def _samples(folder: Path, quoted: Quoted) -> list[Section]:
     """Pieces that were written during the training, evenly over it."""
     paths = sorted((folder / SAMPLES).glob("epoch-*.mid"))
     if len(paths) > _MOST_SAMPLES:
@@ -213,7 +233,7 @@ def _samples(folder: Path) -> list[Section]:
     for path in paths:
         title = f"Epoch {int(path.stem.removeprefix('epoch-'))}"
         try:
-            players.append(player(from_file(path), title, path.name))
+            players.append(player(from_file(path), title, path.name, quoted(read_piece(path))))
         except ComposerError as error:
             players.append(Player(title=title, notes=[], subtitle=str(error)))
     text = "The same primer and the same random numbers each time: only the weights differ."

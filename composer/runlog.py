@@ -17,7 +17,7 @@ import torch
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from torch import nn
 
-from composer.eventfile import EVENTS_PREFIX, EventFile
+from composer.eventfile import EVENTS_PREFIX, EventFile, Layout
 from composer.rundir import METRICS
 from composer.schema import CHANNELS
 
@@ -26,6 +26,11 @@ _CHARTS = {
     "article": ["loss", "accuracy", "accuracy_joint"],
     "note, velocity, time": [f"{kind}_{channel}" for kind in ("nll", "accuracy") for channel in CHANNELS],
 }
+# Of the pieces that are composed during the training, with the lines of human music.
+_COMPOSED = (
+    *("copying/interval_4", "copying/interval_8", "copying/longest_notes"),
+    *("quality/overlap_mean", "quality/pitch_class_entropy", "quality/polyphony", "quality/note_density"),
+)
 
 
 class RunLog:
@@ -61,9 +66,11 @@ class RunLog:
         _, *session = hparams(plain, {})  # type: ignore[no-untyped-call]
         for summary in session:
             self.events.summary(summary)
-        self.events.layout(
-            {chapter: {key: [f"^{key}/train$", f"^{key}/val$"] for key in keys} for chapter, keys in _CHARTS.items()}
-        )
+        layout: Layout = {
+            chapter: {key: [f"^{key}/train$", f"^{key}/val$"] for key in keys} for chapter, keys in _CHARTS.items()
+        }
+        layout["composed, beside human music"] = {key: [f"^{key}(/held_out|/training)?$"] for key in _COMPOSED}
+        self.events.layout(layout)
 
     def add_row(self, epoch: int, step: int, metrics: dict[str, float]) -> None:
         """Write an epoch's metrics; `epoch` counts finished epochs, `step` optimiser steps."""

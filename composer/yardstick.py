@@ -5,6 +5,7 @@ The same figures are taken of composed and of held-out music. Of many pieces a f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
@@ -280,6 +281,6 @@ def _with_mean(values: dict[str, float]) -> dict[str, float]:
 
 
 def told(passage: Passage) -> dict[str, Any]:
-    """A passage with times to the millisecond, as files and the player page have it."""
-    plain = {key: round(value, 3) if isinstance(value, float) else value for key, value in asdict(passage).items()}
-    return {**plain, "seconds": round(passage.seconds, 3)}
+    """A passage as files and the player page have it, times in milliseconds rounded down: its first note is in it."""
+    plain = {**asdict(passage), "seconds": passage.seconds}
+    return {key: math.floor(value * 1000) / 1000 if isinstance(value, float) else value for key, value in plain.items()}

@@ -4,9 +4,9 @@
 
 A checkpoint is written after every step, so that many kills fall into the writing of one. Each round kills one run
 several times and then lets it end; the rounds take turns between the variants below. A kill counts if the run had not
-ended. Compared by SHA-256: weights,
-optimiser state, metrics.csv, summary.json (times aside), TensorBoard's scalars, and the composed piece; and no step may
-stand twice for a tag in TensorBoard's files. Exit status 1 if anything differs.
+ended. Compared by SHA-256: weights, optimiser state, metrics.csv, summary.json (times aside), TensorBoard's scalars,
+and the composed pieces; and no step may stand twice for a tag in TensorBoard's files. Exit status 1 if anything
+differs.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ BASE = (
     "sampling.events=20",
     "checkpoint.every_steps=1",
     "logging.histogram_every_epochs=2",
+    "logging.sample_every_epochs=1",
+    "logging.sample_events=40",
 )
 VARIANTS: dict[str, tuple[str, ...]] = {
     "dropout": (),

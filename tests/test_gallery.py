@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from composer import cli
+from composer.events import prelude_piece
 from composer.gallery import newest
 from composer.generate import Composer
+from composer.midi import write_midi
 from composer.rundir import METRICS, SUMMARY
+from composer.schema import TimeUnit
 
 SMALL = ["trainer.max_epochs=2", "model.hidden_size=16", "trainer.threads=1", "sampling.events=20"]
 
@@ -143,3 +146,16 @@ def test_the_arms_of_a_sweep_play_after_the_same_primer(
     assert headings(page) == ["What the numbers support", "The arms side by side", "Figures"]
     assert [label for label, _ in players(page)] == ["regularizer=none", "regularizer=l1"]
     assert page.count("data:image/png;base64,") >= 3
+
+
+def test_what_stands_in_the_training_music_is_coloured(folder: Path) -> None:
+    run = folder / "outputs/train/one"
+    write_midi(run / "samples" / "epoch-0002.mid", prelude_piece(TimeUnit.seconds))
+    assert cli.run("report", [str(run), "events=40", "temperatures=[1.0]"]) == 0
+    data = dict(players((run / "report.html").read_text()))["Epoch 2"]
+    first, second = data["passages"][:2]
+    assert (first["start"], first["transposition"]) == (0, 0)
+    assert first["source"] == "J. S. Bach: Prelude in C major, BWV 846"
+    coloured = [note for note in data["notes"] if first["start"] <= note["onset"] < first["end"]]
+    assert len(coloured) > 200
+    assert second["start"] >= first["end"]
