@@ -255,6 +255,7 @@ def sweep_page(folder: Path, config: ReportConfig) -> str:
     )  # fmt: skip
     c = command.compare(asked)
     made = [tables.main_table(c, asked.resamples), tables.gap_table(c)]
+    made += [table for table in [tables.copying_table(c)] if table is not None]
     said = [sentence.replace("**", "") for sentence in words(c)]
     sections = [
         Section(heading="What the numbers support", text="\n\n".join(said), tables=[_table(table) for table in made]),
