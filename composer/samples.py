@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from composer.checkpoint import Origin
+from composer.events import Piece
 from composer.generate import Composer, Composition
 from composer.network import Network
 from composer.rundir import SAMPLES
@@ -51,21 +52,30 @@ class EpochSamples:
         (composition,) = composer.compose(sampling, self.config.seed)
         composition.save(self.folder / SAMPLES / f"epoch-{epoch:04d}.mid")
         judged = judge([composition], self.yardstick)
-        show(record, epoch, composition, judged)
+        record.add_scalars(epoch, scalars(judged))
+        if self.config.logging.sample_media:
+            show(record, epoch, composition.piece)
         reason = judged["quality"]["collapse"]
         return [f"epoch {epoch}: what it composes has collapsed: {reason}"] if reason else []
 
 
-def show(record: RunLog, epoch: int, composition: Composition, judged: dict[str, Any]) -> None:
-    """Write to TensorBoard what an epoch's piece is.
+def show(record: RunLog, epoch: int, piece: Piece) -> None:
+    """Write to TensorBoard how an epoch's piece looks and sounds: the first page of its score, its roll, its sound.
 
-    Args:
-        record: of the run.
-        epoch: finished epochs.
-        composition: the piece, as it was saved.
-        judged: as `judge` gives it.
+    What a package is missing for is left out, and so is a piece without a note, as a network that has learned nothing
+    may compose.
     """
-    record.add_scalars(epoch, scalars(judged))
+    if not bool((piece.events.velocity > 0).any()):
+        return
+    # Imported late: a run without samples needs none of it.
+    from composer.render.media import RATE, media
+    from composer.render.notes import from_piece
+
+    made = media(from_piece(piece))
+    for tag, png in (("sample/score", made.score), ("sample/piano_roll", made.roll)):
+        if png is not None:
+            record.add_image(epoch, tag, png)
+    record.add_audio(epoch, "sample/sound", made.sound.wav, RATE, made.sound.frames)
 
 
 def judge(compositions: Sequence[Composition], yardstick: Yardstick) -> dict[str, Any]:

@@ -452,6 +452,8 @@ class LoggingConfig:
     the end of the training only."""
     sample_events: int
     """Events of such a piece; temperature and cuts are those of `sampling`."""
+    sample_media: bool
+    """Its score, piano roll and sound into TensorBoard too, which takes one or two seconds a piece."""
 
     def __post_init__(self) -> None:
         for key in ("histogram_every_epochs", "sample_every_epochs"):

@@ -58,6 +58,7 @@ RESUME_KEYS = (
     "sampling",
     "logging.sample_every_epochs",
     "logging.sample_events",
+    "logging.sample_media",
     "checkpoint",
     "data.store",
     "data.cache",

@@ -218,6 +218,7 @@ def test_the_article_to_the_letter() -> None:
         "logging.histogram_every_epochs": 50,
         "logging.sample_every_epochs": 50,
         "logging.sample_events": 200,
+        "logging.sample_media": True,
         "sampling.events": 500,
         "sampling.seconds": None,
         "sampling.n": 1,

@@ -1,12 +1,14 @@
 """Pieces composed during the training: what they leave, that they repeat, and that the training does not notice."""
 
 import csv
+import dataclasses
 import json
 import signal
 from pathlib import Path
 from typing import Any
 
 import mido
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -19,6 +21,8 @@ from composer.events import prelude_piece
 from composer.midi import write_midi
 from composer.progress import Progress
 from composer.rundir import locked
+from composer.runlog import RunLog
+from composer.samples import show
 from composer.schema import TimeUnit
 from composer.train import resume, start
 
@@ -48,6 +52,27 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     accumulator.Reload()
     tags = accumulator.Tags()["scalars"]
     return {tag: [(event.step, event.value) for event in accumulator.Scalars(tag)] for tag in tags}
+
+
+def test_each_sample_can_be_seen_and_heard_in_tensorboard(sampled: Path) -> None:
+    accumulator = EventAccumulator(str(sampled), size_guidance={"images": 0, "audio": 0})
+    accumulator.Reload()
+    assert accumulator.Tags()["audio"] == ["sample/sound"]
+    sounds = accumulator.Audio("sample/sound")
+    assert [sound.step for sound in sounds] == [2, 4]
+    assert all(sound.encoded_audio_string.startswith(b"RIFF") and sound.length_frames > 0 for sound in sounds)
+    assert [image.step for image in accumulator.Images("sample/piano_roll")] == [2, 4]
+
+
+def test_a_piece_without_a_note_is_neither_drawn_nor_played(tmp_path: Path) -> None:
+    piece = prelude_piece(TimeUnit.seconds)
+    silent = dataclasses.replace(piece.events, velocity=np.zeros_like(piece.events.velocity))
+    record = RunLog(tmp_path)
+    show(record, 1, dataclasses.replace(piece, events=silent))
+    record.close()
+    accumulator = EventAccumulator(str(tmp_path))
+    accumulator.Reload()
+    assert (accumulator.Tags()["audio"], accumulator.Tags()["images"]) == ([], [])
 
 
 def of_music(points: dict[str, Any]) -> dict[str, Any]:

@@ -51,8 +51,12 @@ _SOUNDFONTS = (
 )
 
 
-def synthesize(notes: Sequence[Note]) -> Samples:
+def synthesize(notes: Sequence[Note], rate: int = SAMPLE_RATE) -> Samples:
     """(L, 2) the notes on our piano, from the start of the piece to `RELEASE_SECONDS` after the last release.
+
+    Args:
+        notes: one at least.
+        rate: samples a second; partials above 0.45 of it are left out.
 
     Raises:
         ComposerError: longer than an hour, which would take gigabytes of memory.
@@ -60,20 +64,20 @@ def synthesize(notes: Sequence[Note]) -> Samples:
     end = max(note.end_seconds for note in notes)
     if end > _LONGEST_SECONDS:
         raise ComposerError(f"lasts {end:,.0f} s; sound is made for up to {_LONGEST_SECONDS:,} s; use synth=none")
-    mix = np.zeros((round((end + RELEASE_SECONDS) * SAMPLE_RATE), 2), np.float32)
+    mix = np.zeros((round((end + RELEASE_SECONDS) * rate), 2), np.float32)
     longest: dict[int, float] = {}
     for note in notes:
         longest[note.pitch] = max(longest.get(note.pitch, 0.0), note.duration_seconds, _SHORTEST_SECONDS)
-    fade = np.exp(-np.arange(round(RELEASE_SECONDS * SAMPLE_RATE)) / (_DAMPING_SECONDS * SAMPLE_RATE))
+    fade = np.exp(-np.arange(round(RELEASE_SECONDS * rate)) / (_DAMPING_SECONDS * rate))
     # To nothing at the very end, without a step.
     fade = (fade * np.linspace(1, 0, len(fade))).astype(np.float32)[:, None]
     for pitch in sorted(longest):
-        soft, hard = _strings(pitch, longest[pitch] + RELEASE_SECONDS)
+        soft, hard = _strings(pitch, longest[pitch] + RELEASE_SECONDS, rate)
         for note in notes:
             if note.pitch != pitch:
                 continue
-            start = round(note.onset_seconds * SAMPLE_RATE)
-            held = round(max(note.duration_seconds, _SHORTEST_SECONDS) * SAMPLE_RATE)
+            start = round(note.onset_seconds * rate)
+            held = round(max(note.duration_seconds, _SHORTEST_SECONDS) * rate)
             stop = min(held + len(fade), len(mix) - start)
             force = note.velocity / 127
             # The amplitude grows as the square of the velocity, and the tone gets brighter.
@@ -91,9 +95,9 @@ def _levelled(samples: Samples) -> Samples:
     return samples
 
 
-def _strings(pitch: int, seconds: float) -> tuple[Samples, Samples]:
+def _strings(pitch: int, seconds: float, rate: int) -> tuple[Samples, Samples]:
     """(S, 2) a pitch struck softly and struck hard, undamped, each channel as an ear beside the keyboard hears it."""
-    frames = np.arange(round(seconds * SAMPLE_RATE), dtype=np.float32) / np.float32(SAMPLE_RATE)
+    frames = np.arange(round(seconds * rate), dtype=np.float32) / np.float32(rate)
     fundamental = 440.0 * 2 ** ((pitch - 69) / 12)
     # Stiffness: little in the middle, more to both ends.
     stiffness = 2.4e-4 * 2 ** ((pitch - 60) / 9) + 1.5e-4 * 2 ** ((40 - pitch) / 12)
@@ -105,7 +109,7 @@ def _strings(pitch: int, seconds: float) -> tuple[Samples, Samples]:
     left, right = np.cos(pan), np.sin(pan)
     for partial in range(1, _PARTIALS + 1):
         frequency = partial * fundamental * np.sqrt(1 + stiffness * partial**2)
-        if frequency > 0.45 * SAMPLE_RATE:
+        if frequency > 0.45 * rate:
             break
         place = abs(np.sin(np.pi * partial * _HAMMER_PLACE)) + 0.08
         strength = place / partial
@@ -116,7 +120,7 @@ def _strings(pitch: int, seconds: float) -> tuple[Samples, Samples]:
             break
         decay = first_decay / (1 + 0.12 * (partial - 1) + frequency / 6000)
         # Two stages: the strings of a note first move together and give their energy away, then against each other.
-        time = frames[: round(_UNHEARD * decay * SAMPLE_RATE)]
+        time = frames[: round(_UNHEARD * decay * rate)]
         envelope = 0.86 * np.exp(-time / (0.4 * decay)) + 0.14 * np.exp(-time / (2.6 * decay))
         envelope *= 1 - np.exp(-time / _ATTACK_SECONDS)
         # They are never quite in tune: a slow beat, another in each ear.
@@ -129,26 +133,27 @@ def _strings(pitch: int, seconds: float) -> tuple[Samples, Samples]:
             heard = np.float32(gain) * (near + np.float32(0.5) * far)
             soft[: len(time), channel] += np.float32(softly) * heard
             hard[: len(time), channel] += np.float32(hardly) * heard
-    knock = _knock(pitch, len(frames))
+    knock = _knock(pitch, len(frames), rate)
     hard += 0.12 * knock[:, None]
     soft += 0.04 * knock[:, None]
     # Equally loud over the keyboard, so that velocity alone decides.
-    level = np.sqrt(np.mean(hard[: SAMPLE_RATE // 4] ** 2))
+    level = np.sqrt(np.mean(hard[: rate // 4] ** 2))
     return soft / level, hard / level
 
 
 @cache
-def _noise() -> Samples:
-    return np.random.default_rng(0).standard_normal(SAMPLE_RATE // 8).astype(np.float32)
+def _noise(rate: int) -> Samples:
+    return np.random.default_rng(0).standard_normal(rate // 8).astype(np.float32)
 
 
-def _knock(pitch: int, frames: int) -> Samples:
+def _knock(pitch: int, frames: int, rate: int) -> Samples:
     """(S,) the thud of key and hammer: low noise, gone in a few hundredths of a second."""
-    noise = _noise()
-    smooth = np.convolve(noise, np.hanning(64) / 16, mode="same")
+    noise = _noise(rate)
+    width = round(64 * rate / SAMPLE_RATE)
+    smooth = np.convolve(noise, np.hanning(width) / (width / 4), mode="same")
     sound = np.zeros(frames, np.float32)
     length = min(frames, len(smooth))
-    sound[:length] = (smooth * np.exp(-np.arange(len(smooth)) / (0.012 * SAMPLE_RATE)))[:length]
+    sound[:length] = (smooth * np.exp(-np.arange(len(smooth)) / (0.012 * rate)))[:length]
     return sound * np.float32(0.6 + 0.4 * pitch / 127)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import wave
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from composer.render.notes import Performance
 from composer.render.score import notate, pages, to_png
 
 # An event file keeps the sound of every sample: a minute in CD quality would be ten megabytes.
-SECONDS = 20.0
+SECONDS = 15.0
 RATE = audio.SAMPLE_RATE // 2
 
 
@@ -49,20 +50,22 @@ def _score(performance: Performance) -> bytes | None:
 
 def _roll(performance: Performance) -> bytes | None:
     try:
-        return pianoroll.draw([performance])["png"]
+        return pianoroll.draw([performance], ("png",))["png"]
     except ComposerError:
         return None
 
 
 def _sound(performance: Performance) -> Sound:
-    heard = [note for note in performance.notes if note.onset_seconds < SECONDS]
-    samples = audio.synthesize(heard)[: round(SECONDS * audio.SAMPLE_RATE)].mean(axis=1)
-    # Pairs averaged: what half the rate cannot carry is soft in a piano, and nothing is asked of its top octave.
-    pairs = samples[: len(samples) // 2 * 2].reshape(-1, 2).mean(axis=1)
+    heard = [
+        dataclasses.replace(note, duration_seconds=min(note.duration_seconds, SECONDS - note.onset_seconds))
+        for note in performance.notes
+        if note.onset_seconds < SECONDS
+    ]
+    samples = audio.synthesize(heard, RATE).mean(axis=1)[: round(SECONDS * RATE)]
     stream = io.BytesIO()
     with wave.open(stream, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(RATE)
-        file.writeframes(np.rint(pairs * 32767).astype("<i2").tobytes())
-    return Sound(stream.getvalue(), len(pairs))
+        file.writeframes(np.rint(samples * 32767).astype("<i2").tobytes())
+    return Sound(stream.getvalue(), len(samples))

@@ -21,11 +21,12 @@ def note_name(pitch: int) -> str:
     return f"{_NAMES[pitch % 12]}{pitch // 12 - 1}"
 
 
-def draw(performances: Sequence[Performance]) -> dict[str, bytes]:
-    """Draw rolls under each other, on one scale of velocity, as the contents of a `png` and an `svg` file.
+def draw(performances: Sequence[Performance], suffixes: Sequence[str] = ("png", "svg")) -> dict[str, bytes]:
+    """Draw rolls under each other, on one scale of velocity, as the contents of files by their suffix.
 
     Args:
         performances: from the top down; each with its title.
+        suffixes: of `png` and `svg`.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -46,7 +47,7 @@ def draw(performances: Sequence[Performance]) -> dict[str, bytes]:
         axes[-1].set_xlabel("seconds")
         figure.colorbar(bars[0], ax=list(axes), label="velocity", aspect=12 * rows, pad=0.01)
         files = {}
-        for suffix in ("png", "svg"):
+        for suffix in suffixes:
             stream = io.BytesIO()
             metadata = {"Software": None} if suffix == "png" else {"Date": None, "Creator": None}
             figure.savefig(stream, format=suffix, dpi=150, metadata=metadata)
