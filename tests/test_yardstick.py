@@ -21,7 +21,7 @@ PRELUDE = prelude_piece(TimeUnit.seconds)
 def yardstick(*overrides: str, corpus: Corpus | None = None) -> Yardstick:
     config = compose(*overrides)
     found = corpus or read_corpus(config.data, config.encoding)
-    splits = found.split(config.data, 0)
+    splits, _ = found.split(config.data, 0)
     return Yardstick(found.pieces, found.offsets, splits, config.data, int(found.pieces.lengths.sum()), 0)
 
 
