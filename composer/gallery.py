@@ -20,7 +20,8 @@ from composer.events import Piece
 from composer.generate import Composer, Composition
 from composer.midi import read_piece
 from composer.render.listening import player
-from composer.render.notes import from_file
+from composer.render.notes import from_file, from_piece
+from composer.render.pianoroll import draw
 from composer.render.player import Image, Player, Section, Table, gallery_page
 from composer.report import accuracy_rows, result_rows
 from composer.rundir import CHECKPOINTS, CONFIG, METRICS, SAMPLES, SWEEP, shown, write_text
@@ -79,9 +80,10 @@ def run_page(folder: Path, config: ReportConfig) -> str:
     if run.curves:
         image = _picture(learning(run.curves, str(run.summary.get("split", "val"))), "Loss and accuracy by epoch")
         sections.append(Section(heading="Curves", images=[image]))
+    sections += _music(run)
     sections += _samples(folder, quoted)
     if composer is not None:
-        sections += _original(composer)
+        sections += _original(composer, config)
     sections.append(Section(heading="Config", tables=[_settings(run)]))
     return gallery_page(f"{run.config.get('name', 'run')}: {folder.name}", sections, _state(run))
 
@@ -171,6 +173,49 @@ def _figures(run: Run) -> Section:
     )
 
 
+def _music(run: Run) -> list[Section]:
+    """What the pieces at the run's end copy and are like, with human music beside them."""
+    copying, quality = run.summary.get("copying"), run.summary.get("quality")
+    if not isinstance(copying, dict) or not isinstance(quality, dict):
+        return []
+    kinds = [(name, copying.get(key) or {}) for name, key in (("composed", "composed"), ("held-out music", "held_out"))]
+    alike = {"training music": quality.get("training") or {}, "held-out music": quality.get("held_out") or {}}
+    made = quality.get("composed") or {}
+    overlap = (quality.get("overlap") or {}).get("composed") or {}
+    rows = [[_title(key), *(_cell(values.get(key)) for _, values in kinds)] for key in kinds[0][1]]
+    figures = [
+        [_title(key), _cell(value), *(_cell(values.get(key)) for values in alike.values()), _cell(overlap.get(key))]
+        for key, value in made.items()
+    ]
+    collapse = quality.get("collapse")
+    text = (
+        "Shares of the runs of 4, 8 and 16 notes that stand in the training music, as pitches and as intervals "
+        "(transposed or not); the longest run that does. A share means something only beside that of held-out music."
+    )
+    return [
+        Section(
+            heading="Copying and quality",
+            text=text + (f"\n\nThe music has collapsed: {collapse}." if collapse else ""),
+            tables=[
+                Table(columns=["copied", *(name for name, _ in kinds)], rows=rows, caption="Copying, final pieces"),
+                Table(
+                    columns=["figure", "composed", *alike, "overlap with training"],
+                    rows=figures,
+                    caption="Quality, final pieces; the overlapping area of the densities is 1 where they are alike",
+                ),
+            ],
+        )
+    ]
+
+
+def _title(key: str) -> str:
+    return key.replace("_", " ")
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, (int, float)) else "-"
+
+
 def _settings(run: Run) -> Table:
     rows = [[key, shown_value(value)] for key, value in sorted(run.config.items())]
     return Table(columns=["key", "value"], rows=rows, caption="Every key of the run", listing=True)
@@ -208,8 +253,8 @@ def _player(piece: Piece, title: str, subtitle: str, passages: Sequence[dict[str
     return player(piece, title, subtitle, passages)
 
 
-def _original(composer: Composer) -> list[Section]:
-    """The piece that the primer is from, as far as it can still be read."""
+def _original(composer: Composer, config: ReportConfig) -> list[Section]:
+    """The piece that the primer is from, as far as it can still be read, and its roll above that of a composed one."""
     try:
         pieces, sha256, _ = read_pieces(composer.config.data, composer.config.encoding)
     except ComposerError:
@@ -218,9 +263,21 @@ def _original(composer: Composer) -> list[Section]:
     if sha256 != composer.origin.data_sha256 or composer.origin.piece not in names:
         return []
     piece = pieces[names.index(composer.origin.piece)]
-    beginning = dataclasses.replace(piece, events=piece.events[:_ORIGINAL_EVENTS])
+    beginning = _beginning(piece, _ORIGINAL_EVENTS)
     text = "For comparison: what was trained on" + (" (its beginning)" if len(piece.events) > _ORIGINAL_EVENTS else "")
-    return [Section(heading="The original", text=f"{text}.", players=[_player(beginning, piece.name, "human")])]
+    composed = _compose(composer, config, 1.0).piece
+    rolls = [
+        from_piece(one, title=title)
+        for one, title in ((_beginning(piece, config.events), piece.name), (composed, "composed, temperature 1"))
+        if bool((one.events.velocity > 0).any())
+    ]
+    image = _picture(draw(rolls, ("png",))["png"], "Piano rolls of the original and of a composed piece")
+    players = [_player(beginning, piece.name, "human")]
+    return [Section(heading="The original", text=f"{text}.", images=[image], players=players)]
+
+
+def _beginning(piece: Piece, events: int) -> Piece:
+    return dataclasses.replace(piece, events=piece.events[:events])
 
 
 def _samples(folder: Path, quoted: Quoted) -> list[Section]:

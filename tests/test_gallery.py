@@ -54,7 +54,15 @@ def test_the_newest_run_gets_a_page_that_plays(folder: Path, capsys: pytest.Capt
     assert cli.run("report", ["events=40", "temperatures=[0.5,1.0]"]) == 0
     assert capsys.readouterr().out == "page         outputs/train/one/report.html\n"
     page = (folder / "outputs/train/one/report.html").read_text()
-    assert headings(page) == ["What was trained", "What it composes", "Figures", "Curves", "The original", "Config"]
+    assert headings(page) == [
+        "What was trained",
+        "What it composes",
+        "Figures",
+        "Curves",
+        "Copying and quality",
+        "The original",
+        "Config",
+    ]
     low, high, original = players(page)
     assert [low[0], high[0]] == ["Temperature 0.5", "Temperature 1"]
     assert low[1]["notes"] != high[1]["notes"]
