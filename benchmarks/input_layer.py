@@ -25,7 +25,8 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from composer.config import compose
-from composer.recurrent import State, ThreeHeadLSTM
+from composer.network import State
+from composer.recurrent import ThreeHeadLSTM
 
 SIZES = (89, 128, 12)
 # Classes that a batch of the article's piece uses.

@@ -12,7 +12,7 @@ Training, scoring and composing know this class alone.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,10 @@ from composer.schema import CHANNELS, Heads, ModelConfig
 
 # Of the permutation that `model.inputs=shuffle_*` scores with.
 _SHUFFLE_SEED = 0
+
+
+# What a recurrent network keeps of the events before.
+State = tuple[Tensor, ...]
 
 
 class Logits(NamedTuple):
@@ -48,6 +52,8 @@ class Network(nn.Module):
     dropout: nn.Dropout
     linear: nn.Linear
     chain: Chain | None
+    # Whether events can be read from the state that others left.
+    carries: ClassVar[bool] = False
 
     def __init__(self, config: ModelConfig, sizes: tuple[int, int, int]) -> None:
         """Args: `config` as typed; `sizes` the classes of the note, velocity and time channels."""
@@ -71,6 +77,14 @@ class Network(nn.Module):
 
     def read(self, tokens: Tensor) -> Tensor:
         """What each event of `tokens` (B, T, 3) and those before it read as: (B, T, H), before dropout."""
+        raise NotImplementedError
+
+    def empty_state(self, batch: int) -> State:
+        """The state of B rows before any event; where `carries`."""
+        raise NotImplementedError
+
+    def carried(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """As `read`, but from `state` on, and the state after the last event; where `carries`."""
         raise NotImplementedError
 
     def window(self, primer: Tensor) -> Window:

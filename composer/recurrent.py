@@ -17,10 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from composer.network import Logits, Network
+from composer.network import Logits, Network, State
 from composer.schema import ModelConfig
-
-State = tuple[Tensor, ...]
 
 
 class Recurrent(Network):
@@ -28,6 +26,7 @@ class Recurrent(Network):
 
     # Tensors of a state.
     parts: ClassVar[int]
+    carries = True
 
     def __init__(self, config: ModelConfig, sizes: tuple[int, int, int]) -> None:
         """Args: `config` as typed; `sizes` the classes of the note, velocity and time channels."""
@@ -46,8 +45,8 @@ class Recurrent(Network):
         """The layers as torch's module."""
         raise NotImplementedError
 
-    def run(self, inputs: Tensor, weights: list[Tensor], empty: Tensor) -> Tensor:
-        """The last layer's outputs (B, T, H) over `inputs` (B, T, I) by torch's function, from `empty` (L, B, H)."""
+    def run(self, inputs: Tensor, weights: list[Tensor], state: State) -> tuple[Tensor, State]:
+        """The last layer's outputs (B, T, H) over `inputs` (B, T, I) by torch's function, and the state after them."""
         raise NotImplementedError
 
     def unit(self, rows: Tensor, state: State, seen: Tensor, weights: list[Tensor]) -> State:
@@ -62,29 +61,27 @@ class Recurrent(Network):
         raise NotImplementedError
 
     def read(self, tokens: Tensor) -> Tensor:
-        """The last layer's outputs (B, T, H) over the events of `tokens`, read from an empty state, before dropout.
+        """The last layer's outputs (B, T, H) over the events of `tokens`, read from an empty state, before dropout."""
+        return self.carried(tokens, self.empty_state(len(tokens)))[0]
+
+    def carried(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """As `read`, but from `state` on, and the state after the last event.
 
         On a CPU, columns of a one-hot input that are 0 in the whole batch are left out of the product together with
         their weights: a batch of one piece uses a fifth of them, and the LSTM's part of a step takes about half the
         time (`benchmarks/input_layer.py`). A GPU would have to wait for the count of columns, and reads all.
         """
         if self.training and self.variational_dropout:
-            return self.unrolled(tokens)
-        dropping = self.training and self.weight_dropout > 0
-        narrow = self.embedding is None and tokens.device.type == "cpu"
-        if not (dropping or narrow):
-            full: Tensor = self.layers(self.embed(tokens))[0]
-            return full
+            return self.unrolled(tokens, state)
         weights = self.weights()
-        if narrow:
+        if self.embedding is None and tokens.device.type == "cpu":
             used, columns = torch.unique(self.columns(tokens), return_inverse=True)
             inputs = weights[0].new_zeros(*tokens.shape[:2], len(used)).scatter_(2, columns, 1.0)
             weights[0] = weights[0].index_select(1, used)
         else:
             inputs = self.embed(tokens)
-        empty = weights[0].new_zeros(self.layers.num_layers, len(tokens), self.layers.hidden_size)
         # What the module calls; the module itself insists on its own weights in their full width.
-        return self.run(inputs, weights, empty)
+        return self.run(inputs, weights, state)
 
     def weights(self) -> list[Tensor]:
         """Of each layer in turn: input-to-hidden, hidden-to-hidden, and their biases.
@@ -98,27 +95,28 @@ class Recurrent(Network):
                 weights[k] = F.dropout(weights[k], self.weight_dropout)
         return weights
 
-    def unrolled(self, tokens: Tensor) -> Tensor:
-        """As `read`, in training, step by step with `model.variational_dropout`.
+    def unrolled(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """As `carried`, in training, step by step with `model.variational_dropout`.
 
         Of each layer some inputs and some units of h are dropped, drawn anew for every window and the same ones at all
         of its steps (Gal and Ghahramani 2016, with one mask for all gates). Torch's function cannot do that.
         """
         weights = self.weights()
         outputs = self.embed(tokens)
-        for layer in range(self.layers.num_layers):
+        after: list[State] = []
+        for layer, before in enumerate(zip(*state, strict=True)):
             into, *rest = weights[4 * layer : 4 * layer + 4]
             rows = F.linear(outputs * self._mask(outputs), into).unbind(1)
-            state: State = (rows[0].new_zeros(len(tokens), self.layers.hidden_size),) * self.parts
-            mask = self._mask(state[0][:, None])[:, 0]
+            mask = self._mask(before[0][:, None])[:, 0]
             steps = []
             for row in rows:
-                state = self.unit(row, state, state[0] * mask, rest)
-                steps.append(state[0])
+                before = self.unit(row, before, before[0] * mask, rest)
+                steps.append(before[0])
             outputs = torch.stack(steps, dim=1)
+            after.append(before)
             if layer < self.layers.num_layers - 1:
                 outputs = self.dropout(outputs)
-        return outputs
+        return outputs, tuple(torch.stack(part) for part in zip(*after, strict=True))
 
     def _mask(self, like: Tensor) -> Tensor:
         """(B, 1, W) of zeros and 1 / (1 - p), for (B, T, W)."""
@@ -195,11 +193,12 @@ class ThreeHeadLSTM(Recurrent):
         """The layers as torch's module."""
         return self.lstm
 
-    def run(self, inputs: Tensor, weights: list[Tensor], empty: Tensor) -> Tensor:
-        """The last layer's outputs (B, T, H) over `inputs` (B, T, I) by torch's function, from `empty` (L, B, H)."""
+    def run(self, inputs: Tensor, weights: list[Tensor], state: State) -> tuple[Tensor, State]:
+        """The last layer's outputs (B, T, H) over `inputs` (B, T, I) by torch's function, and the state after them."""
         # has_biases, layers, dropout, training, bidirectional, batch_first
         rest = (True, self.lstm.num_layers, self.lstm.dropout, self.training, False, True)
-        return torch.lstm(inputs, (empty, empty), weights, *rest)[0]
+        outputs, *after = torch.lstm(inputs, state, weights, *rest)
+        return outputs, tuple(after)
 
     def unit(self, rows: Tensor, state: State, seen: Tensor, weights: list[Tensor]) -> State:
         """One step of one layer; see `Recurrent.unit`."""
@@ -226,10 +225,11 @@ class ThreeHeadGRU(Recurrent):
         """The layers as torch's module."""
         return self.gru
 
-    def run(self, inputs: Tensor, weights: list[Tensor], empty: Tensor) -> Tensor:
-        """The last layer's outputs (B, T, H) over `inputs` (B, T, I) by torch's function, from `empty` (L, B, H)."""
+    def run(self, inputs: Tensor, weights: list[Tensor], state: State) -> tuple[Tensor, State]:
+        """The last layer's outputs (B, T, H) over `inputs` (B, T, I) by torch's function, and the state after them."""
         rest = (True, self.gru.num_layers, self.gru.dropout, self.training, False, True)
-        return torch.gru(inputs, empty, weights, *rest)[0]
+        outputs, *after = torch.gru(inputs, state[0], weights, *rest)
+        return outputs, tuple(after)
 
     def unit(self, rows: Tensor, state: State, seen: Tensor, weights: list[Tensor]) -> State:
         """One step of one layer; see `Recurrent.unit`."""

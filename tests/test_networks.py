@@ -198,6 +198,19 @@ def test_stepping_event_by_event_equals_reading_all_at_once(overrides: str) -> N
         torch.testing.assert_close(hidden, model.read(tokens[:, : k + 1])[:, -1])
 
 
+@pytest.mark.parametrize("unrolled", [False, True])
+@pytest.mark.parametrize("overrides", [kind for kind in KINDS if "transformer" not in kind])
+def test_reading_on_from_a_state_equals_reading_all_at_once(overrides: str, unrolled: bool) -> None:
+    model = network(overrides).double().eval()
+    assert isinstance(model, ThreeHeadLSTM | ThreeHeadGRU)
+    read = model.unrolled if unrolled else model.carried
+    model.variational_dropout = 0.0
+    tokens = random_tokens(3, 9)
+    first, state = read(tokens[:, :4], model.empty_state(3))
+    rest, _ = read(tokens[:, 4:], state)
+    torch.testing.assert_close(torch.cat([first, rest], dim=1), model.read(tokens))
+
+
 def test_an_embedding_is_a_row_a_class_side_by_side() -> None:
     model = network("model=lstm model.embedding_size=3").eval()
     assert model.embedding is not None
@@ -233,7 +246,8 @@ def test_read_step_by_step_equals_torchs_layers_where_nothing_is_dropped(overrid
     assert isinstance(model, ThreeHeadLSTM | ThreeHeadGRU)
     model.weight_dropout = model.variational_dropout = 0.0
     tokens = random_tokens(4, 9)
-    torch.testing.assert_close(model.unrolled(tokens), model.read(tokens))
+    hidden, _ = model.unrolled(tokens, model.empty_state(len(tokens)))
+    torch.testing.assert_close(hidden, model.read(tokens))
 
 
 def test_weight_dropout_drops_the_same_recurrent_weights_of_a_batch_and_no_others() -> None:
@@ -260,7 +274,7 @@ def test_variational_dropout_drops_the_same_units_at_every_step() -> None:
         model.gru.weight_hh_l0.zero_()
         model.gru.bias_ih_l0.zero_()
         model.gru.bias_hh_l0.zero_()
-        hidden = model.unrolled(tokens)
+        hidden, _ = model.unrolled(tokens, model.empty_state(len(tokens)))
     silent = (hidden == 0).all(-1)
     assert silent.any()
     assert torch.equal(silent, silent[:, :1].expand(-1, 9))
