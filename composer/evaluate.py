@@ -8,42 +8,51 @@ from pathlib import Path
 from typing import Any
 
 from composer import config as configs
-from composer.baselines import Baselines, Examples, StoredExamples, examples, measure
+from composer.baselines import Baselines, Examples, StoredExamples, examples, measure, skill
 from composer.corpus import read_corpus
 from composer.datamodule import scored
 from composer.errors import ComposerError
 from composer.generate import Composer, checkpoint_path
-from composer.losses import score
 from composer.ranges import Indices, Ranges, Starts
 from composer.report import UNITS, split_name, table
-from composer.rundir import shown, write_json
-from composer.schema import EvaluateConfig, Source, Split
+from composer.rundir import shown, write_json, write_text
+from composer.schema import ContextConfig, DataConfig, EvaluateConfig, OnError, Source, Split
+from composer.scoring import words
+from composer.scoring.context import probe
+from composer.scoring.pieces import over_pieces
+from composer.scoring.pieces import table as pieces_table
+from composer.scoring.sums import score_windows
+from composer.scoring.times import Seconds
 from composer.splits import listed, window_runs
-from composer.windows import BatchOrder, Windows, loader
+from composer.windows import BatchOrder, Windows
 
 _BATCH = 1024
+_RESAMPLES = 10_000
+# Figures of every piece; the JSON file has what they say together.
+PIECES = "pieces.csv"
 
 
-def evaluate(composer: Composer, path: str | None = None) -> dict[str, Any]:
-    """Metrics of a network on its own held-out windows, or on all windows of other files.
+def evaluate(
+    composer: Composer, path: str | None = None, context: ContextConfig | None = None, resamples: int = _RESAMPLES
+) -> dict[str, Any]:
+    """Figures of a network on its own held-out windows, or on all windows of other files.
 
     Args:
         composer: a loaded run.
         path: a MIDI file or folder; None scores the validation and test windows of the run's own data.
+        context: how far to probe what the network gains from reading more; None does not.
+        resamples: draws of the bootstrap over pieces.
 
     Returns:
-        Metrics by key, ending in `/val` and `/test`, or in `/data` for a path; `data_sha256`, and `same_data`: whether
-        the content is that of the training; `baselines` fitted on the training windows, empty where these are gone.
+        Figures by key, ending in `/val` and `/test`, or in `/data` for a path; `data_sha256`, and `same_data`: whether
+        the content is that of the training; `baselines` fitted on the training windows and the `skill` over each, empty
+        where these are gone; by split `calibration`, `by_piece` (by the piece's number), `over_pieces` and `context`
+        (docs/evaluate.md).
 
     Raises:
-        ComposerError: the files cannot be used.
+        ComposerError: the files cannot be used, or no target has as much before it as the longest context.
     """
-    config, data = composer.config, composer.config.data
-    if path is not None:
-        data = dataclasses.replace(data, source=Source.midi, path=path)
-        if data.split is Split.file:
-            # What the training's file says of other files is nothing.
-            data = dataclasses.replace(data, split=Split.shuffled, split_file=None)
+    config, data = composer.config, _asked(composer.config.data, path)
     corpus = read_corpus(data, config.encoding)
     tokens, sha256 = corpus.tokens(composer.vocabulary), corpus.sha256
     same = sha256 == composer.origin.data_sha256
@@ -65,13 +74,45 @@ def evaluate(composer: Composer, path: str | None = None) -> dict[str, Any]:
         parts = {"data": Ranges(runs) if corpus.lazy else listed(runs)}
         baselines = _of_training(composer, examples(tokens, parts["data"], data.window_size))
     results: dict[str, Any] = {"data_sha256": sha256, "same_data": same, "pieces": len(corpus.pieces)}
+    grouped: dict[str, dict[str, Any]] = {"calibration": {}, "over_pieces": {}, "by_piece": {}, "context": {}}
+    seconds = Seconds(corpus, data, config.encoding)
     for name, part in parts.items():
-        starts = scored(part, data, config.seed)
-        windows = Windows(tokens, starts, data.window_size)
-        order = BatchOrder(len(starts), _BATCH, config.seed, shuffle=False)
-        results[f"windows_{name}"] = len(starts)
-        results |= score(composer.model, loader(windows, order, 0), name)
-    return {**results, "baselines": baselines}
+        windows = Windows(tokens, scored(part, data, config.seed), data.window_size)
+        results[f"windows_{name}"] = len(windows)
+        if not len(windows):
+            continue
+        order = BatchOrder(len(windows), _BATCH, config.seed, shuffle=False)
+        scores = score_windows(composer.model, windows, order, corpus.offsets, seconds)
+        results |= scores.figures(name)
+        grouped["calibration"][name] = scores.reliability.bins()
+        grouped["by_piece"][name] = scores.pieces(corpus.pieces.names)
+        grouped["over_pieces"][name] = over_pieces(grouped["by_piece"][name], resamples)
+        if context is not None and context.windows:
+            probed = probe(composer.model, windows, corpus.offsets, context, config.seed)
+            grouped["context"][name] = probed.to_plain()
+    return {**results, "baselines": baselines, "skill": _skills(results, baselines), **grouped}
+
+
+def _skills(results: dict[str, Any], baselines: Baselines) -> dict[str, dict[str, float | None]]:
+    """The skill of each accuracy over each baseline that has one."""
+    return {
+        name: {
+            key: skill(results[key], value)
+            for key, value in figures.items()
+            if key.startswith("accuracy") and key in results
+        }
+        for name, figures in baselines.items()
+    }
+
+
+def _asked(data: DataConfig, path: str | None) -> DataConfig:
+    """The data that is scored: the run's own, or whatever can be used of other files."""
+    if path is None:
+        return data
+    if data.split is Split.file:
+        # What the training's file says of other files is nothing.
+        data = dataclasses.replace(data, split=Split.shuffled, split_file=None)
+    return dataclasses.replace(data, source=Source.midi, path=path, on_error=OnError.skip)
 
 
 def _of_training(composer: Composer, asked: Examples | StoredExamples) -> Baselines:
@@ -89,18 +130,24 @@ def _of_training(composer: Composer, asked: Examples | StoredExamples) -> Baseli
 
 
 def run(config: EvaluateConfig) -> Path:
-    """Score as configured, print a table and write `evaluation.json`; its path."""
+    """Score as configured, print what was found and write a folder; the path of its `evaluation.json`."""
     composer = Composer.load(config.run, config.checkpoint)
-    results = evaluate(composer, config.data.path)
+    results = evaluate(composer, config.data.path, config.context, config.resamples)
     folder = Path(config.output) if config.output else Path("outputs") / "evaluate" / configs.run_id()
     path = folder / "evaluation.json"
-    write_json(path, {"run": config.run, "checkpoint": config.checkpoint, **results})
-    found = [key for key in ("val", "test", "data") if results.get(f"windows_{key}")]
-    rows = [
-        ("" if k else "network", split_name(key, composer.config, results["pieces"]), key, results)
-        for k, key in enumerate(found)
-    ]
+    scored_splits = [key for key in ("val", "test", "data") if results.get(f"windows_{key}")]
+    names = {key: split_name(key, composer.config, results["pieces"]) for key in scored_splits}
+    rows = [("" if k else "network", name, key, results) for k, (key, name) in enumerate(names.items())]
     print(f"scored     {checkpoint_path(Path(config.run), config.checkpoint)}")
-    print("\n".join([*table(rows, results["baselines"]), UNITS]))
-    print(f"written to {shown(path)}")
+    print("\n".join([*table(rows, results["baselines"]), UNITS, "", *words.lines(results, names)]))
+    kept = {key: value for key, value in results.items() if key != "by_piece"}
+    write_json(path, {"run": config.run, "checkpoint": config.checkpoint, "data_path": config.data.path, **kept})
+    write_text(folder / PIECES, pieces_table(results["by_piece"]))
+    made = [path.name, PIECES]
+    if config.figures:
+        # Imported late: scoring needs no matplotlib.
+        from composer.scoring.figures import draw_all
+
+        made += draw_all(results, names, composer.config.data.window_size, folder)
+    print(f"written to {shown(folder)}: {', '.join(made)}")
     return path

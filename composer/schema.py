@@ -559,6 +559,21 @@ class EvaluateDataConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class ContextConfig:
+    """Node `context` of `composer evaluate`: the loss against the number of events read."""
+
+    longest: int | None
+    """The most events read before a target; null is the window of the training."""
+    windows: int
+    """Windows that are probed, a draw; 0 leaves the probe out."""
+
+    def __post_init__(self) -> None:
+        longest = self.longest
+        require(longest is None or longest >= 1, "context.longest", longest, "null or at least 1")
+        require(self.windows >= 0, "context.windows", self.windows, "at least 0")
+
+
+@dataclass(kw_only=True, slots=True)
 class EvaluateConfig:
     """The root of `composer evaluate`."""
 
@@ -567,11 +582,17 @@ class EvaluateConfig:
     checkpoint: str
     """`best` or `last`, for a run directory."""
     data: EvaluateDataConfig
+    context: ContextConfig
+    resamples: int
+    """Bootstrap draws over pieces where the resamples are too many to be counted (more than 8 pieces)."""
+    figures: bool
+    """Draw the figures."""
     output: str | None
     """Folder for `evaluation.json`; null makes a new one below `outputs/evaluate`."""
 
     def __post_init__(self) -> None:
         require(self.checkpoint in ("best", "last"), "checkpoint", self.checkpoint, "best or last")
+        require(1000 <= self.resamples <= 1_000_000, "resamples", self.resamples, "from 1000 to 1000000")
 
 
 @dataclass(kw_only=True, slots=True)

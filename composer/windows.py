@@ -58,7 +58,7 @@ class Windows(Dataset[Tensor | Supervised]):
             window_size: inputs before the target.
             supervisable: (N,) positions that may be trained on, if batches are to be `Supervised`.
         """
-        self.starts, self.window_size, self.supervisable = starts, window_size, supervisable
+        self.source, self.starts, self.window_size, self.supervisable = tokens, starts, window_size, supervisable
         self.stored = tokens if isinstance(tokens, StoredTokens) else None
         if isinstance(tokens, np.ndarray):
             self.tokens = torch.from_numpy(tokens)

@@ -1,0 +1,90 @@
+"""What `composer evaluate` prints below the table of losses and accuracies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from composer.schema import CHANNELS
+
+NOTES = """\
+perplexity: e to the loss, the number of equally likely events (note, velocity, time: classes) that would be as hard
+ECE: expected calibration error, 15 bins; bits are those of classes, not of times within a class
+skill over: the accuracy's way from that baseline (0) to perfect (1)"""
+
+_ACCURACIES = ("accuracy", *(f"accuracy_{channel}" for channel in (*CHANNELS, "joint")))
+_BASELINES = {"majority": "majority", "repeat_last": "repeat last", "markov": "Markov", "nearest": "nearest context"}
+
+
+def lines(results: dict[str, Any], names: dict[str, str]) -> list[str]:
+    """The lines.
+
+    Args:
+        results: as `evaluate` gives them.
+        names: the scored splits as said to a person, by key.
+    """
+    return [
+        *_perplexities(results, names),
+        "",
+        *_skills(results, names),
+        NOTES,
+        *_pieces(results, names),
+        *_contexts(results, names),
+    ]
+
+
+def _perplexities(results: dict[str, Any], names: dict[str, str]) -> list[str]:
+    head = (
+        f"{'':<17}{'split':<24}{'perplexity':>11}{'note':>8}{'velocity':>10}{'time':>8}{'bits/event':>12}{'bits/s':>9}"
+    )
+    made = [head + f"{'ECE note':>10}{'velocity':>10}{'time':>8}"]
+    keys = ["perplexity", *(f"perplexity_{c}" for c in CHANNELS), "bits_per_event", "bits_per_second"]
+    widths = (11, 8, 10, 8, 12, 9, 10, 10, 8)
+    for split, name in names.items():
+        values = [results[f"{key}/{split}"] for key in (*keys, *(f"ece_{c}" for c in CHANNELS))]
+        made.append(f"{'':<17}{name:<24}" + "".join(map(_cell, values, widths)))
+    return made
+
+
+def _skills(results: dict[str, Any], names: dict[str, str]) -> list[str]:
+    if not results["skill"]:
+        return []
+    widths = (10, 8, 10, 8, 8)
+    titles = ("accuracy", *CHANNELS, "joint")
+    made = [f"{'skill over':<17}{'split':<24}" + "".join(f"{t:>{w}}" for t, w in zip(titles, widths, strict=True))]
+    for baseline, skills in results["skill"].items():
+        label = _BASELINES[baseline]
+        for split, name in names.items():
+            values = [skills.get(f"{key}/{split}") for key in _ACCURACIES]
+            made.append(f"{label:<17}{name:<24}" + "".join(map(_cell, values, widths)))
+            label = ""
+    return made
+
+
+def _cell(value: float | None, width: int) -> str:
+    if value is None:
+        return f"{'-':>{width}}"
+    return f"{value:>{width}.3f}" if abs(value) < 1000 else f"{value:>{width}.3g}"
+
+
+def _pieces(results: dict[str, Any], names: dict[str, str]) -> list[str]:
+    made = []
+    for split, name in names.items():
+        loss = results["over_pieces"][split]["loss"]
+        if loss["interval"] is not None:
+            low, high = loss["interval"]
+            made.append(
+                f"by piece   {name}: mean loss {loss['mean']:.3f} over {loss['pieces']:,} pieces, "
+                f"95 % interval {low:.3f} to {high:.3f} ({loss['method'] or 'all alike'})"
+            )
+    return made
+
+
+def _contexts(results: dict[str, Any], names: dict[str, str]) -> list[str]:
+    made = []
+    for split, found in results["context"].items():
+        chosen = sorted({0, len(found["lengths"]) // 2, len(found["lengths"]) - 1})
+        said = ", ".join(f"{found['loss'][k]:.3f} after {found['lengths'][k]}" for k in chosen)
+        carried = found["stateful"]
+        rest = "" if carried is None else f", {carried['loss']:.3f} after all from the piece's beginning"
+        made.append(f"context    {names[split]}: loss {said} events{rest} ({found['windows']:,} windows)")
+    return made
