@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
+from composer.augment import Augmentation, Played
 from composer.prepare import Music
 from composer.ranges import Indices, Starts, sample
-from composer.schema import DataConfig, Supervision
+from composer.schema import AugmentationConfig, DataConfig, Supervision
 from composer.splits import supervisable
+from composer.store import StoredTokens
 from composer.windows import BatchOrder, Windows, loader
 
 # Validation and test need no gradients: larger batches are as exact and quicker.
@@ -27,10 +30,25 @@ class MusicDataModule(pl.LightningDataModule):
     """Loaders over the windows of a `Music`."""
 
     def __init__(
-        self, music: Music, config: DataConfig, seed: int, supervision: Supervision = Supervision.last
+        self,
+        music: Music,
+        config: DataConfig,
+        seed: int,
+        supervision: Supervision = Supervision.last,
+        augmentation: AugmentationConfig | None = None,
     ) -> None:
-        """Args: `music` as loaded; `config` and `seed` decide the batches; `supervision` which steps are trained on."""
+        """Make the loaders.
+
+        Args:
+            music: as loaded.
+            config: with `seed`, decides the batches.
+            seed: of the run.
+            supervision: which steps are trained on.
+            augmentation: how training windows are varied; None does not.
+        """
         super().__init__()
+        varied = augmentation is not None and augmentation.active
+        self.augmentation = Augmentation(augmentation, music.vocabulary, seed) if augmentation and varied else None
         self.music, self.config, self.seed, self.supervision = music, config, seed, supervision
         self.start = (0, 0)
 
@@ -41,7 +59,15 @@ class MusicDataModule(pl.LightningDataModule):
     def _windows(self, starts: Indices | Starts, *, training: bool) -> Windows:
         tokens, size = self.music.tokens, self.config.window_size
         every = training and self.supervision is Supervision.every
-        return Windows(tokens, starts, size, supervisable(len(tokens), self.music.splits, size) if every else None)
+        mask = supervisable(len(tokens), self.music.splits, size) if every else None
+        if not training or self.augmentation is None:
+            return Windows(tokens, starts, size, mask)
+        played = None
+        if self.augmentation.needs_played and not isinstance(tokens, StoredTokens):
+            events = [piece.events for piece in self.music.pieces]
+            velocities, times = ([getattr(each, name) for each in events] for name in ("velocity", "delta_time"))
+            played = Played(np.concatenate(velocities), np.concatenate(times))
+        return Windows(tokens, starts, size, mask, self.augmentation, played)
 
     def _loader(self, starts: Indices | Starts, *, training: bool) -> DataLoader[Any]:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
@@ -54,6 +80,7 @@ class MusicDataModule(pl.LightningDataModule):
             world=world,
             per_epoch=self.config.windows_per_epoch if training else None,
             arithmetic=isinstance(starts, Starts),
+            endless=training and self.augmentation is not None,
         )
         if training:
             order.start_at(*self.start)

@@ -285,6 +285,28 @@ class EncodingConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class AugmentationConfig:
+    """Group `augmentation`: how training windows are varied, each as a whole, anew each time that it comes."""
+
+    transpose: int
+    """Semitones up or down at most, within the encoding's pitches; 0 leaves the key."""
+    stretch: float
+    """Times are multiplied by a factor from 1 / stretch to stretch; 1 leaves them."""
+    velocity: float
+    """Velocities of strikes are multiplied by a factor from 1 / velocity to velocity; 1 leaves them."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.transpose <= 127, "augmentation.transpose", self.transpose, "from 0 to 127")
+        require(1 <= self.stretch <= 4, "augmentation.stretch", self.stretch, "from 1 to 4")
+        require(1 <= self.velocity <= 4, "augmentation.velocity", self.velocity, "from 1 to 4")
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is varied."""
+        return self.transpose > 0 or self.stretch > 1 or self.velocity > 1
+
+
+@dataclass(kw_only=True, slots=True)
 class ModelConfig:
     """Group `model`: the same keys whichever is chosen, so that runs compare column by column."""
 
@@ -507,6 +529,7 @@ class TrainConfig:
     """A run directory to continue in place; nothing else but `trainer.max_epochs` may be given with it."""
     data: DataConfig
     encoding: EncodingConfig
+    augmentation: AugmentationConfig
     model: ModelConfig
     loss: LossConfig
     regularizer: RegularizerConfig
@@ -521,6 +544,9 @@ class TrainConfig:
         limit = "1 to 64 letters, digits, dots, underscores or hyphens, the first a letter or digit"
         require(valid, "name", self.name, limit)
         require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 4294967295")
+        moved = self.augmentation.transpose
+        limit = "0 with data.drums=true, where a note is an instrument"
+        require(not (moved and self.data.drums), "augmentation.transpose", moved, limit)
 
 
 @dataclass(kw_only=True, slots=True)

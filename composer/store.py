@@ -201,6 +201,12 @@ class StoredTokens:
         """(B, length, 3) classes of the events from each start (B,) on."""
         return self.classes(np.lib.stride_tricks.sliding_window_view(self.store.events, length)[starts])
 
+    def played(self, starts: NDArray[np.int64], length: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+        """(B, length) velocities, and times since the event before, of the events from each start (B,) on."""
+        codes = np.lib.stride_tricks.sliding_window_view(self.store.events, length)[starts]
+        events = decode(codes, self.store.times, self.store.unit)
+        return events.velocity, events.delta_time
+
     def classes(self, codes: Codes) -> NDArray[np.uint8]:
         """(..., 3) classes of events as the store has them, of any shape."""
         classes = np.empty((*codes.shape, 3), np.uint8)

@@ -147,7 +147,7 @@ def _train(config: TrainConfig, folder: Path, changed: Sequence[str]) -> dict[st
             seed=config.seed,
             max_epochs=config.trainer.max_epochs,
         )
-        data = MusicDataModule(music, config.data, config.seed, config.loss.supervision)
+        data = MusicDataModule(music, config.data, config.seed, config.loss.supervision, config.augmentation)
         origin, yardstick = _origin(config, music), _yardstick(config, music)
         values = ckpt.composer_values(configs.to_yaml(config), music.vocabulary, origin)
         progress = Progress(config.trainer.max_epochs, config.data.split.name, shown=config.trainer.progress_bar)

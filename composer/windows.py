@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from composer.augment import Augmentation, Played
 from composer.permutation import Permutation
 from composer.ranges import Indices, Starts
 from composer.splits import Supervisable
@@ -49,6 +50,8 @@ class Windows(Dataset[Tensor | Supervised]):
         starts: Indices | Starts,
         window_size: int,
         supervisable: NDArray[np.bool_] | Supervisable | None = None,
+        augmentation: Augmentation | None = None,
+        played: Played | None = None,
     ) -> None:
         """Keep the arrays.
 
@@ -57,7 +60,11 @@ class Windows(Dataset[Tensor | Supervised]):
             starts: (W,) first positions.
             window_size: inputs before the target.
             supervisable: (N,) positions that may be trained on, if batches are to be `Supervised`.
+            augmentation: varies every batch; its numbers then go on from one pass over all windows to the next
+                (`BatchOrder.endless`).
+            played: (N,) each, where the augmentation needs them of an array.
         """
+        self.augmentation, self.played = augmentation, played
         self.source, self.starts, self.window_size, self.supervisable = tokens, starts, window_size, supervisable
         self.stored = tokens if isinstance(tokens, StoredTokens) else None
         if isinstance(tokens, np.ndarray):
@@ -74,15 +81,29 @@ class Windows(Dataset[Tensor | Supervised]):
 
     def __getitem__(self, numbers: Indices) -> Tensor | Supervised:
         """Batch (B, T + 1, 3) of the windows with these numbers (B,), with its mask where there is one."""
-        starts = self.starts[numbers]
+        turns = numbers // max(1, len(self.starts))
+        starts = self.starts[numbers - turns * len(self.starts)]
         if self.stored is None:
             windows = self.views[torch.from_numpy(starts)]
         else:
             windows = torch.from_numpy(self.stored.windows(starts, self.window_size + 1))
+        if self.augmentation is not None:
+            played = self._played(starts) if self.augmentation.needs_played else None
+            varied = self.augmentation.vary(windows.numpy(), played, turns, starts + self.window_size)
+            windows = torch.from_numpy(varied)
         if isinstance(self.supervisable, Supervisable):
             targets = starts[:, None] + np.arange(1, self.window_size + 1)
             return Supervised(windows, torch.from_numpy(self.supervisable[targets]))
         return windows if self.masks is None else Supervised(windows, self.masks[torch.from_numpy(starts)])
+
+    def _played(self, starts: Indices) -> Played:
+        """(B, T + 1) each of the windows from each start (B,) on."""
+        length = self.window_size + 1
+        if self.stored is not None:
+            return Played(*self.stored.played(starts, length))
+        assert self.played is not None
+        views = np.lib.stride_tricks.sliding_window_view
+        return Played(views(self.played.velocity, length)[starts], views(self.played.delta_time, length)[starts])
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Indices:
@@ -108,6 +129,7 @@ class BatchOrder(Sampler[Indices]):
         world: int = 1,
         per_epoch: int | None = None,
         arithmetic: bool = False,
+        endless: bool = False,
     ) -> None:
         """Keep what decides the order.
 
@@ -120,9 +142,10 @@ class BatchOrder(Sampler[Indices]):
             world: how many processes there are.
             per_epoch: windows of an epoch; None is all. Epochs go on in one order of all, then in the next.
             arithmetic: the order is another one, which is computed batch by batch and takes no memory.
+            endless: numbers go on: window k is `count` + k when all are gone through for the second time, and so on.
         """
         self.count, self.batch_size, self.seed, self.shuffle = count, batch_size, seed, shuffle
-        self.rank, self.world, self.arithmetic = rank, world, arithmetic
+        self.rank, self.world, self.arithmetic, self.endless = rank, world, arithmetic, endless
         self.per_epoch = count if per_epoch is None or not count else per_epoch
         self.epoch, self.start_batch = 0, 0
 
@@ -161,7 +184,8 @@ class BatchOrder(Sampler[Indices]):
             for turn in range(int(places[0]) // self.count, int(places[-1]) // self.count + 1):
                 if turn != number:
                     order, number = self._order(turn), turn
-                found.append(order(places[places // self.count == turn] - turn * self.count))
+                numbers = order(places[places // self.count == turn] - turn * self.count)
+                found.append(numbers + turn * self.count if self.endless else numbers)
             block = np.concatenate(found)
             for k in range(0, len(block), self.batch_size):
                 yield block[k : k + self.batch_size]

@@ -56,7 +56,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "schedule": ("optimizer.schedule=cosine", "model.num_layers=2"),
     "early stopping": ("trainer.early_stopping_patience=1", "optimizer.lr=0.1", "trainer.max_epochs=8"),
     "proximal": ("regularizer=proximal_l1", "regularizer.weight=0.1"),
-    "workers": ("data.num_workers=2",),
+    "workers": ("data.num_workers=2", "augmentation=all"),
     "every step": ("loss.supervision=every", "model.inputs=shuffle_note", "data.first_target=20"),
     "gpu": ("trainer=gpu",),
 }

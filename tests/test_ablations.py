@@ -57,13 +57,14 @@ def music_of(data: DataConfig, encoding: EncodingConfig, seed: int) -> Music:
 def seen(config: TrainConfig, seed: int) -> dict[str, Any]:
     """What a run is trained on and scored on, by position."""
     music = music_of(config.data, config.encoding, seed)
-    module = MusicDataModule(music, config.data, seed, config.loss.supervision)
+    module = MusicDataModule(music, config.data, seed, config.loss.supervision, config.augmentation)
     size, splits = config.data.window_size, music.splits
     order = module.train_dataloader().sampler
     batches = []
     for epoch in (0, 1):
         order.set_epoch(epoch)
-        batches.append([(splits.train[numbers] + size).tolist() for numbers in order])
+        # With augmentation the numbers go on from one epoch to the next.
+        batches.append([(splits.train[numbers % len(splits.train)] + size).tolist() for numbers in order])
     return {
         "classes": music.tokens.tolist(),
         "test targets": (splits.test + size).tolist(),

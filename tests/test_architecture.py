@@ -39,6 +39,7 @@ ORDER = [
     "corpus",
     "prepare",
     "baselines",
+    "augment",
     "windows",
     "datamodule",
     "network",

@@ -42,6 +42,7 @@ ABLATIONS = {
     "variational_dropout": ("model.variational_dropout", ["0.0", "0.1", "0.25", "0.5"]),
     "label_smoothing": ("loss.label_smoothing", ["0.0", "0.05", "0.1", "0.2"]),
     "num_layers": ("model.num_layers", ["1", "2", "3"]),
+    "augmentation": ("augmentation", ["none", "transpose", "stretch", "velocity", "all"]),
 }
 # What the arms of a sweep share with each other and not with the default.
 SHARED = {"window_size": {"data.first_target"}}
@@ -177,6 +178,9 @@ def test_the_article_to_the_letter() -> None:
         "encoding.time_unit": "seconds",
         "encoding.time_binning": "equal_width",
         "encoding.time_bins": 10,
+        "augmentation.transpose": 0,
+        "augmentation.stretch": 1.0,
+        "augmentation.velocity": 1.0,
         "model.name": "lstm",
         "model.hidden_size": 128,
         "model.num_layers": 1,
@@ -273,13 +277,16 @@ def test_an_ablation_expands_to_every_arm_with_every_seed(ablation: str, default
     swept = {"regularizer.name", "regularizer.weight"} if key == "regularizer" else {key}
     # A kind brings the size that gives it as many parameters.
     swept |= {f"model.{name}" for name in ("name", "hidden_size", "num_layers", "dropout") if key == "model"}
-    swept |= SHARED.get(ablation, set())
+    # `augmentation=NAME` chooses a file of that name, which is not itself a key.
+    chosen = {f"augmentation.{name}" for name in ("transpose", "stretch", "velocity") if key == "augmentation"}
+    swept |= chosen | SHARED.get(ablation, set())
     found = set()
     for arm in arms:
         config = compose(f"ablation={ablation}", f"{key}={arm}", "seed=0")
         assert config.name == ablation
         assert set(configs.differing_keys(default, config)) <= swept | {"name"}
-        found.add((flat(config) | {"regularizer": config.regularizer.name.name, "model": config.model.name.name})[key])
+        named = {"regularizer": config.regularizer.name.name, "model": config.model.name.name, "augmentation": arm}
+        found.add((flat(config) | named)[key])
     typed = [configs.parse_overrides([f"arm={arm}"])[0].value() for arm in arms]
     assert len(found) == len(arms)
     assert found == set(typed)
@@ -384,6 +391,9 @@ BAD = {
     "encoding.pitch_high": ["23", "128"],
     "encoding.velocity_bins": ["0", "128"],
     "encoding.time_bins": ["0", "255"],
+    "augmentation.transpose": ["-1", "128"],
+    "augmentation.stretch": ["0.9", "4.1", "nan"],
+    "augmentation.velocity": ["0.9", "4.1", "nan"],
     "model.hidden_size": ["0", "16385"],
     "model.num_layers": ["0", "33"],
     "model.attention_heads": ["0", "257"],
@@ -438,6 +448,9 @@ GOOD = {
     "encoding.pitch_high": ["24", "127"],
     "encoding.velocity_bins": ["null", "1", "127"],
     "encoding.time_bins": ["1", "254"],
+    "augmentation.transpose": ["0", "127"],
+    "augmentation.stretch": ["1", "4"],
+    "augmentation.velocity": ["1", "4"],
     "model.hidden_size": ["1", "16384"],
     "model.num_layers": ["1", "32"],
     "model.attention_heads": ["1", "256"],
