@@ -14,6 +14,7 @@ from composer.ranges import Indices, Starts, sample
 from composer.schema import AugmentationConfig, DataConfig, Supervision
 from composer.splits import supervisable
 from composer.store import StoredTokens
+from composer.streams import StreamOrder, Streams, segments
 from composer.windows import BatchOrder, Windows, loader
 
 # Validation and test need no gradients: larger batches are as exact and quicker.
@@ -89,8 +90,18 @@ class MusicDataModule(pl.LightningDataModule):
     def _size(self, training: bool) -> int:
         return self.config.batch_size if training else max(_EVAL_BATCH, self.config.batch_size)
 
+    def _streams(self) -> DataLoader[Any]:
+        music, size = self.music, self.config.window_size
+        runs = segments(music.splits.train, len(music.tokens), music.offsets, size)
+        order = StreamOrder(runs, size, self.config.batch_size, self.seed)
+        order.start_at(*self.start)
+        streams = Streams(music.tokens, size, supervisable(len(music.tokens), music.splits, size))
+        return DataLoader(streams, sampler=order, batch_size=None, num_workers=self.config.num_workers)
+
     def train_dataloader(self) -> DataLoader[Any]:
-        """Batches (B, T + 1, 3) uint8 in the epoch's order; `Supervised` ones with `loss.supervision=every`."""
+        """Batches (B, T + 1, 3) uint8 in the epoch's order; with `loss.supervision` `Supervised` or `Streamed` ones."""
+        if self.supervision is Supervision.stream:
+            return self._streams()
         return self._loader(self.music.splits.train, training=True)
 
     def val_dataloader(self) -> DataLoader[Any]:

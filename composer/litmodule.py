@@ -19,12 +19,14 @@ from torch.optim import Adam, AdamW, Optimizer
 from composer.errors import ComposerError
 from composer.losses import Regularizer, nll, nll_every, sparsity
 from composer.metrics import MetricSums
-from composer.network import Logits, Network
+from composer.network import Logits, Network, State
 from composer.schema import LossConfig, OptimizerConfig, OptimizerName, RegularizerConfig, Schedule
+from composer.streams import Streamed
 from composer.windows import BatchOrder, Supervised
 
 _BATCH_STREAM = 4
 SUMS_KEY = "composer_train_sums"
+STATE_KEY = "composer_stream_state"
 
 
 class NonFiniteLoss(ComposerError):
@@ -52,7 +54,7 @@ def _counted(batches: Any, batch_idx: int) -> tuple[int, int]:
 
 
 class ComposerModule(pl.LightningModule):
-    """Trains a `Network` on batches (B, T + 1, 3) of windows: on their targets, or on `Supervised` steps."""
+    """Trains a `Network` on batches (B, T + 1, 3) of windows, on `Supervised` steps of these, or on streams."""
 
     def __init__(
         self,
@@ -74,8 +76,10 @@ class ComposerModule(pl.LightningModule):
         self.label_smoothing = loss.label_smoothing
         self.train_sums = MetricSums()
         self.val_sums = MetricSums()
+        # What streams have read, from batch to batch.
+        self.state: State | None = None
 
-    def on_train_batch_start(self, batch: Tensor | Supervised, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Tensor | Supervised | Streamed, batch_idx: int) -> None:
         """Seed the generators by position."""
         seed = position_seed(self.seed, self.current_epoch, batch_idx, self.global_rank)
         # Not torch.manual_seed: without a GPU it notes its caller's stack each time, for a GPU that never comes.
@@ -89,12 +93,25 @@ class ComposerModule(pl.LightningModule):
         for group in self.optimizers().param_groups:  # type: ignore[union-attr]
             group["lr"] = learning_rate(self.optimizer_config, self.current_epoch, self.max_epochs)
 
-    def training_step(self, batch: Tensor | Supervised, batch_idx: int) -> Tensor:
-        """The trained loss: weighted NLLs and the penalty. The metrics are those of the last step, whatever is trained.
+    def training_step(self, batch: Tensor | Supervised | Streamed, batch_idx: int) -> Tensor:
+        """The trained loss: weighted NLLs and the penalty.
+
+        The metrics are those of a window's last step, whatever is trained; of streams those of all supervised steps.
 
         Raises:
             NonFiniteLoss: on a CPU, before a weight is touched.
         """
+        loss = self._stream_loss(batch) if isinstance(batch, Streamed) else self._window_loss(batch, batch_idx)
+        penalty = self.regularizer.penalty()
+        if penalty is not None:
+            loss = loss + penalty
+        # Reading the value waits for a GPU, so there it is looked at before each save (`check_finite`).
+        if self.device.type == "cpu" and not math.isfinite(loss.detach().item()):
+            raise self.non_finite(batch_idx)
+        return loss
+
+    def _window_loss(self, batch: Tensor | Supervised, batch_idx: int) -> Tensor:
+        """The weighted NLLs of windows, a mean over them or over their supervised steps."""
         windows = batch.windows if isinstance(batch, Supervised) else batch
         targets = windows[:, -1]
         if isinstance(batch, Supervised):
@@ -119,13 +136,36 @@ class ComposerModule(pl.LightningModule):
             if self.trainer.world_size > 1:
                 # The gradients are averaged over processes whose shares may differ by a window.
                 loss = loss * (mine * self.trainer.world_size / whole)
-        penalty = self.regularizer.penalty()
-        if penalty is not None:
-            loss = loss + penalty
-        # Reading the value waits for a GPU, so there it is looked at before each save (`check_finite`).
-        if self.device.type == "cpu" and not math.isfinite(loss.detach().item()):
-            raise self.non_finite(batch_idx)
         return loss
+
+    def _stream_loss(self, batch: Streamed) -> Tensor:
+        """The weighted NLLs, a mean over the supervised steps; the state goes on, without its gradient."""
+        hidden, after = self.model.onward(batch.windows[:, :-1], self._state_before(batch))
+        self.state = tuple(part.detach() for part in after)
+        targets = batch.windows[:, 1:]
+        steps = self.model.heads(hidden, targets)
+        count = batch.mask.sum()
+        self._add_steps(hidden.detach(), Logits(*(channel.detach() for channel in steps)), targets, batch.mask)
+        channels = nll_every(steps, targets, batch.mask, self.label_smoothing)
+        # A batch without a supervised step has a loss of 0.
+        return (channels * self.loss_weights).sum() / count.clamp(min=1)
+
+    def _state_before(self, batch: Streamed) -> State:
+        """What each stream of a batch goes on from: nothing where it begins anew."""
+        if self.state is None or bool(batch.fresh.all()):
+            return self.model.empty_state(len(batch.fresh))
+        kept = ~batch.fresh[None, :, None]
+        return tuple(part.to(kept.device) * kept for part in self.state)
+
+    @torch.no_grad()
+    def _add_steps(self, hidden: Tensor, steps: Logits, targets: Tensor, mask: Tensor) -> None:
+        """Add the supervised steps of a batch (B, T) to the sums of the epoch."""
+        if not bool(mask.any()):
+            return
+        predicted = self.model.prediction(hidden, steps)
+        supervised = Logits(*(channel[mask] for channel in steps))
+        prediction = Logits(*(channel[mask] for channel in predicted))
+        self.train_sums.add(prediction, targets[mask], nll(supervised, targets[mask]))
 
     def _every_step_loss(self, steps: Logits, batch: Supervised, mine: int) -> Tensor:
         """The weighted NLLs, a mean over the supervised steps of the batch of all processes.
@@ -217,9 +257,12 @@ class ComposerModule(pl.LightningModule):
         if self.trainer.world_size > 1:
             torch.distributed.all_reduce(sums)
         checkpoint[SUMS_KEY] = sums
+        if self.state is not None:
+            checkpoint[STATE_KEY] = list(self.state)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the sums of an unfinished epoch up again, in one process for all."""
         self.train_sums = MetricSums(self.device)
         if self.global_rank == 0:
             self.train_sums.sums += checkpoint[SUMS_KEY].to(self.device)
+        self.state = tuple(checkpoint[STATE_KEY]) if STATE_KEY in checkpoint else None

@@ -101,6 +101,11 @@ class Network(nn.Module):
         dropped: Tensor = self.dropout(self.read(self.told(tokens)))
         return dropped
 
+    def onward(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """As `every`, but read on from `state`, and the state after the last event; where `carries`."""
+        hidden, state = self.carried(self.told(tokens), state)
+        return self.dropout(hidden), state
+
     def forward(self, tokens: Tensor, given: Tensor | None = None) -> Logits:
         """Logits (B, V) of the event after the T events of `tokens`; `given` (B, 3) as in `heads`."""
         return self.heads(self.last(tokens), given)

@@ -137,6 +137,7 @@ class Supervision(Enum):
 
     last = "last"
     every = "every"
+    stream = "stream"
 
 
 class RegularizerName(Enum):
@@ -387,7 +388,8 @@ class LossConfig:
     """Share of a target's probability that is spread over all classes in training; metrics are without it."""
     supervision: Supervision
     """`last` trains on the event after a window, the article's; `every` on the event after each step of it, but for the
-    targets of validation and test windows."""
+    targets of validation and test windows; `stream` likewise, on pieces read from end to end, `data.batch_size` side
+    by side, the state carried from batch to batch and backpropagation cut after `data.window_size` steps."""
 
     def __post_init__(self) -> None:
         for channel, value in zip(CHANNELS, self.weights, strict=True):
@@ -547,6 +549,18 @@ class TrainConfig:
         moved = self.augmentation.transpose
         limit = "0 with data.drums=true, where a note is an instrument"
         require(not (moved and self.data.drums), "augmentation.transpose", moved, limit)
+        if self.loss.supervision is Supervision.stream:
+            self._check_stream()
+
+    def _check_stream(self) -> None:
+        """Raise a `ComposerError` for what does not go with streams."""
+        key, value = "loss.supervision", Supervision.stream.name
+        recurrent = self.model.name is not ModelName.transformer
+        require(recurrent, key, value, "last or every with model=transformer, which carries no state")
+        require(self.trainer.devices == 1, key, value, "last or every with trainer.devices above 1")
+        require(not self.augmentation.active, key, value, "last or every with augmentation, which varies windows")
+        whole = self.data.windows_per_epoch is None
+        require(whole, key, value, "last or every with data.windows_per_epoch: an epoch of streams is all of them")
 
 
 @dataclass(kw_only=True, slots=True)

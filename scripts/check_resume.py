@@ -58,6 +58,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "proximal": ("regularizer=proximal_l1", "regularizer.weight=0.1"),
     "workers": ("data.num_workers=2", "augmentation=all"),
     "every step": ("loss.supervision=every", "model.inputs=shuffle_note", "data.first_target=20"),
+    "streams": ("loss.supervision=stream", "data.batch_size=4"),
     "gpu": ("trainer=gpu",),
 }
 

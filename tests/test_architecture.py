@@ -41,6 +41,7 @@ ORDER = [
     "baselines",
     "augment",
     "windows",
+    "streams",
     "datamodule",
     "network",
     "recurrent",

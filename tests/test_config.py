@@ -42,10 +42,11 @@ ABLATIONS = {
     "variational_dropout": ("model.variational_dropout", ["0.0", "0.1", "0.25", "0.5"]),
     "label_smoothing": ("loss.label_smoothing", ["0.0", "0.05", "0.1", "0.2"]),
     "num_layers": ("model.num_layers", ["1", "2", "3"]),
+    "stateful": ("loss.supervision", ["every", "stream"]),
     "augmentation": ("augmentation", ["none", "transpose", "stretch", "velocity", "all"]),
 }
 # What the arms of a sweep share with each other and not with the default.
-SHARED = {"window_size": {"data.first_target"}}
+SHARED = {"window_size": {"data.first_target"}, "stateful": {"data.batch_size"}}
 
 
 def options() -> list[tuple[str, str]]:

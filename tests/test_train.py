@@ -433,6 +433,8 @@ def test_every_step_learns_faster_and_is_measured_on_the_same_steps(finished: Pa
     [
         ("loss.supervision=every", "model.num_layers=2"),
         ("model.inputs=shuffle_note", "data.first_target=20"),
+        ("loss.supervision=stream", "data.batch_size=4", "model.num_layers=2"),
+        ("loss.supervision=stream", "data.batch_size=4", "model=gru", "model.heads=chained", "data.num_workers=0"),
         ("augmentation=all", "data.windows_per_epoch=500", "loss.supervision=every"),
         (
             "model=gru",
