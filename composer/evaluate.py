@@ -74,7 +74,7 @@ def evaluate(
         parts = {"data": Ranges(runs) if corpus.lazy else listed(runs)}
         baselines = _of_training(composer, examples(tokens, parts["data"], data.window_size))
     results: dict[str, Any] = {"data_sha256": sha256, "same_data": same, "pieces": len(corpus.pieces)}
-    grouped: dict[str, dict[str, Any]] = {"calibration": {}, "over_pieces": {}, "by_piece": {}, "context": {}}
+    by_split: dict[str, dict[str, Any]] = {"calibration": {}, "by_piece": {}, "over_pieces": {}, "context": {}}
     seconds = Seconds(corpus, data, config.encoding)
     for name, part in parts.items():
         windows = Windows(tokens, scored(part, data, config.seed), data.window_size)
@@ -83,14 +83,15 @@ def evaluate(
             continue
         order = BatchOrder(len(windows), _BATCH, config.seed, shuffle=False)
         scores = score_windows(composer.model, windows, order, corpus.offsets, seconds)
+        by_piece = scores.pieces(corpus.pieces.names)
         results |= scores.figures(name)
-        grouped["calibration"][name] = scores.reliability.bins()
-        grouped["by_piece"][name] = scores.pieces(corpus.pieces.names)
-        grouped["over_pieces"][name] = over_pieces(grouped["by_piece"][name], resamples)
+        by_split["calibration"][name] = scores.reliability.bins()
+        by_split["by_piece"][name] = by_piece
+        by_split["over_pieces"][name] = over_pieces(by_piece, resamples)
         if context is not None and context.windows:
             probed = probe(composer.model, windows, corpus.offsets, context, config.seed)
-            grouped["context"][name] = probed.to_plain()
-    return {**results, "baselines": baselines, "skill": _skills(results, baselines), **grouped}
+            by_split["context"][name] = probed.to_plain()
+    return {**results, "baselines": baselines, "skill": _skills(results, baselines), **by_split}
 
 
 def _skills(results: dict[str, Any], baselines: Baselines) -> dict[str, dict[str, float | None]]:
