@@ -6,8 +6,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -15,26 +16,35 @@ from torch import Tensor
 
 from composer import checkpoint as ckpt
 from composer import config as configs
-from composer import export
+from composer import constraints, export
 from composer.corpus import read_pieces
 from composer.errors import ComposerError
-from composer.events import Events, Piece, join
+from composer.events import Events, Piece, Timing, join
+from composer.lengths import compose_rows
 from composer.midi import write_midi
 from composer.model import Network, build_model
 from composer.reading import Parameters, read_as
 from composer.rundir import CHECKPOINTS, shown
-from composer.sampling import compose_window
-from composer.schema import ExportConfig, GenerateConfig, SamplingConfig, TimeUnit, TrainConfig
+from composer.schema import (
+    CHANNELS,
+    CUTS,
+    Ending,
+    ExportConfig,
+    GenerateConfig,
+    Method,
+    Mode,
+    SamplingConfig,
+    TimeUnit,
+    TrainConfig,
+)
 from composer.vocabulary import Vocabulary
 
 _PIECE_STREAM = 5
-# Events composed between two looks at the length in seconds.
-_CHUNK = 64
-# A piece whose time does not advance would never reach its seconds.
-_EVENTS_PER_SECOND_LIMIT = 1000
+# Pieces composed at once: more bring nothing, and take memory.
+_AT_ONCE = 64
 
 
-# A MIDI file, an offset in events into the training piece, (T, 3) classes, or None: the piece's first events.
+# A MIDI file, an offset in events into the training piece, (N, 3) classes, "none", or None: the piece's first events.
 Primer = str | Path | int | Tensor | None
 
 
@@ -92,42 +102,91 @@ class Composer:
         *,
         events: int = 500,
         seconds: float | None = None,
+        mode: str = "window",
+        method: str = "sample",
+        beams: int = 8,
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
+        min_p: float | None = None,
+        repeats: int | None = None,
+        playable: bool = False,
+        polyphony: int | None = None,
+        pitch_low: int | None = None,
+        pitch_high: int | None = None,
+        scale: str | None = None,
+        max_note_seconds: float | None = None,
+        ending: str = "cut",
         seed: int = 0,
         primer: Primer = None,
         include_primer: bool = False,
+        continue_from: str | Path | None = None,
+        **channels: float | None,
     ) -> Composition:
         """Compose one piece.
 
         Args:
             events: events after the primer.
             seconds: compose this long instead.
+            mode: `window` reads the last events, as in training; `stateful` all since the primer began.
+            method: `sample`, `greedy` or `beam`.
+            beams: pieces that `beam` keeps in view.
             temperature: below 1 is safer, above 1 is bolder.
             top_k: sample among the k likeliest classes of each channel.
             top_p: sample among the likeliest classes whose probabilities reach p.
+            min_p: sample among the classes at least so likely as this share of the likeliest.
+            repeats: play no figure more often in a row.
+            playable: release no silent pitch, strike no sounding one.
+            polyphony: notes at once.
+            pitch_low: lowest pitch that is struck.
+            pitch_high: highest pitch that is struck.
+            scale: strike its pitches alone: a key such as `F#m`, or a scale such as `D:dorian`.
+            max_note_seconds: longest note.
+            ending: `cut`, or `close` to compose the last releases too.
             seed: the same seed gives the same piece.
-            primer: what to begin from: a MIDI file, an offset in events into the training piece, (T, 3) classes, or
-                None for the training piece's first events.
+            primer: what to begin from: a MIDI file, an offset in events into the training piece, (N, 3) classes,
+                "none", or None for the training piece's first events.
             include_primer: begin the piece with the primer's events.
+            continue_from: a MIDI file that the piece begins with; the primer is its end.
+            channels: cuts of one channel, such as `note_temperature` or `time_top_k`.
 
         Raises:
             ComposerError: a value is outside its limits.
         """
+        unset = {f"{channel}_{key}": None for channel in CHANNELS for key in CUTS}
+        unknown = sorted(channels.keys() - unset.keys())
+        if unknown:
+            raise ComposerError(f"{unknown[0]}: no argument of generate; those of a channel are {', '.join(unset)}")
         sampling = _Settings(
             events=events,
             seconds=seconds,
             n=1,
+            mode=_named(Mode, "mode", mode),
+            method=_named(Method, "method", method),
+            beams=beams,
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
+            min_p=min_p,
+            repeats=repeats,
+            playable=playable,
+            polyphony=polyphony,
+            pitch_low=pitch_low,
+            pitch_high=pitch_high,
+            scale=scale,
+            max_note_seconds=max_note_seconds,
+            ending=_named(Ending, "ending", ending),
             include_primer=include_primer,
+            **(unset | channels),  # type: ignore[arg-type]
         )
+        if continue_from is not None:
+            if primer is not None or include_primer:
+                raise ComposerError("continue_from: used without primer and include_primer")
+            return self.continued(sampling, seed, Path(continue_from).expanduser())[0]
         return self.compose(sampling, seed, self.primer(primer))[0]
 
     def primer(self, source: Primer) -> Tensor:
-        """(T, 3) classes from whatever a primer can be given as; see `generate`.
+        """(N, 3) classes from whatever a primer can be given as; see `generate`.
 
         Raises:
             ComposerError: the file or the training data cannot be read, or is too short.
@@ -136,6 +195,8 @@ class Composer:
             return self.origin.primer
         if isinstance(source, Tensor):
             return source
+        if str(source) == "none":
+            return torch.empty(0, 3, dtype=torch.uint8)
         if not str(source).isdecimal():
             return self.primer_from_file(Path(source).expanduser())  # type: ignore[arg-type]
         pieces, sha256, _ = read_pieces(self.config.data, self.config.encoding)
@@ -149,53 +210,70 @@ class Composer:
     def compose(self, sampling: SamplingConfig, seed: int, primer: Tensor | None = None) -> list[Composition]:
         """Compose `sampling.n` pieces; the k-th depends on (seed, k) alone."""
         primer = self.origin.primer if primer is None else primer
-        if primer.ndim != 2 or primer.shape[1] != 3 or not len(primer):
-            raise ComposerError(f"primer: must be (T, 3) classes, not {tuple(primer.shape)}")
+        if primer.ndim != 2 or primer.shape[1] != 3:
+            raise ComposerError(f"primer: must be (N, 3) classes, not {tuple(primer.shape)}")
         if bool((primer.long() < 0).any() or (primer.long() >= torch.tensor(self.vocabulary.sizes)).any()):
             raise ComposerError(f"primer: holds classes beyond the vocabulary's sizes {self.vocabulary.sizes}")
+        origin = self.origin
+        begun = self.vocabulary.decode(primer.numpy()) if sampling.include_primer else None
+        rows = self._rows(sampling, seed, primer, begun, origin.timing)
+        nothing = self.vocabulary.decode(primer[:0].numpy())
+        source = Piece(f"after {origin.piece}", nothing, origin.timing, origin.program)
+        return [self._composition(source, begun, primer, row, k) for k, row in enumerate(rows)]
+
+    def continued(self, sampling: SamplingConfig, seed: int, path: Path) -> list[Composition]:
+        """As `compose`, from the end of a MIDI file; the pieces begin with its part as it was read.
+
+        Raises:
+            ComposerError: the file cannot be read, or leaves the encoding's range.
+        """
+        source = self._read(path)
+        context = torch.from_numpy(self.vocabulary.encode(source.events))
+        rows = self._rows(sampling, seed, context, source.events, source.timing)
+        named = Piece(f"{source.name}, continued", source.events, source.timing, source.program)
+        return [self._composition(named, source.events, context, row, k) for k, row in enumerate(rows)]
+
+    def _rows(
+        self, sampling: SamplingConfig, seed: int, primer: Tensor, begun: Events | None, timing: Timing
+    ) -> list[Tensor]:
+        """(N, 3) classes of each piece after `primer`; `begun` are the events that the pieces begin with."""
+        vocabulary, device = self.vocabulary, self.model.linear.weight.device
+        beats = vocabulary.time_unit is TimeUnit.beats
+        per_second = timing.ticks_per_second / timing.ticks_per_beat if beats else 1.0
+        times = torch.tensor(vocabulary.time_values, dtype=torch.float64, device=device)
+        rules = constraints.rules(sampling, vocabulary.sizes[0], vocabulary.pitch_low, times, per_second)
+        playing = constraints.silence(1, vocabulary.sizes[0], device)
+        if begun is not None:
+            notes = (begun.pitch.astype(int) - vocabulary.pitch_low).tolist()
+            heard = (notes, (begun.velocity > 0).tolist(), begun.delta_time.tolist())
+            playing = constraints.sounding_after(*heard, vocabulary.sizes[0], device)
         generators = []
         for k in range(sampling.n):
             state = np.random.SeedSequence([seed, k, _PIECE_STREAM]).generate_state(1, np.uint64)
             generators.append(torch.Generator().manual_seed(int(state[0])))
-        batch = primer.long().expand(sampling.n, -1, -1)
+        rows: list[Tensor] = []
         with _one_thread():
-            if sampling.seconds is None:
-                rows = list(compose_window(self.model, batch, sampling, generators, sampling.events))
-            else:
-                rows = self._compose_seconds(batch, sampling, generators)
-        return [self._composition(primer, row, sampling.include_primer, k) for k, row in enumerate(rows)]
-
-    def _compose_seconds(
-        self, primer: Tensor, sampling: SamplingConfig, generators: list[torch.Generator]
-    ) -> list[Tensor]:
-        assert sampling.seconds is not None
-        limit = sampling.seconds
-        if self.vocabulary.time_unit is TimeUnit.beats:
-            limit *= self.origin.timing.ticks_per_second / self.origin.timing.ticks_per_beat
-        values = torch.tensor(self.vocabulary.time_values, dtype=torch.float64)
-        window = primer
-        parts: list[Tensor] = []
-        elapsed = torch.zeros(len(primer), dtype=torch.float64)
-        while bool((elapsed <= limit).any()):
-            if len(parts) * _CHUNK > sampling.seconds * _EVENTS_PER_SECOND_LIMIT + _CHUNK:
-                raise ComposerError(
-                    f"seconds={sampling.seconds:g}: the network strikes note after note without advancing in time; "
-                    "compose a number of events instead (events=500)"
+            for first in range(0, sampling.n, _AT_ONCE):
+                rows += compose_rows(
+                    self.model,
+                    primer.long().to(device),
+                    sampling,
+                    generators[first : first + _AT_ONCE],
+                    length=self.config.data.window_size,
+                    rules=rules,
+                    playing=playing,
+                    limit=None if sampling.seconds is None else sampling.seconds * per_second,
                 )
-            part = compose_window(self.model, window, sampling, generators, _CHUNK)
-            window = torch.cat([window, part], dim=1)[:, -primer.shape[1] :]
-            parts.append(part)
-            elapsed += values[part[:, :, 2]].sum(1)
-        drawn = torch.cat(parts, dim=1)
-        within = values[drawn[:, :, 2]].cumsum(1) <= limit
-        return [row[: int(inside.sum())] for row, inside in zip(drawn, within, strict=True)]
+        return [row.cpu() for row in rows]
 
-    def _composition(self, primer: Tensor, drawn: Tensor, include_primer: bool, number: int) -> Composition:
-        events = self.vocabulary.decode(drawn.cpu().numpy())
-        if include_primer:
-            events = join(self.vocabulary.decode(primer.numpy()), events)
-        piece = Piece(f"after {self.origin.piece}, {number}", events, self.origin.timing, self.origin.program)
-        return Composition(piece, torch.cat([primer.long(), drawn.cpu()]).numpy())
+    def _composition(
+        self, source: Piece, begun: Events | None, primer: Tensor, drawn: Tensor, number: int
+    ) -> Composition:
+        events = self.vocabulary.decode(drawn.numpy())
+        if begun is not None:
+            events = join(begun, events)
+        piece = Piece(f"{source.name}, {number}", events, source.timing, source.program)
+        return Composition(piece, torch.cat([primer.long(), drawn.long()]).numpy())
 
     def primer_from_file(self, path: Path) -> Tensor:
         """(T, 3) classes of the first events of a MIDI file, read as the training data was.
@@ -203,8 +281,10 @@ class Composer:
         Raises:
             ComposerError: the file cannot be read, is too short, or leaves the encoding's range.
         """
-        events = read_as(path, Parameters.of(self.config.data, self.vocabulary.time_unit)).events
-        return self.primer_from_events(events, 0, str(path))
+        return self.primer_from_events(self._read(path).events, 0, str(path))
+
+    def _read(self, path: Path) -> Piece:
+        return read_as(path, Parameters.of(self.config.data, self.vocabulary.time_unit))
 
     def primer_from_events(self, events: Events, offset: int, name: str) -> Tensor:
         """(T, 3) classes of the events from `offset` on, T being the training window."""
@@ -216,6 +296,16 @@ class Composer:
                 f"primer: {name} has {len(events)} events; a primer of {size} begins at 0 to {len(events) - size}"
             )
         return torch.from_numpy(self.vocabulary.encode(events[offset : offset + size]))
+
+
+Named = TypeVar("Named", bound=Enum)
+
+
+def _named(kind: type[Named], key: str, name: str) -> Named:
+    """The member of an enumeration."""
+    if name not in kind.__members__:
+        raise ComposerError(f"{key}={name}: must be one of {', '.join(kind.__members__)}")
+    return kind[name]
 
 
 @contextmanager
@@ -256,7 +346,11 @@ def run(config: GenerateConfig) -> list[Path]:
     composer = Composer.load(config.run, config.checkpoint)
     folder = Path(config.output) if config.output else Path("outputs") / "generate" / configs.run_id()
     paths = []
-    for number, composition in enumerate(composer.compose(config, config.seed, composer.primer(config.primer))):
+    if config.continue_from is not None:
+        compositions = composer.continued(config, config.seed, Path(config.continue_from).expanduser())
+    else:
+        compositions = composer.compose(config, config.seed, composer.primer(config.primer))
+    for number, composition in enumerate(compositions):
         path = folder / f"{composer.config.name}-seed{config.seed}-{number:03d}.mid"
         paths.append(composition.save(path))
         length = float(composition.piece.events.delta_time.sum())

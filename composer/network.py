@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from composer.errors import ComposerError
 from composer.schema import CHANNELS, Heads, ModelConfig
 
 # Of the permutation that `model.inputs=shuffle_*` scores with.
@@ -37,12 +38,15 @@ class Logits(NamedTuple):
 
 
 class Window(Protocol):
-    """The last T events while a piece is composed: `hidden` (B, H) is what they read as, from an empty state."""
+    """What was read while pieces are composed: `hidden` (B, H), of the last T events or of all."""
 
     hidden: Tensor
 
     def read(self, event: Tensor) -> None:
-        """Take in an event (B, 3), and let the oldest go."""
+        """Take in an event (B, 3)."""
+
+    def select(self, pieces: Tensor) -> None:
+        """Go on with these pieces (B,), by number, in place of the present ones."""
 
 
 class Network(nn.Module):
@@ -87,9 +91,22 @@ class Network(nn.Module):
         """As `read`, but from `state` on, and the state after the last event; where `carries`."""
         raise NotImplementedError
 
-    def window(self, primer: Tensor) -> Window:
-        """The window of a composition that begins after `primer` (B, T, 3); the network in evaluation mode."""
+    def window(self, primer: Tensor, length: int | None = None) -> Window:
+        """The window of a composition that begins after `primer`; the network in evaluation mode.
+
+        Args:
+            primer: (B, N, 3).
+            length: T, events that the window holds; None is N. Before T events it holds all there are.
+        """
         raise NotImplementedError
+
+    def running(self, primer: Tensor) -> Window:
+        """The state of a composition that begins after `primer` (B, N, 3), and is never begun anew.
+
+        Raises:
+            ComposerError: the network has none.
+        """
+        raise ComposerError("mode=stateful: this network keeps no state from event to event; use mode=window")
 
     def last(self, tokens: Tensor) -> Tensor:
         """What the T events of `tokens` read as: (B, H), after dropout."""

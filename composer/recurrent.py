@@ -18,14 +18,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from composer.network import Logits, Network, State
-from composer.schema import ModelConfig
+from composer.schema import CHANNELS, ModelConfig
+from composer.stepping import Cells, GRUCells, LSTMCells, RunningState, SlidingWindow
 
 
 class Recurrent(Network):
     """Layers whose state after an event is a function of the event and the state before it."""
 
-    # Tensors of a state.
+    # Tensors of a state, and what composing steps with.
     parts: ClassVar[int]
+    kind: ClassVar[type[Cells]]
     carries = True
 
     def __init__(self, config: ModelConfig, sizes: tuple[int, int, int]) -> None:
@@ -170,9 +172,30 @@ class Recurrent(Network):
             after.append(self.unit(rows, before, before[0], weights[4 * layer + 1 : 4 * layer + 4]))
         return after[-1][0], tuple(torch.stack(part) for part in zip(*after, strict=True))
 
-    def window(self, primer: Tensor) -> SlidingWindow:
-        """The window of a composition that begins after `primer` (B, T, 3)."""
-        return SlidingWindow(self, primer)
+    def window(self, primer: Tensor, length: int | None = None) -> SlidingWindow:
+        """The window of a composition that begins after `primer` (B, N, 3): the last `length` events, or N."""
+        return SlidingWindow(self.cells(), primer, length or primer.shape[1])
+
+    def running(self, primer: Tensor) -> RunningState:
+        """The state of a composition that begins after `primer` (B, N, 3), and forgets nothing by itself."""
+        return RunningState(self.cells(), primer)
+
+    def cells(self) -> Cells:
+        """The layers as their weights are now, for single steps in evaluation mode."""
+        first = self.channels[0]
+        begin = sum(self.sizes[:first])
+        weights = [weight.detach() for weight in self.weights()]
+        return self.kind(self.table(), slice(begin, begin + self.sizes[first]), weights, self.columns)
+
+    def table(self) -> Tensor:
+        """(sum(V), G H): what each class of each channel adds to the gates of the first layer."""
+        into = self.weights()[0].detach()
+        if self.embedding is None:
+            return into.t()
+        parts = zip(
+            torch.split(self.embedding.weight.detach(), list(self.sizes)), into.chunk(len(CHANNELS), dim=1), strict=True
+        )
+        return torch.cat([rows @ columns.t() for rows, columns in parts])
 
 
 class ThreeHeadLSTM(Recurrent):
@@ -182,7 +205,7 @@ class ThreeHeadLSTM(Recurrent):
     h = o tanh(c).
     """
 
-    parts = 2
+    parts, kind = 2, LSTMCells
 
     def add_layers(self, hidden_size: int, num_layers: int, dropout: float) -> None:
         """Make the layers, with `dropout` between them."""
@@ -214,7 +237,7 @@ class ThreeHeadGRU(Recurrent):
     r, z = sigmoid(...), n = tanh(W x + b + r (U h + d)), h = (1 - z) n + z h.
     """
 
-    parts = 1
+    parts, kind = 1, GRUCells
 
     def add_layers(self, hidden_size: int, num_layers: int, dropout: float) -> None:
         """Make the layers, with `dropout` between them."""
@@ -239,40 +262,3 @@ class ThreeHeadGRU(Recurrent):
         n = torch.tanh(n + torch.sigmoid(r + r_seen) * n_seen)
         z = torch.sigmoid(z + z_seen)
         return ((1 - z) * n + z * state[0],)
-
-
-class SlidingWindow:
-    """What the last T events read as, one network step an event.
-
-    Reading a window of T events anew for every event costs T steps. Here T states are kept, begun 1, 2, ..., T events
-    ago; a new event advances all of them in one batch, and the oldest has then read exactly the last T events. It is
-    used, and begun anew. The states stand in a ring, so that nothing is moved.
-
-    A channel that `model.inputs` drops has no part in it; one that it shuffles is fed as it was drawn.
-    """
-
-    def __init__(self, network: Recurrent, primer: Tensor) -> None:
-        """Read the primer.
-
-        Args:
-            network: in evaluation mode.
-            primer: (B, T, 3) classes.
-        """
-        self.network = network
-        self.batch, self.length = primer.shape[:2]
-        shape = (network.layers.num_layers, self.length, self.batch, network.layers.hidden_size)
-        self.state = tuple(part.view(shape) for part in network.empty_state(self.length * self.batch))
-        self.oldest = 0  # place in the ring of the state that will have read T events next
-        self.hidden: Tensor
-        for position in range(self.length):
-            self.read(primer[:, position])
-
-    def read(self, event: Tensor) -> None:
-        """Read an event (B, 3); `hidden` (B, H) is then that of the last T."""
-        events = event.expand(self.length, -1, -1).reshape(-1, 3)
-        hidden, state = self.network.cell(events, tuple(part.flatten(1, 2) for part in self.state))
-        self.state = tuple(new.view(old.shape) for new, old in zip(state, self.state, strict=True))
-        place, self.oldest = self.oldest, (self.oldest + 1) % self.length
-        self.hidden = hidden.view(self.length, self.batch, -1)[place]
-        for part in self.state:
-            part[:, place] = 0

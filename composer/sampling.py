@@ -1,73 +1,258 @@
-"""Drawing events from the network, as pure functions of logits, and the article's way of composing with them.
+"""Drawing events from the network, as pure functions of logits, and composing with them event by event.
 
-B = pieces composed at once, T = window, V = classes of a channel
+B = pieces composed at once, T = window, V = classes of a channel, W = classes of the largest channel
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from composer.network import Logits, Network
-from composer.schema import SamplingConfig
+from composer.constraints import Playing, Rules
+from composer.network import Network
+from composer.schema import CHANNELS, Method, Mode, SamplingConfig
+from composer.stepping import BLOCK, blocks, product
+
+# Events whose random numbers are drawn at once.
+_CHUNK = 64
 
 
-def probabilities(logits: Tensor, temperature: float, top_k: int | None, top_p: float | None) -> Tensor:
+class Cut(NamedTuple):
+    """How the classes of a channel are cut before one is drawn; see `probabilities`."""
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+
+
+def cuts(config: SamplingConfig) -> tuple[Cut, ...]:
+    """Those of the three channels."""
+    return tuple(Cut(*config.cut(channel)) for channel in CHANNELS)
+
+
+def probabilities(
+    logits: Tensor, temperature: float, top_k: int | None, top_p: float | None, min_p: float | None = None
+) -> Tensor:
     """The distribution that is sampled: softmax of logits / temperature, cut to the likeliest classes.
 
     Args:
-        logits: (B, V).
+        logits: (..., V); a class of -inf is never drawn.
         temperature: above 0.
         top_k: keep the k likeliest classes (Fan et al. 2018).
         top_p: keep the likeliest classes up to the one whose sum reaches p (Holtzman et al. 2020, nucleus).
+        min_p: keep the classes at least as likely as this share of the likeliest (Nguyen et al. 2024).
 
     Returns:
-        (B, V), each row summing to 1.
+        (..., V), each row summing to 1.
     """
     # In double precision: the sums that top_p compares then do not depend on the order of addition.
-    p = torch.softmax(logits.double() / temperature, dim=-1)
-    if top_k is None and top_p is None:
+    scaled = logits.double() if temperature == 1 else logits.double() / temperature
+    p = torch.softmax(scaled, dim=-1)
+    if top_k is None and top_p is None and min_p is None:
         return p
     ranked, order = p.sort(dim=-1, descending=True, stable=True)
     if top_k is not None:
-        ranked[:, top_k:] = 0
+        ranked[..., top_k:] = 0
     if top_p is not None:
         before = ranked.cumsum(-1) - ranked
         ranked[before >= top_p] = 0
-    kept = torch.zeros_like(p).scatter_(1, order, ranked)
+    if min_p is not None:
+        ranked[ranked < min_p * ranked[..., :1]] = 0
+    kept = torch.zeros_like(p).scatter_(-1, order, ranked)
     return kept / kept.sum(-1, keepdim=True)
 
 
 def draw(p: Tensor, uniform: Tensor) -> Tensor:
-    """Classes (B,) whose cumulative probability first exceeds `uniform` (B,) in [0, 1): inversion sampling.
+    """Classes (...) whose cumulative probability first exceeds `uniform` (...) in [0, 1): inversion sampling.
 
     One uniform number a draw keeps the stream of random numbers the same whatever the classes' number, and a row
-    independent of its neighbours.
+    independent of its neighbours. No class of probability 0 is drawn: a double below 1 times the sum of all is less
+    than that sum also when rounded, and behind the last possible class the sum rises no more.
     """
     cumulative = p.cumsum(-1)
-    drawn = torch.searchsorted(cumulative, (uniform * cumulative[:, -1])[:, None], right=True)[:, 0]
-    # Rounding must not pick a class of probability 0 behind the last possible one.
-    possible = p.shape[-1] - 1 - (p > 0).flip(-1).int().argmax(-1)
-    return torch.minimum(drawn, possible)
+    return torch.searchsorted(cumulative, (uniform * cumulative[..., -1])[..., None], right=True)[..., 0]
 
 
-def choose(heads: Callable[[Tensor], Logits], config: SamplingConfig, uniform: Tensor) -> Tensor:
-    """One event (B, 3) drawn channel by channel: the note, the velocity given it, the time given both.
+def pick(logits: Tensor, cut: Cut, uniform: Tensor, greedy: bool = False) -> Tensor:
+    """Classes (...) of logits (..., V): drawn by `uniform` (...), or the likeliest."""
+    return logits.argmax(-1) if greedy else draw(probabilities(logits, *cut), uniform)
+
+
+# Legal classes (B, V) of channel k, given the channels before it of the event (B, 3); None where all are.
+Mask = Callable[[int, Tensor], Tensor | None]
+
+
+def anything(k: int, event: Tensor) -> None:
+    """The mask that allows every class."""
+
+
+def legal(rules: Rules, playing: Playing, velocities: int) -> Mask:
+    """The mask of what may come next, for a velocity channel of so many classes."""
+    moves = rules.legal_moves(playing)
+
+    def mask(k: int, event: Tensor) -> Tensor:
+        if k == 0:
+            return moves.any(-1)
+        if k == 1:
+            kinds = moves[torch.arange(len(moves), device=moves.device), event[:, 0]]
+            # Velocity 0 is the release.
+            return torch.cat([kinds[:, :1], kinds[:, 1:].expand(-1, velocities - 1)], dim=1)
+        return rules.legal_times(playing, event[:, 1] > 0)
+
+    return mask
+
+
+def masked(logits: Tensor, mask: Tensor | None) -> Tensor:
+    """`logits` (B, V), -inf where `mask` (B, V) does not hold."""
+    return logits if mask is None else logits.masked_fill(~mask, -math.inf)
+
+
+def choose(
+    channel: Callable[[int, Tensor], Tensor],
+    cuts: tuple[Cut, ...],
+    uniform: Tensor,
+    greedy: bool = False,
+    mask: Mask = anything,
+) -> Tensor:
+    """One event (B, 3) channel by channel: the note, the velocity given it, the time given both.
 
     Args:
-        heads: logits of the event (B, V) by what is known of it (B, 3); those of a channel depend on the channels
-            before it alone (`Network.heads`), so that what has not been drawn yet says nothing.
-        config: temperature and cuts.
+        channel: logits (B, V) of channel k by what is known of the event (B, 3): the channels before k.
+        cuts: of the three channels.
         uniform: (B, 3) in [0, 1).
+        greedy: take the likeliest classes.
+        mask: the legal classes.
     """
     event = torch.zeros(uniform.shape, dtype=torch.long, device=uniform.device)
     for k in range(3):
-        p = probabilities(heads(event)[k], config.temperature, config.top_k, config.top_p)
-        event[:, k] = draw(p, uniform[:, k])
+        logits = masked(channel(k, event), mask(k, event))
+        event[:, k] = pick(logits, cuts[k], uniform[:, k], greedy)
     return event
+
+
+class Readout:
+    """A network's heads in composing: products in blocks of one shape (`stepping.py`), each taken once an event."""
+
+    def __init__(self, network: Network) -> None:
+        """Args: `network` in evaluation mode."""
+        self.network, self.sizes = network, network.sizes
+        linear = network.linear
+        # The channels' heads side by side at the same width: classes that fill up are never drawn.
+        width, hidden_size = max(network.sizes), linear.in_features
+        weights = linear.weight.detach().new_zeros(3, width, hidden_size)
+        bias = weights.new_full((3, width), -math.inf)
+        parts = [torch.split(part.detach(), list(self.sizes)) for part in (linear.weight, linear.bias)]
+        for k, (own, own_bias) in enumerate(zip(*parts, strict=True)):
+            weights[k, : len(own)], bias[k, : len(own)] = own, own_bias
+        self.weights, self.bias = weights.flatten(0, 1).t().contiguous(), bias.flatten()
+
+    @property
+    def independent(self) -> bool:
+        """Whether no channel's logits depend on another channel."""
+        return self.network.chain is None
+
+    def joint(self, hidden: Tensor) -> Tensor:
+        """Logits (B, 3, W) of independent heads, for `hidden` (B, H)."""
+        logits = product(blocks(hidden, BLOCK), self.weights, self.bias).flatten(0, 1)
+        return logits[: len(hidden)].view(len(hidden), 3, -1)
+
+    def channels(self, hidden: Tensor) -> Callable[[int, Tensor], Tensor]:
+        """Logits (B, V) of channel k given the event (B, 3) so far, after `hidden` (B, H)."""
+        if self.independent:
+            joint = self.joint(hidden)
+            return lambda k, event: joint[:, k, : self.sizes[k]]
+        rows = blocks(hidden, BLOCK) if hidden.device.type == "cpu" else hidden[None]
+
+        def chained(k: int, event: Tensor) -> Tensor:
+            given = blocks(event, rows.shape[1])
+            parts = [self.network.heads(block, known)[k] for block, known in zip(rows, given, strict=True)]
+            return torch.cat(parts)[: len(event)]
+
+        return chained
+
+
+class Session:
+    """Pieces that are being composed: what was read, what plays, and their streams of random numbers."""
+
+    @torch.inference_mode()
+    def __init__(
+        self,
+        model: Network,
+        primer: Tensor,
+        config: SamplingConfig,
+        generators: list[torch.Generator],
+        *,
+        length: int | None = None,
+        rules: Rules | None = None,
+        playing: Playing | None = None,
+    ) -> None:
+        """Read the primer.
+
+        Args:
+            model: in evaluation mode.
+            primer: (B, N, 3) classes.
+            config: how to draw.
+            generators: on the CPU, one a piece, so that a piece does not depend on those beside it.
+            length: T, events that `mode=window` reads; None is N.
+            rules: what may be drawn.
+            playing: what plays when the pieces begin; needed for rules.
+
+        Raises:
+            ComposerError: the network has no running state.
+        """
+        primer = primer.long()
+        self.window = model.running(primer) if config.mode is Mode.stateful else model.window(primer, length)
+        self.readout, self.cuts = Readout(model), cuts(config)
+        self.greedy = config.method is Method.greedy
+        self.generators, self.rules, self.playing = generators, rules, playing
+        self.ruled = rules is not None and not rules.free
+        self.together = self.readout.independent and not self.ruled and len(set(self.cuts)) == 1
+        self.uniform, self.used = torch.empty(0), _CHUNK
+
+    @torch.inference_mode()
+    def next(self) -> Tensor:
+        """The next event (B, 3) of each piece."""
+        return self._next()
+
+    def _next(self) -> Tensor:
+        uniform, hidden = self._uniform(), self.window.hidden
+        if self.together:
+            event = pick(self.readout.joint(hidden), self.cuts[0], uniform, self.greedy)
+        else:
+            event = choose(self.readout.channels(hidden), self.cuts, uniform, self.greedy, self._mask())
+        if self.rules is not None and self.playing is not None:
+            self.playing = self.rules.after(self.playing, event)
+        self.window.read(event)
+        return event
+
+    def _mask(self) -> Mask:
+        if not self.ruled:
+            return anything
+        assert self.rules is not None
+        assert self.playing is not None
+        return legal(self.rules, self.playing, self.readout.sizes[1])
+
+    @torch.inference_mode()
+    def take(self, events: int) -> Tensor:
+        """The next events (B, events, 3) of each piece, as uint8."""
+        parts = []
+        for first in range(0, events, _CHUNK):
+            chunk = [self._next() for _ in range(min(_CHUNK, events - first))]
+            parts.append(torch.stack(chunk, dim=1).to(torch.uint8))
+        return torch.cat(parts, dim=1)
+
+    def _uniform(self) -> Tensor:
+        """(B, 3) in [0, 1): three numbers an event from each piece's generator."""
+        if self.used == _CHUNK:
+            drawn = [torch.rand(_CHUNK, 3, dtype=torch.float64, generator=g) for g in self.generators]
+            self.uniform, self.used = torch.stack(drawn, dim=1).to(self.window.hidden.device), 0
+        self.used += 1
+        return self.uniform[self.used - 1]
 
 
 @torch.no_grad()
@@ -79,18 +264,11 @@ def compose_window(
     Args:
         model: in evaluation mode.
         primer: (B, T, 3) classes.
-        config: temperature and cuts.
+        config: how to draw; what it says of rules is not looked at.
         generators: one a piece, so that a piece does not depend on those beside it.
         events: how many to compose.
 
     Returns:
         (B, events, 3) composed classes, without the primer.
     """
-    window = model.window(primer.long())
-    composed = []
-    for _ in range(events):
-        uniform = torch.stack([torch.rand(3, dtype=torch.float64, generator=g) for g in generators])
-        heads = partial(model.heads, window.hidden)
-        composed.append(choose(heads, config, uniform.to(primer.device)))
-        window.read(composed[-1])
-    return torch.stack(composed, dim=1)
+    return Session(model, primer, config, generators).take(events).long()

@@ -18,6 +18,8 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 # The channels of an event, everywhere in this order.
 CHANNELS = ("note", "velocity", "time")
+# How the classes of a channel are cut before one is drawn, each a key of its own.
+CUTS = ("temperature", "top_k", "top_p", "min_p")
 
 
 def require(holds: bool, key: str, value: object, limit: str) -> None:
@@ -138,6 +140,28 @@ class Supervision(Enum):
     last = "last"
     every = "every"
     stream = "stream"
+
+
+class Mode(Enum):
+    """What the network has read when it predicts an event while composing."""
+
+    window = "window"
+    stateful = "stateful"
+
+
+class Method(Enum):
+    """How the next event is taken from its probabilities."""
+
+    sample = "sample"
+    greedy = "greedy"
+    beam = "beam"
+
+
+class Ending(Enum):
+    """What becomes of notes that sound when the length is reached."""
+
+    cut = "cut"
+    close = "close"
 
 
 class RegularizerName(Enum):
@@ -498,26 +522,92 @@ class SamplingConfig:
     """Compose this many seconds of music instead of a number of events; null goes by `events`."""
     n: int
     """Pieces composed."""
+    mode: Mode
+    """`window` reads the last `data.window_size` events, as in training; `stateful` all events since the primer began
+    (recurrent networks)."""
+    method: Method
+    """`sample` draws, `greedy` takes the likeliest class of each channel, `beam` searches for the likeliest pieces."""
+    beams: int
+    """Pieces that `method=beam` keeps in view; the `n` likeliest of them are written."""
     temperature: float
     """Divides the logits before the softmax: below 1 is safer, above 1 is bolder."""
     top_k: int | None
     """Sample among the k likeliest classes of each channel; null among all."""
     top_p: float | None
     """Sample among the likeliest classes whose probabilities reach p; null among all."""
+    min_p: float | None
+    """Sample among the classes at least so likely as this share of the likeliest one's probability; null among all."""
+    note_temperature: float | None
+    """For one channel in place of the common value; null, here and below, is the common one."""
+    velocity_temperature: float | None
+    time_temperature: float | None
+    note_top_k: int | None
+    velocity_top_k: int | None
+    time_top_k: int | None
+    note_top_p: float | None
+    velocity_top_p: float | None
+    time_top_p: float | None
+    note_min_p: float | None
+    velocity_min_p: float | None
+    time_min_p: float | None
+    repeats: int | None
+    """A figure of up to 32 strikes and releases is played at most so many times in a row; null is no limit."""
+    playable: bool
+    """Draw no release of a silent pitch and no strike of a sounding one. Written files never hold them."""
+    polyphony: int | None
+    """Notes at once; null is no limit."""
+    pitch_low: int | None
+    pitch_high: int | None
+    """Lowest and highest MIDI pitch that is struck, both included; null is the network's."""
+    scale: str | None
+    """A key such as `Bb` or `F#m`, or a scale such as `D:dorian`, whose pitches are struck; null is all."""
+    max_note_seconds: float | None
+    """Longest note; null is no limit."""
+    ending: Ending
+    """`cut` ends what sounds with the last event; `close` composes the releases too, within the length."""
     include_primer: bool
     """Begin the written piece with the primer's own events."""
 
     def __post_init__(self) -> None:
-        prefix = self.prefix
-        require(self.events >= 1, f"{prefix}events", self.events, "at least 1")
+        self._check("events", self.events >= 1, "at least 1")
         seconds = self.seconds
-        valid = seconds is None or (seconds > 0 and _finite(seconds))
-        require(valid, f"{prefix}seconds", seconds, "null, or finite and above 0")
-        require(self.n >= 1, f"{prefix}n", self.n, "at least 1")
-        temperature = self.temperature
-        require(temperature > 0 and _finite(temperature), f"{prefix}temperature", temperature, "finite and above 0")
-        require(self.top_k is None or self.top_k >= 1, f"{prefix}top_k", self.top_k, "null or at least 1")
-        require(self.top_p is None or 0 < self.top_p <= 1, f"{prefix}top_p", self.top_p, "null, or above 0 up to 1")
+        self._check("seconds", seconds is None or (seconds > 0 and _finite(seconds)), "null, or finite and above 0")
+        self._check("n", self.n >= 1, "at least 1")
+        self._check("beams", 1 <= self.beams <= 16, "from 1 to 16")
+        limit = f"at most beams={self.beams} with method=beam"
+        self._check("n", self.method is not Method.beam or self.n <= self.beams, limit)
+        require(self.temperature is not None, f"{self.prefix}temperature", None, "finite and above 0")
+        for channel in ("", *(f"{name}_" for name in CHANNELS)):
+            self._check_channel(channel)
+        self._check("repeats", self.repeats is None or self.repeats >= 2, "null or at least 2")
+        self._check("polyphony", self.polyphony is None or self.polyphony >= 1, "null or at least 1")
+        low, high = self.pitch_low, self.pitch_high
+        self._check("pitch_low", low is None or 0 <= low <= 127, "null, or from 0 to 127")
+        self._check("pitch_high", high is None or (low or 0) <= high <= 127, f"null, or from {low or 0} to 127")
+        longest = self.max_note_seconds
+        valid = longest is None or (longest > 0 and _finite(longest))
+        self._check("max_note_seconds", valid, "null, or finite and above 0")
+
+    def _check_channel(self, channel: str) -> None:
+        """Check the keys of a channel, or the common ones; null is the common value, or none."""
+        temperature, top_k, top_p, min_p = (getattr(self, channel + key) for key in CUTS)
+        null = "null, or " if channel else ""
+        valid = temperature is None or (temperature > 0 and _finite(temperature))
+        self._check(f"{channel}temperature", valid, f"{null}finite and above 0")
+        self._check(f"{channel}top_k", top_k is None or top_k >= 1, "null or at least 1")
+        self._check(f"{channel}top_p", top_p is None or 0 < top_p <= 1, "null, or above 0 up to 1")
+        self._check(f"{channel}min_p", min_p is None or 0 <= min_p <= 1, "null, or from 0 to 1")
+
+    def _check(self, key: str, holds: bool, limit: str) -> None:
+        value = getattr(self, key)
+        require(holds, f"{self.prefix}{key}", value.name if isinstance(value, Enum) else value, limit)
+
+    def cut(self, channel: str) -> tuple[float, int | None, float | None, float | None]:
+        """The values of `CUTS` that hold for a channel: its own, or else the common ones."""
+        own = (getattr(self, f"{channel}_{key}") for key in CUTS)
+        common = (getattr(self, key) for key in CUTS)
+        values = [of_all if one is None else one for one, of_all in zip(own, common, strict=True)]
+        return values[0], values[1], values[2], values[3]
 
 
 @dataclass(kw_only=True, slots=True)
@@ -575,7 +665,9 @@ class GenerateConfig(SamplingConfig):
     """`best` or `last`, for a run directory."""
     seed: int
     primer: str | None
-    """null (the first events of the training piece), a MIDI file, or an offset in events into the training piece."""
+    """null (the training piece's first events), a MIDI file, an offset in events into the training piece, or `none`."""
+    continue_from: str | None
+    """A MIDI file to go on from: the written piece begins with it, and the network with its last events."""
     output: str | None
     """Folder for the MIDI files; null makes a new one below `outputs/generate`."""
 
@@ -584,6 +676,8 @@ class GenerateConfig(SamplingConfig):
         SamplingConfig.__post_init__(self)
         require(self.checkpoint in ("best", "last"), "checkpoint", self.checkpoint, "best or last")
         folder = self.output is None or not self.output.lower().endswith((".mid", ".midi"))
+        both = self.continue_from is None or (self.primer is None and not self.include_primer)
+        require(both, "continue_from", self.continue_from, "used without primer and include_primer")
         require(
             folder, "output", self.output, "a folder; the files in it are named after the run, the seed and a number"
         )

@@ -44,9 +44,9 @@ class ThreeHeadTransformer(Network):
         normed: Tensor = self.norm(x)
         return normed
 
-    def window(self, primer: Tensor) -> ReadAnew:
-        """The window of a composition that begins after `primer` (B, T, 3)."""
-        return ReadAnew(self, primer)
+    def window(self, primer: Tensor, length: int | None = None) -> ReadAnew:
+        """The window of a composition that begins after `primer` (B, N, 3): the last `length` events, or N."""
+        return ReadAnew(self, primer, length or primer.shape[1])
 
 
 class Block(nn.Module):
@@ -105,17 +105,33 @@ class ReadAnew:
     others that have left the window since.
     """
 
-    def __init__(self, network: Network, primer: Tensor) -> None:
+    def __init__(self, network: Network, primer: Tensor, length: int) -> None:
         """Read the primer.
 
         Args:
             network: in evaluation mode.
-            primer: (B, T, 3) classes.
+            primer: (B, N, 3) classes; without any, `hidden` is 0.
+            length: T.
         """
-        self.network, self.events = network, primer
-        self.hidden = network.read(primer)[:, -1]
+        self.network, self.length, self.events = network, length, primer[:, -length:]
+        self.hidden = network.linear.weight.new_zeros(len(primer), network.linear.in_features)
+        if primer.shape[1]:
+            self.hidden = self.last()
+
+    def last(self) -> Tensor:
+        """(B, H) of the window.
+
+        On a CPU one piece after the other, which takes as long: the rounding of a product depends on its shape, and
+        so a piece does not depend on those beside it.
+        """
+        pieces = torch.split(self.events, 1) if self.events.device.type == "cpu" else [self.events]
+        return torch.cat([self.network.read(piece)[:, -1] for piece in pieces])
 
     def read(self, event: Tensor) -> None:
-        """Take in an event (B, 3), and let the oldest go."""
-        self.events = torch.cat([self.events[:, 1:], event[:, None]], dim=1)
-        self.hidden = self.network.read(self.events)[:, -1]
+        """Take in an event (B, 3), and let the oldest of T go."""
+        self.events = torch.cat([self.events, event[:, None]], dim=1)[:, -self.length :]
+        self.hidden = self.last()
+
+    def select(self, pieces: Tensor) -> None:
+        """Go on with these pieces (B,), by number, in place of the present ones."""
+        self.events, self.hidden = self.events[pieces], self.hidden[pieces]

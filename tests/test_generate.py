@@ -1,5 +1,6 @@
 """Composing: sampling as pure functions, and pieces from a real run."""
 
+import dataclasses
 from pathlib import Path
 
 import mido
@@ -12,15 +13,14 @@ from composer import checkpoint as ckpt
 from composer.config import compose
 from composer.errors import ComposerError
 from composer.generate import Composer, run
-from composer.model import Logits, build_model
-from composer.sampling import choose, compose_window, draw, probabilities
+from composer.model import build_model
+from composer.sampling import choose, compose_window, cuts, draw, probabilities
 from composer.schema import SamplingConfig
 from composer.train import start
 
 
 def sampling(**changes: object) -> SamplingConfig:
-    values = {"events": 40, "seconds": None, "n": 1, "temperature": 1.0, "top_k": None, "top_p": None}
-    return SamplingConfig(**{**values, "include_primer": False, **changes})  # type: ignore[arg-type]
+    return dataclasses.replace(compose().sampling, **{"events": 40, **changes})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_draw_inverts_the_cumulative_distribution() -> None:
 def test_drawn_frequencies_are_the_probabilities() -> None:
     logits = torch.tensor([[0.5, 0.3, 0.2]]).log().expand(20_000, -1)
     uniform = torch.rand(20_000, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    events = choose(lambda known: Logits(logits, logits, logits), sampling(), uniform)
+    events = choose(lambda k, event: logits, cuts(sampling()), uniform)
     for k in range(3):
         shares = torch.bincount(events[:, k], minlength=3) / 20_000
         # Four standard errors of a share of one half.
@@ -110,14 +110,13 @@ def test_the_window_slides_as_in_the_article(overrides: str) -> None:
 
 
 def test_a_chained_event_is_drawn_channel_by_channel() -> None:
-    def heads(known: torch.Tensor) -> Logits:
+    def channel(k: int, known: torch.Tensor) -> torch.Tensor:
         # The velocity is the note's class, the time the sum of both, for certain.
-        certain = [torch.tensor([[0.0, 0.0, 0.0, 0.0, 0.0]]), known[:, 0], known[:, 0] + known[:, 1]]
-        rows = [value if value.ndim == 2 else 1e9 * torch.nn.functional.one_hot(value, 5) for value in certain]
-        return Logits(*(row.float() for row in rows))
+        certain = 1e9 * torch.nn.functional.one_hot(known[:, :k].sum(1), 5)
+        return certain if k else torch.zeros(1, 5)
 
     for u in (0.1, 0.3, 0.5):
-        event = choose(heads, sampling(), torch.full((1, 3), u, dtype=torch.float64))[0].tolist()
+        event = choose(channel, cuts(sampling()), torch.full((1, 3), u, dtype=torch.float64))[0].tolist()
         assert event == [int(u * 5), int(u * 5), 2 * int(u * 5)]
 
 
@@ -232,3 +231,95 @@ def test_a_run_without_a_best_checkpoint_says_what_to_do(trained: Path, tmp_path
     with pytest.raises(ComposerError, match="checkpoint=last"):
         Composer.load(tmp_path)
     assert Composer.load(tmp_path, checkpoint="last").generate(events=3).classes.shape == (33, 3)
+
+
+def notes_of(path: Path) -> list[tuple[float, int, int]]:
+    """Every message of a file as seconds from the start, pitch, velocity."""
+    found, now = [], 0.0
+    for message in mido.MidiFile(path):
+        now += message.time
+        if message.type == "note_on":
+            found.append((round(now, 4), message.note, message.velocity))
+    return found
+
+
+def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_pieces(trained: Path, tmp_path: Path) -> None:
+    for mode in ("window", "stateful"):
+        contents = {}
+        for n in (1, 3, 70):
+            overrides = (f"run={trained}", f"n={n}", f"mode={mode}", "events=40", "playable=true", "polyphony=4")
+            paths = run(compose(*overrides, f"output={tmp_path / mode / str(n)}", command="generate"))
+            contents[n] = [path.read_bytes() for path in paths]
+        assert contents[1] == contents[70][:1]
+        assert contents[3] == contents[70][:3]
+        assert len(set(contents[70])) == 70
+
+
+def test_a_primer_of_none_begins_with_nothing(trained: Path) -> None:
+    player = composer.load(trained)
+    piece = player.generate(events=40, primer="none", include_primer=True, playable=True)
+    assert piece.classes.shape == (40, 3)
+    # A piece that begins in silence begins with a strike.
+    assert piece.piece.events.velocity[0] > 0
+    assert len(player.generate(events=40, primer="none", mode="stateful").classes) == 40
+
+
+def test_a_continued_file_is_kept_and_goes_on(trained: Path, tmp_path: Path) -> None:
+    file = mido.MidiFile(ticks_per_beat=96)
+    track = file.add_track()
+    track.append(mido.MetaMessage("set_tempo", tempo=750_000))
+    track.append(mido.Message("program_change", program=40))
+    # 41 messages, the last note not released yet.
+    for k in range(41):
+        track.append(mido.Message("note_on", note=60 + k // 2 % 5, velocity=(64 + k) if k % 2 == 0 else 0, time=24 + k))
+    file.save(tmp_path / "mine.mid")
+    overrides = (f"run={trained}", "n=2", f"continue_from={tmp_path / 'mine.mid'}", "events=33", "playable=true")
+    paths = run(compose(*overrides, "ending=close", f"output={tmp_path / 'out'}", command="generate"))
+    original = notes_of(tmp_path / "mine.mid")
+    for path in paths:
+        continued = notes_of(path)
+        assert continued[:41] == original
+        assert len(continued) > 60
+        assert stuck_or_impossible(path) == []
+        written = mido.MidiFile(path)
+        assert written.ticks_per_beat == 96
+        assert [m.program for m in written.tracks[0] if m.type == "program_change"] == [40]
+    assert paths[0].read_bytes() != paths[1].read_bytes()
+    in_python = composer.load(trained).generate(
+        events=33, continue_from=tmp_path / "mine.mid", playable=True, ending="close"
+    )
+    in_python.save(tmp_path / "same.mid")
+    assert (tmp_path / "same.mid").read_bytes() == paths[0].read_bytes()
+
+
+def test_a_file_shorter_than_the_window_can_be_continued(trained: Path, tmp_path: Path) -> None:
+    file = mido.MidiFile()
+    file.add_track().extend(mido.Message("note_on", note=60, velocity=v, time=240) for v in (64, 0))
+    file.save(tmp_path / "short.mid")
+    piece = composer.load(trained).generate(events=10, continue_from=tmp_path / "short.mid")
+    assert len(piece.piece.events) == 12
+
+
+def test_a_closed_ending_is_composed_and_not_added(trained: Path, tmp_path: Path) -> None:
+    player = composer.load(trained)
+    for k, length in enumerate(({"events": 61}, {"seconds": 6.0})):
+        piece = player.generate(**length, ending="close", playable=True, seed=k)  # type: ignore[arg-type]
+        path = piece.save(tmp_path / "closed.mid")
+        assert len(notes_of(path)) == len(piece.piece.events)
+        assert float(piece.piece.events.delta_time.sum()) <= length.get("seconds", 1e9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mode": "statefull"}, r"^mode=statefull: must be one of window, stateful"),
+        ({"velocity_topk": 3}, r"^velocity_topk: no argument of generate"),
+        ({"time_top_p": 0}, r"^time_top_p=0: must be null, or above 0 up to 1"),
+        ({"scale": "H"}, r"^scale=H: must be a key such as"),
+        ({"pitch_low": 80, "pitch_high": 70}, r"^pitch_high=70: must be null, or from 80 to 127"),
+        ({"continue_from": "x.mid", "primer": 3}, r"^continue_from: used without primer"),
+    ],
+)
+def test_a_notebooks_mistakes_are_named(trained: Path, arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ComposerError, match=message):
+        composer.load(trained).generate(**arguments)  # type: ignore[arg-type]
