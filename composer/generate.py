@@ -62,8 +62,8 @@ class Composition:
     classes: np.ndarray
 
     def save(self, path: str | Path) -> Path:
-        """Write it as a MIDI file, all or nothing, every started note ended."""
-        write_midi(Path(path), self.piece)
+        """Write it as a MIDI file, all or nothing, every started note ended after at least a tick."""
+        write_midi(Path(path), self.piece, audible=True)
         return Path(path)
 
 

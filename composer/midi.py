@@ -357,7 +357,7 @@ def _first_part(messages: list[_Message], file_type: int) -> list[_Message]:
     return [m for m in messages if m.track == first]
 
 
-def write_midi(path: Path, piece: Piece) -> None:
+def write_midi(path: Path, piece: Piece, *, audible: bool = False) -> None:
     """Write a piece as a type 0 MIDI file, all or nothing.
 
     The events are made playable: a release of a silent pitch is not written, a pitch that is struck while it sounds is
@@ -367,6 +367,7 @@ def write_midi(path: Path, piece: Piece) -> None:
         path: the file; its folder is made.
         piece: times are written at the piece's first tempo, rounded to the nearest tick from the start, so that
             rounding does not add up.
+        audible: let every note last a tick at least; see `audible_messages`.
 
     Raises:
         ComposerError: the file cannot be written.
@@ -377,7 +378,8 @@ def write_midi(path: Path, piece: Piece) -> None:
     track.append(mido.MetaMessage("set_tempo", tempo=piece.timing.microseconds_per_beat, time=0))
     track.append(mido.Message("program_change", program=piece.program, time=0))
     written = 0
-    for tick, pitch, velocity in playable_messages(piece):
+    messages = playable_messages(piece)
+    for tick, pitch, velocity in audible_messages(messages) if audible else messages:
         track.append(mido.Message("note_on", note=pitch, velocity=velocity, time=tick - written))
         written = tick
     # Releases left out at the end still take their time.
@@ -402,6 +404,32 @@ def playable_messages(piece: Piece) -> list[tuple[int, int, int]]:
         end = max(ticks[-1], max(sounding.values()) + 1)
         messages += [(end, pitch, 0) for pitch in sounding]
     return messages
+
+
+def audible_messages(messages: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Playable messages in which every note lasts a tick at least.
+
+    Some programs drop a note that is released at the tick of its strike, and MIDI does not say what it should sound
+    like. Its release goes to the next tick; where the pitch is struck once more at the same tick, the note goes.
+
+    Args:
+        messages: (ticks from the start, pitch, velocity), as `playable_messages` gives them.
+    """
+    # (tick, 0 for a release that was moved: it comes before a strike of that tick, place in the file), message
+    placed: list[tuple[tuple[int, int, int], tuple[int, int, int]]] = []
+    struck: dict[int, int] = {}
+    delayed: dict[int, int] = {}
+    gone: set[int] = set()
+    for place, (tick, pitch, velocity) in enumerate(messages):
+        moved = velocity == 0 and messages[struck[pitch]][0] == tick
+        if velocity:
+            if pitch in delayed and messages[delayed[pitch]][0] == tick:
+                gone |= {struck[pitch], delayed[pitch]}
+            struck[pitch] = place
+        elif moved:
+            delayed[pitch] = place
+        placed.append(((tick + moved, 1 - moved, place), (tick + moved, pitch, velocity)))
+    return [message for (_, _, place), message in sorted(placed) if place not in gone]
 
 
 def _ticks(piece: Piece) -> list[int]:
