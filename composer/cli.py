@@ -20,6 +20,7 @@ from composer.schema import (
     ExploreConfig,
     ExportConfig,
     GenerateConfig,
+    LiveConfig,
     RenderConfig,
     ReportConfig,
     TrainConfig,
@@ -159,6 +160,17 @@ def copying(arguments: list[str]) -> None:
     hydra_command("copying", file_first(arguments), job)
 
 
+def live(arguments: list[str]) -> None:
+    """`composer live run=RUN_DIR_OR_CKPT [port=NAME] [key=value ...]`."""
+
+    def job(config: LiveConfig, folder: Path) -> None:
+        from composer.live import run
+
+        run(config)
+
+    hydra_command("live", arguments, job)
+
+
 def file_first(arguments: list[str]) -> list[str]:
     """A file that is named without a key, as an override: `a b.mid` as `file='a b.mid'`."""
     if not arguments or arguments[0].startswith("-"):
@@ -177,10 +189,11 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "evaluate": (evaluate, "score a run on held-out music: run=RUN_DIR_OR_CKPT"),
     "compare": (compare, "tables, statistics and figures of a sweep: SWEEP_DIR"),
     "explore": (explore, "look at music: histograms, what the encoding makes of it, how far the split leaks"),
-    "export": (export, "write a run's weights for sharing: run=RUN_DIR_OR_CKPT output=NAME.safetensors"),
+    "export": (export, "write a run's weights for sharing, or ONNX: run=RUN_DIR_OR_CKPT output=NAME.safetensors"),
     "report": (report, "a page that shows and plays a run or a sweep: DIR, or the newest"),
     "render": (render, "make a MIDI file readable and audible: FILE.mid"),
     "copying": (copying, "what a MIDI file copies from a run's training music: FILE.mid run=RUN_DIR"),
+    "live": (live, "play to a MIDI port while composing: run=RUN_DIR_OR_CKPT port=NAME"),
 }
 
 

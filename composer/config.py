@@ -46,6 +46,7 @@ from composer.schema import (
     ExploreConfig,
     ExportConfig,
     GenerateConfig,
+    LiveConfig,
     RenderConfig,
     ReportConfig,
     TrainConfig,
@@ -65,6 +66,7 @@ _SCHEMAS: dict[str, type[Any]] = {
     "render": RenderConfig,
     "copying": CopyingConfig,
     "report": ReportConfig,
+    "live": LiveConfig,
 }
 _MAX_CONFIG_BYTES = 1 << 20
 _MAX_CONFIG_DEPTH = 8

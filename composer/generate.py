@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ from torch import Tensor
 
 from composer import checkpoint as ckpt
 from composer import config as configs
-from composer import constraints, export
+from composer import export, onnxfile
+from composer.constraints import Playing, Rules, rules, silence, sounding_after
 from composer.corpus import read_pieces
 from composer.errors import ComposerError
 from composer.events import Events, Piece, Timing, join
@@ -25,6 +26,7 @@ from composer.midi import write_midi
 from composer.model import Network, build_model
 from composer.reading import Parameters, read_as
 from composer.rundir import CHECKPOINTS, shown
+from composer.sampling import Session
 from composer.schema import (
     CHANNELS,
     CUTS,
@@ -185,6 +187,19 @@ class Composer:
             return self.continued(sampling, seed, Path(continue_from).expanduser())[0]
         return self.compose(sampling, seed, self.primer(primer))[0]
 
+    def plain(self) -> dict[str, Any]:
+        """What composing elsewhere needs besides the network, as plain values."""
+        origin = self.origin
+        return {
+            "sizes": list(self.vocabulary.sizes),
+            "vocabulary": self.vocabulary.to_plain(),
+            "primer": origin.primer.tolist(),
+            "stream": _PIECE_STREAM,
+            "division": origin.timing.division,
+            "microseconds_per_beat": origin.timing.microseconds_per_beat,
+            "program": origin.program,
+        }
+
     def primer(self, source: Primer) -> Tensor:
         """(N, 3) classes from whatever a primer can be given as; see `generate`.
 
@@ -233,36 +248,48 @@ class Composer:
         named = Piece(f"{source.name}, continued", source.events, source.timing, source.program)
         return [self._composition(named, source.events, context, row, k) for k, row in enumerate(rows)]
 
+    def session(self, sampling: SamplingConfig, seed: int, primer: Tensor) -> Session:
+        """A piece that is composed as its events are asked for: the first of `seed`."""
+        rules, playing = self._rules(sampling, None, self.origin.timing)
+        context, length = primer.long().to(playing.now.device)[None], self.config.data.window_size
+        streams = _generators(seed, 1)
+        return Session(self.model, context, sampling, streams, length=length, rules=rules, playing=playing)
+
+    def units_per_second(self, timing: Timing) -> float:
+        """Units of the vocabulary's time in a second, at the first tempo."""
+        beats = self.vocabulary.time_unit is TimeUnit.beats
+        return timing.ticks_per_second / timing.ticks_per_beat if beats else 1.0
+
+    def _rules(self, sampling: SamplingConfig, begun: Events | None, timing: Timing) -> tuple[Rules, Playing]:
+        """The rules of a piece, and what plays after the events that it begins with."""
+        vocabulary, device = self.vocabulary, self.model.linear.weight.device
+        times = torch.tensor(vocabulary.time_values, dtype=torch.float64, device=device)
+        notes, lowest = vocabulary.sizes[0], vocabulary.pitch_low
+        limits = rules(sampling, notes, lowest, times, self.units_per_second(timing))
+        if begun is None:
+            return limits, silence(1, notes, device)
+        classes = (begun.pitch.astype(int) - lowest).tolist()
+        heard = (classes, (begun.velocity > 0).tolist(), begun.delta_time.tolist())
+        return limits, sounding_after(*heard, notes, device)
+
     def _rows(
         self, sampling: SamplingConfig, seed: int, primer: Tensor, begun: Events | None, timing: Timing
     ) -> list[Tensor]:
         """(N, 3) classes of each piece after `primer`; `begun` are the events that the pieces begin with."""
-        vocabulary, device = self.vocabulary, self.model.linear.weight.device
-        beats = vocabulary.time_unit is TimeUnit.beats
-        per_second = timing.ticks_per_second / timing.ticks_per_beat if beats else 1.0
-        times = torch.tensor(vocabulary.time_values, dtype=torch.float64, device=device)
-        rules = constraints.rules(sampling, vocabulary.sizes[0], vocabulary.pitch_low, times, per_second)
-        playing = constraints.silence(1, vocabulary.sizes[0], device)
-        if begun is not None:
-            notes = (begun.pitch.astype(int) - vocabulary.pitch_low).tolist()
-            heard = (notes, (begun.velocity > 0).tolist(), begun.delta_time.tolist())
-            playing = constraints.sounding_after(*heard, vocabulary.sizes[0], device)
-        generators = []
-        for k in range(sampling.n):
-            state = np.random.SeedSequence([seed, k, _PIECE_STREAM]).generate_state(1, np.uint64)
-            generators.append(torch.Generator().manual_seed(int(state[0])))
+        limits, playing = self._rules(sampling, begun, timing)
+        seconds, streams = sampling.seconds, _generators(seed, sampling.n)
         rows: list[Tensor] = []
-        with _one_thread():
+        with one_thread():
             for first in range(0, sampling.n, _AT_ONCE):
                 rows += compose_rows(
                     self.model,
-                    primer.long().to(device),
+                    primer.long().to(playing.now.device),
                     sampling,
-                    generators[first : first + _AT_ONCE],
+                    streams[first : first + _AT_ONCE],
                     length=self.config.data.window_size,
-                    rules=rules,
+                    rules=limits,
                     playing=playing,
-                    limit=None if sampling.seconds is None else sampling.seconds * per_second,
+                    limit=None if seconds is None else seconds * self.units_per_second(timing),
                 )
         return [row.cpu() for row in rows]
 
@@ -298,6 +325,15 @@ class Composer:
         return torch.from_numpy(self.vocabulary.encode(events[offset : offset + size]))
 
 
+def _generators(seed: int, count: int) -> list[torch.Generator]:
+    """The streams of random numbers of the first pieces of a seed."""
+    generators = []
+    for k in range(count):
+        state = np.random.SeedSequence([seed, k, _PIECE_STREAM]).generate_state(1, np.uint64)
+        generators.append(torch.Generator().manual_seed(int(state[0])))
+    return generators
+
+
 Named = TypeVar("Named", bound=Enum)
 
 
@@ -309,7 +345,7 @@ def _named(kind: type[Named], key: str, name: str) -> Named:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Compute on one thread: a step is so small that more cost more than they bring, many times on a busy machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -360,9 +396,13 @@ def run(config: GenerateConfig) -> list[Path]:
 
 
 def export_run(config: ExportConfig) -> Path:
-    """Write a run's weights as safetensors; the file."""
+    """Write a run's weights as safetensors, or its network as ONNX; the file."""
     composer = Composer.load(config.run, config.checkpoint)
     path = Path(config.output)
+    if path.suffix == onnxfile.SUFFIX:
+        onnxfile.write(path, composer.model, composer.plain())
+        print(f"{shown(path)}  {path.stat().st_size:,} bytes; run it with onnxruntime (docs/compose.md)")
+        return path
     yaml = configs.to_yaml(composer.config)
     export.write(path, composer.model.state_dict(), ckpt.composer_values(yaml, composer.vocabulary, composer.origin))
     print(f"{shown(path)}  {path.stat().st_size:,} bytes; compose with: composer generate run={shown(path)}")

@@ -685,6 +685,32 @@ class GenerateConfig(SamplingConfig):
 
 
 @dataclass(kw_only=True, slots=True)
+class LiveConfig(SamplingConfig):
+    """The root of `composer live`."""
+
+    prefix: ClassVar[str] = ""
+
+    run: str
+    """A run directory or a checkpoint file."""
+    checkpoint: str
+    """`best` or `last`, for a run directory."""
+    seed: int
+    primer: str | None
+    """As for `composer generate`."""
+    port: str | None
+    """Name of a MIDI output, or `virtual` for one of our own that other programs can read; null is the first."""
+
+    def __post_init__(self) -> None:
+        SamplingConfig.__post_init__(self)
+        require(self.checkpoint in ("best", "last"), "checkpoint", self.checkpoint, "best or last")
+        require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 4294967295")
+        require(self.n == 1, "n", self.n, "1: a port plays one piece")
+        found = self.method is not Method.beam
+        require(found, "method", self.method.name, "sample or greedy: a search knows no event before the last")
+        require(not self.include_primer, "include_primer", "true", "false: what is composed is played")
+
+
+@dataclass(kw_only=True, slots=True)
 class EvaluateDataConfig:
     """Node `data` of `composer evaluate`."""
 
@@ -800,11 +826,12 @@ class ExportConfig:
     checkpoint: str
     """`best` or `last`, for a run directory."""
     output: str
-    """The file to write; its name ends in `.safetensors`."""
+    """The file to write; its name ends in `.safetensors` or `.onnx`."""
 
     def __post_init__(self) -> None:
         require(self.checkpoint in ("best", "last"), "checkpoint", self.checkpoint, "best or last")
-        require(self.output.endswith(".safetensors"), "output", self.output, "a file name ending in .safetensors")
+        known = self.output.endswith((".safetensors", ".onnx"))
+        require(known, "output", self.output, "a file name ending in .safetensors or .onnx")
 
 
 @dataclass(kw_only=True, slots=True)

@@ -83,11 +83,11 @@ def test_an_unknown_command_names_the_known_ones(command: str, capsys: pytest.Ca
     assert status_of([command, "seed=1"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    commands = "train, generate, evaluate, compare, explore, export, report, render, copying"
+    commands = "train, generate, evaluate, compare, explore, export, report, render, copying, live"
     assert err == f"composer: there is no command {command}; there are {commands}\n"
 
 
-@pytest.mark.parametrize("command", ["train", "generate", "explore", "report", "render", "copying"])
+@pytest.mark.parametrize("command", ["train", "generate", "explore", "report", "render", "copying", "live"])
 def test_help_of_a_command_shows_how_to_use_it(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of([command, "--help"]) == 0
     out, err = capsys.readouterr()
@@ -197,6 +197,8 @@ MISTAKES = [
     ("generate", ["run=/nope", "method=beam", "n=9"], 1, ["n=9: must be at most beams=8 with method=beam"]),
     ("generate", ["run=/nope", "note_top_k=0"], 1, ["note_top_k=0: must be null or at least 1"]),
     ("generate", ["run=/nope", "continue_from=x.mid", "primer=3"], 1, ["used without primer and include_primer"]),
+    ("live", ["run=/nope", "n=2"], 1, ["n=2: must be 1: a port plays one piece"]),
+    ("live", ["run=/nope", "method=beam"], 1, ["method=beam: must be sample or greedy"]),
     ("generate", ["run=/nope", "data=midi"], 1, ["there is no key data"]),
     ("explore", ["data=midi", "data.path=/nope.mid"], 1, ["/nope.mid: no such file or folder"]),
     ("explore", ["data=mdi"], 1, ["data/mdi"]),

@@ -1,0 +1,11 @@
+"""`python scripts/live.py ...` is `composer live ...` from a checkout."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from composer.cli import run
+
+if __name__ == "__main__":
+    sys.exit(run("live", sys.argv[1:]))

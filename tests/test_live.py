@@ -1,0 +1,158 @@
+"""Playing while composing, to a port that remembers what it was sent and when."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import mido
+import numpy as np
+import pytest
+from mido.ports import BaseOutput
+
+import composer
+from composer import cli, live
+from composer.config import compose
+from composer.errors import ComposerError
+from composer.live import Latency, composed, open_port, play
+from composer.train import start
+
+
+class Clock:
+    """A clock that only moves where it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.now += seconds
+
+
+class Port(BaseOutput):  # type: ignore[misc]
+    """A port that keeps its messages with their times."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        super().__init__("test")
+        self.clock = clock or Clock()
+        self.sent: list[tuple[float, int, int]] = []
+
+    def _send(self, message: Any) -> None:
+        if message.type == "note_on":
+            self.sent.append((round(self.clock() - 100, 6), message.note, message.velocity))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "trained"
+    quick = ("model.hidden_size=8", "trainer.max_epochs=1", "trainer.threads=1", "trainer.progress_bar=false")
+    start(compose(*quick, "data.batch_size=90", "sampling.events=20"), folder)
+    return folder
+
+
+def test_each_event_is_sent_at_its_time_and_nothing_sounds_on() -> None:
+    clock = Clock()
+    port = Port(clock)
+    events = [(60, 64, 0.5), (62, 70, 0.25), (60, 65, 0.25), (64, 0, 0.5), (62, 0, 0.0)]
+    latency = play(events, port, clock=clock, sleep=clock.sleep)
+    expected = [(0.5, 60, 64), (0.75, 62, 70), (1.0, 60, 0), (1.0, 60, 65), (1.5, 62, 0), (1.5, 60, 0)]
+    assert port.sent == expected
+    assert latency.late.tolist() == [0.0] * 5
+
+
+def test_a_slow_event_is_late_and_the_next_is_not() -> None:
+    clock = Clock()
+
+    def events() -> Any:
+        yield 60, 64, 1.0
+        clock.now += 1.5
+        yield 60, 0, 1.0
+        yield 62, 64, 1.0
+
+    latency = play(events(), Port(clock), clock=clock, sleep=clock.sleep)
+    assert latency.composing.tolist() == [0.0, 1.5, 0.0]
+    assert latency.late.tolist() == [0.0, 0.5, 0.0]
+    assert str(latency).startswith("3 events: composed in 0.00 ms (median)")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_what_sounds_is_released_however_it_ends(error: type[BaseException]) -> None:
+    clock = Clock()
+    port = Port(clock)
+
+    def events() -> Any:
+        yield 60, 64, 0.0
+        yield 67, 64, 0.0
+        raise error
+
+    if error is ValueError:
+        with pytest.raises(ValueError, match=r"^$"):
+            play(events(), port, clock=clock, sleep=clock.sleep)
+    else:
+        assert len(play(events(), port, clock=clock, sleep=clock.sleep).late) == 2
+    assert port.sent[2:] == [(0.0, 60, 0), (0.0, 67, 0)]
+
+
+def test_what_is_played_is_what_generate_writes(trained: Path) -> None:
+    player = composer.load(trained)
+    piece = player.generate(events=60, seed=4, playable=True, polyphony=3).piece.events
+    events = list(composed(player, compose(f"run={trained}", "seed=4", "events=60", "polyphony=3", command="live")))
+    assert [pitch for pitch, *_ in events] == piece.pitch.tolist()
+    assert [velocity for _, velocity, _ in events] == piece.velocity.tolist()
+    assert [wait for *_, wait in events] == pytest.approx(piece.delta_time.tolist())
+
+
+def test_a_length_in_seconds_is_kept(trained: Path) -> None:
+    player = composer.load(trained)
+    for ending in ("cut", "close"):
+        config = compose(f"run={trained}", "seconds=5", f"ending={ending}", command="live")
+        assert 0 < sum(wait for *_, wait in composed(player, config)) <= 5
+
+
+def test_the_command_plays_and_tells_the_latency(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = Port()
+    monkeypatch.setattr(live, "open_port", lambda name: port)
+    assert cli.run("live", [f"run={trained}", "seconds=1", "temperature=0.8"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("playing to test; Ctrl-C stops\n")
+    assert "sent late by" in out
+    assert port.sent
+
+
+def test_ports_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mido, "get_output_names", lambda: ["Piano", "Organ"])
+    with pytest.raises(ComposerError, match=r"^port=Harp: no such MIDI port; there are Piano, Organ$"):
+        open_port("Harp")
+    monkeypatch.setattr(mido, "get_output_names", list)
+    with pytest.raises(ComposerError, match="this machine has none; port=virtual opens one"):
+        open_port(None)
+    monkeypatch.setattr(mido, "get_output_names", lambda: ["Piano"])
+    monkeypatch.setattr(mido, "open_output", lambda name: Port())
+    assert open_port(None).name == "test"
+
+
+def test_without_rtmidi_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rtmidi", None)
+    with pytest.raises(ComposerError, match=r"python-rtmidi is not installed; pip install 'composer\[live\]'"):
+        open_port(None)
+
+
+def test_a_virtual_port_hears_what_is_sent() -> None:
+    pytest.importorskip("rtmidi")
+    try:
+        port = open_port("virtual")
+        there = mido.open_input(next(name for name in mido.get_input_names() if live.VIRTUAL in name))
+    except (ComposerError, StopIteration) as error:
+        pytest.skip(f"this machine has no MIDI ports ({error})")
+    with port, there:
+        play([(60, 64, 0.0), (60, 0, 0.05)], port)
+        heard = [message.velocity for message in there.iter_pending() if message.type == "note_on"]
+    assert heard == [64, 0]
+
+
+def test_nothing_played_is_said() -> None:
+    assert str(Latency(np.empty(0), np.empty(0))) == "nothing was played"
