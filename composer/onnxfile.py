@@ -38,7 +38,7 @@ def _package(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ComposerError(f"{name} is not installed; pip install 'composer[onnx]'") from error
+        raise ComposerError(f"{name.split('.')[0]} is not installed; pip install 'composer[onnx]'") from error
 
 
 class _Graph:
