@@ -12,7 +12,6 @@ The note is masked by the moves that it has, the velocity by those of the note t
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 
 from composer.errors import ComposerError
+from composer.scales import scale_pitches
 from composer.schema import Ending, SamplingConfig
 
 # Longest figure, in events, whose repetitions are counted.
@@ -29,24 +29,6 @@ PERIOD = 32
 LAST_STRIKE_SECONDS = 0.5
 # Times are sums of decoded classes: what rounding may add up to.
 _TOLERANCE = 1e-9
-
-# Semitones above the tonic.
-SCALES = {
-    "major": (0, 2, 4, 5, 7, 9, 11),
-    "minor": (0, 2, 3, 5, 7, 8, 10),
-    "harmonic_minor": (0, 2, 3, 5, 7, 8, 11),
-    "melodic_minor": (0, 2, 3, 5, 7, 9, 11),
-    "dorian": (0, 2, 3, 5, 7, 9, 10),
-    "phrygian": (0, 1, 3, 5, 7, 8, 10),
-    "lydian": (0, 2, 4, 6, 7, 9, 11),
-    "mixolydian": (0, 2, 4, 5, 7, 9, 10),
-    "pentatonic": (0, 2, 4, 7, 9),
-    "minor_pentatonic": (0, 3, 5, 7, 10),
-    "blues": (0, 3, 5, 6, 7, 10),
-    "whole_tone": (0, 2, 4, 6, 8, 10),
-    "octatonic": (0, 2, 3, 5, 6, 8, 9, 11),
-}
-_TONICS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
 class Playing(NamedTuple):
@@ -264,21 +246,6 @@ def _shortest(times: Tensor) -> float:
     return float(positive.min()) if len(positive) else 0.0
 
 
-def scale_pitches(name: str) -> frozenset[int]:
-    """Pitch classes (C is 0) of a key such as `Bb` or `F#m`, or of a scale such as `D:dorian`.
-
-    Raises:
-        ComposerError: there is no such scale.
-    """
-    found = re.fullmatch(r"([A-G])([#b]?)(m?)(?::([a-z_]+))?", name)
-    if found is None or (found[3] and found[4]) or (found[4] and found[4] not in SCALES):
-        raise ComposerError(
-            f"scale={name}: must be a key such as Bb or F#m, or a tonic with one of {', '.join(SCALES)}: D:dorian"
-        )
-    tonic = _TONICS[found[1]] + {"#": 1, "b": -1, "": 0}[found[2]]
-    return frozenset((tonic + step) % 12 for step in SCALES[found[4] or ("minor" if found[3] else "major")])
-
-
 def rules(config: SamplingConfig, notes: int, lowest: int, times: Tensor, per_second: float) -> Rules:
     """The rules that a config asks for, in their order.
 
@@ -329,8 +296,9 @@ def _pitches(config: SamplingConfig, notes: int, lowest: int) -> Tensor:
     """(N,) classes that may be struck."""
     low = 0 if config.pitch_low is None else config.pitch_low
     high = 127 if config.pitch_high is None else config.pitch_high
-    classes = range(12) if config.scale is None else scale_pitches(config.scale)
-    allowed = [low <= pitch <= high and pitch % 12 in classes for pitch in range(lowest, lowest + notes)]
+    classes = None if config.scale is None else scale_pitches(config.scale)
+    pitches = range(lowest, lowest + notes)
+    allowed = [low <= pitch <= high and (classes is None or pitch % 12 in classes) for pitch in pitches]
     if not any(allowed):
         raise ComposerError(
             f"pitch_low={low}, pitch_high={high}, scale={config.scale or 'null'}: leave none of the network's pitches "

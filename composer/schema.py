@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any, ClassVar
 
 from composer.errors import ComposerError
+from composer.scales import SCALES, scale_pitches
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -584,6 +585,9 @@ class SamplingConfig:
         low, high = self.pitch_low, self.pitch_high
         self._check("pitch_low", low is None or 0 <= low <= 127, "null, or from 0 to 127")
         self._check("pitch_high", high is None or (low or 0) <= high <= 127, f"null, or from {low or 0} to 127")
+        known = self.scale is None or scale_pitches(self.scale) is not None
+        limit = f"null, a key such as Bb or F#m, or a tonic with one of {', '.join(SCALES)}, such as D:dorian"
+        self._check("scale", known, limit)
         longest = self.max_note_seconds
         valid = longest is None or (longest > 0 and _finite(longest))
         self._check("max_note_seconds", valid, "null, or finite and above 0")
@@ -635,6 +639,8 @@ class TrainConfig:
         valid = SAFE_NAME.fullmatch(self.name) is not None
         limit = "1 to 64 letters, digits, dots, underscores or hyphens, the first a letter or digit"
         require(valid, "name", self.name, limit)
+        stateless = self.model.name is ModelName.transformer and self.sampling.mode is Mode.stateful
+        require(not stateless, "sampling.mode", "stateful", "window with model=transformer, which keeps no state")
         require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 4294967295")
         moved = self.augmentation.transpose
         limit = "0 with data.drums=true, where a note is an instrument"

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "composer"
 # A module imports only what stands before it, so nothing goes round in circles and each can be understood alone.
 ORDER = [
     "errors",
+    "scales",
     "schema",
     "prelude",
     "events",
@@ -189,6 +190,7 @@ def test_only_the_configuration_knows_hydra_and_omegaconf() -> None:
 COMPARE = [module for module in ORDER if module.startswith("compare.")]
 QUICK = [
     "errors",
+    "scales",
     "schema",
     "prelude",
     "baselines",

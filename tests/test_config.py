@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from composer import config as configs
 from composer.config import compose
 from composer.errors import ComposerError, UsageError
-from composer.schema import GenerateConfig, Inputs, RegularizerName, SamplingConfig, TrainConfig
+from composer.schema import CHANNELS, CUTS, GenerateConfig, Inputs, RegularizerName, SamplingConfig, TrainConfig
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 SEEDS = ["0", "1", "2", "3", "4"]
@@ -230,6 +230,14 @@ def test_the_article_to_the_letter() -> None:
         "sampling.temperature": 1.0,
         "sampling.top_k": None,
         "sampling.top_p": None,
+        "sampling.mode": "window",
+        "sampling.method": "sample",
+        "sampling.beams": 8,
+        "sampling.playable": False,
+        "sampling.ending": "cut",
+        **{f"sampling.{channel}_{cut}": None for channel in CHANNELS for cut in CUTS},
+        **{f"sampling.{key}": None for key in ("min_p", "repeats", "polyphony", "pitch_low", "pitch_high", "scale")},
+        "sampling.max_note_seconds": None,
         "sampling.include_primer": False,
     }
 
@@ -430,6 +438,17 @@ BAD = {
     "sampling.temperature": ["0", "-1", "inf", "nan"],
     "sampling.top_k": ["0"],
     "sampling.top_p": ["0", "1.1", "nan"],
+    "sampling.min_p": ["-0.1", "1.1", "nan"],
+    **{f"sampling.{channel}_temperature": ["0", "-1", "inf", "nan"] for channel in CHANNELS},
+    **{f"sampling.{channel}_top_k": ["0"] for channel in CHANNELS},
+    **{f"sampling.{channel}_top_p": ["0", "1.1", "nan"] for channel in CHANNELS},
+    **{f"sampling.{channel}_min_p": ["-0.1", "1.1", "nan"] for channel in CHANNELS},
+    "sampling.beams": ["0", "17"],
+    "sampling.repeats": ["1"],
+    "sampling.polyphony": ["0"],
+    "sampling.pitch_low": ["-1", "128"],
+    "sampling.pitch_high": ["-1", "128"],
+    "sampling.max_note_seconds": ["0", "inf", "nan"],
 }
 GOOD = {
     "seed": ["0", "4294967295"],
@@ -487,6 +506,17 @@ GOOD = {
     "sampling.temperature": ["1e-3"],
     "sampling.top_k": ["null", "1"],
     "sampling.top_p": ["null", "1", "1e-3"],
+    "sampling.min_p": ["null", "0", "1"],
+    **{f"sampling.{channel}_temperature": ["null", "1e-3"] for channel in CHANNELS},
+    **{f"sampling.{channel}_top_k": ["null", "1"] for channel in CHANNELS},
+    **{f"sampling.{channel}_top_p": ["null", "1", "1e-3"] for channel in CHANNELS},
+    **{f"sampling.{channel}_min_p": ["null", "0", "1"] for channel in CHANNELS},
+    "sampling.beams": ["1", "16"],
+    "sampling.repeats": ["null", "2"],
+    "sampling.polyphony": ["null", "1"],
+    "sampling.pitch_low": ["null", "0", "127"],
+    "sampling.pitch_high": ["null", "0", "127"],
+    "sampling.max_note_seconds": ["null", "0.1"],
 }
 
 

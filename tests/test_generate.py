@@ -315,7 +315,7 @@ def test_a_closed_ending_is_composed_and_not_added(trained: Path, tmp_path: Path
         ({"mode": "statefull"}, r"^mode=statefull: must be one of window, stateful"),
         ({"velocity_topk": 3}, r"^velocity_topk: no argument of generate"),
         ({"time_top_p": 0}, r"^time_top_p=0: must be null, or above 0 up to 1"),
-        ({"scale": "H"}, r"^scale=H: must be a key such as"),
+        ({"scale": "H"}, r"^scale=H: must be null, a key such as"),
         ({"pitch_low": 80, "pitch_high": 70}, r"^pitch_high=70: must be null, or from 80 to 127"),
         ({"continue_from": "x.mid", "primer": 3}, r"^continue_from: used without primer"),
     ],
