@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,10 @@ class EpochSamples:
         judged = judge([composition], self.yardstick)
         record.add_scalars(epoch, scalars(judged))
         if self.config.logging.sample_media:
-            show(record, epoch, composition.piece)
+            try:
+                show(record, epoch, composition.piece)
+            except Exception as error:  # a picture is not worth a training
+                warnings.warn(f"epoch {epoch}: the sample is not shown in TensorBoard ({error!r})", stacklevel=2)
         reason = judged["quality"]["collapse"]
         return [f"epoch {epoch}: what it composes has collapsed: {reason}"] if reason else []
 

@@ -14,6 +14,7 @@ from composer.eventfile import EVENTS_PREFIX
 from composer.events import prelude_piece
 from composer.midi import Signatures
 from composer.render import media
+from composer.render.audio import synthesize
 from composer.render.notes import Note, Performance, from_piece
 from composer.runlog import RunLog
 from composer.schema import TimeUnit
@@ -86,3 +87,11 @@ def test_tensorboard_reads_what_was_written(prelude: Performance, tmp_path: Path
     assert (sound.step, sound.content_type, sound.sample_rate) == (3, "audio/wav", media.RATE)
     assert sound.length_frames == made.sound.frames
     assert sound.encoded_audio_string == made.sound.wav
+
+
+@pytest.mark.parametrize("rate", [media.RATE, 2 * media.RATE])
+def test_a_note_that_ends_between_two_samples_sounds_too(rate: int) -> None:
+    # Half a sample is rounded to the even one, so that a sum of two lengths may differ from their sum rounded.
+    for frames in (0.5, 1.5, 11_024.5, 11_025.5):
+        note = Note(60, 80, 0.0, frames / rate, 0.0, 1.0)
+        assert np.isfinite(synthesize([note], rate)).all()

@@ -75,6 +75,15 @@ def test_a_piece_without_a_note_is_neither_drawn_nor_played(tmp_path: Path) -> N
     assert (accumulator.Tags()["audio"], accumulator.Tags()["images"]) == ([], [])
 
 
+def test_a_piece_that_cannot_be_drawn_ends_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any) -> None:
+        raise ValueError("no ink")
+
+    monkeypatch.setattr("composer.samples.show", fail)
+    with pytest.warns(UserWarning, match=r"epoch 2: the sample is not shown in TensorBoard \(ValueError\('no ink'\)\)"):
+        assert start(quick(EVERY, "trainer.max_epochs=2"), tmp_path / "run")["status"] == "completed"
+
+
 def of_music(points: dict[str, Any]) -> dict[str, Any]:
     return {tag: values for tag, values in points.items() if tag.startswith(("copying/", "quality/"))}
 

@@ -114,7 +114,7 @@ def test_no_file_or_several_ask_for_the_name(config: Data, encoding_config: Enco
 def test_split_file_is_for_split_file(data_config: Data) -> None:
     with pytest.raises(ComposerError, match=r"^data\.split_file=a\.csv: must be used with data\.split=file$"):
         data_config(split_file="a.csv")
-    with pytest.raises(ComposerError, match=r"^data\.split=file: must be used with data=midi$"):
+    with pytest.raises(ComposerError, match=r"^data\.split=file: must be used with data=midi or data=chorales$"):
         data_config(split=Split.file)
 
 

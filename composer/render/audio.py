@@ -72,7 +72,7 @@ def synthesize(notes: Sequence[Note], rate: int = SAMPLE_RATE) -> Samples:
     # To nothing at the very end, without a step.
     fade = (fade * np.linspace(1, 0, len(fade))).astype(np.float32)[:, None]
     for pitch in sorted(longest):
-        soft, hard = _strings(pitch, longest[pitch] + RELEASE_SECONDS, rate)
+        soft, hard = _strings(pitch, round(longest[pitch] * rate) + len(fade), rate)
         for note in notes:
             if note.pitch != pitch:
                 continue
@@ -95,9 +95,9 @@ def _levelled(samples: Samples) -> Samples:
     return samples
 
 
-def _strings(pitch: int, seconds: float, rate: int) -> tuple[Samples, Samples]:
-    """(S, 2) a pitch struck softly and struck hard, undamped, each channel as an ear beside the keyboard hears it."""
-    frames = np.arange(round(seconds * rate), dtype=np.float32) / np.float32(rate)
+def _strings(pitch: int, length: int, rate: int) -> tuple[Samples, Samples]:
+    """(length, 2) a pitch struck softly and hard, undamped, each channel as an ear beside the keyboard hears it."""
+    frames = np.arange(length, dtype=np.float32) / np.float32(rate)
     fundamental = 440.0 * 2 ** ((pitch - 69) / 12)
     # Stiffness: little in the middle, more to both ends.
     stiffness = 2.4e-4 * 2 ** ((pitch - 60) / 9) + 1.5e-4 * 2 ** ((40 - pitch) / 12)
