@@ -13,6 +13,7 @@ import secrets
 import shutil
 import sys
 import typing
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
@@ -33,7 +34,7 @@ from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from composer import source, sweep
@@ -68,6 +69,20 @@ _SCHEMAS: dict[str, type[Any]] = {
     "report": ReportConfig,
     "live": LiveConfig,
 }
+# Of a run's config, what every version has written: without it the file is damaged, not old.
+_ALWAYS = (
+    *("name", "seed", "data", "data.source", "data.window_size", "encoding", "model", "model.hidden_size", "loss"),
+    *("regularizer", "regularizer.name", "optimizer", "optimizer.name", "trainer", "checkpoint", "logging", "sampling"),
+)
+# The key that says which option of a group was chosen.
+_NAMED_BY = {
+    "data": "data.source",
+    "model": "model.name",
+    "regularizer": "regularizer.name",
+    "optimizer": "optimizer.name",
+}
+# What was done before a key existed, where its default is something else.
+_MEANT_BEFORE = {"data.group_similarity": None}
 _MAX_CONFIG_BYTES = 1 << 20
 _MAX_CONFIG_DEPTH = 8
 # What lies in a run directory when no run has begun: Hydra's notes, and what a failed atomic write leaves.
@@ -166,6 +181,7 @@ def read_config(path: Path) -> TrainConfig:
     """Read a run's `config.yaml` into the typed config.
 
     Only the keys of the schema are accepted and they are data: nothing in the file is imported, called or interpolated.
+    Keys that are younger than the file take the defaults of `conf/`, with a warning.
 
     Raises:
         ComposerError: the file is missing, damaged, too large, or does not fit the schema.
@@ -209,14 +225,47 @@ def parse_config(text: str, name: str) -> TrainConfig:
         merged = OmegaConf.merge(OmegaConf.structured(TrainConfig), loaded)
         assert isinstance(merged, DictConfig)
         missing = sorted(OmegaConf.missing_keys(merged))
+        vital = [key for key in _ALWAYS if key in missing]
+        if vital:
+            raise ComposerError(f"{vital[0]} is missing, which every run's config has: damaged; train the run again")
         if missing:
-            keys = f"{missing[0]} is missing" + (f", and {len(missing) - 1} more" if missing[1:] else "")
-            raise ComposerError(f"{keys}: written by another version of composer, or damaged; train the run again")
-        return typed(merged, TrainConfig)
+            merged = _completed(merged)
+        config = typed(merged, TrainConfig)
     except ComposerError as error:
         raise ComposerError(f"{name}: {error}") from error
     except Exception as error:  # YAML and OmegaConf raise many kinds for a damaged file
         raise ComposerError(f"{name}: does not fit this version of composer ({_one_line(error)})") from error
+    if missing:
+        keys = missing[0] if len(missing) == 1 else f"{missing[0]} and {len(missing) - 1} more keys"
+        # The same words at the same place for every file of the run, so that a command says it once.
+        warnings.warn(f"the run is of an older version of composer, without {keys}; defaults are taken", stacklevel=1)
+    return config
+
+
+def _completed(config: DictConfig) -> DictConfig:
+    """A config of an older version with the keys that it lacks: the defaults of `conf/` for its own groups."""
+    register()
+    choices = []
+    for group, key in _NAMED_BY.items():
+        value = OmegaConf.select(config, key, throw_on_missing=False)
+        choices += [f"{group}={value.name}"] if value is not None else []
+    with ExitStack() as stack:
+        if not GlobalHydra.instance().is_initialized():
+            stack.enter_context(hydra.initialize_config_dir(str(CONF_DIR.absolute()), version_base="1.3"))
+        defaults = hydra.compose("train", choices)
+    for key, value in _MEANT_BEFORE.items():
+        OmegaConf.update(defaults, key, value)
+    given = OmegaConf.to_container(config, throw_on_missing=False)
+    merged = OmegaConf.merge(defaults, _without_missing(given))
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def _without_missing(tree: Any) -> Any:
+    """A nested dict without the keys that have no value."""
+    if not isinstance(tree, dict):
+        return tree
+    return {key: _without_missing(value) for key, value in tree.items() if value != MISSING}
 
 
 def _check_plain(text: str) -> None:

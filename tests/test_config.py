@@ -12,6 +12,7 @@ from typing import Any
 
 import hydra
 import pytest
+import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hypothesis import given
 from hypothesis import strategies as st
@@ -704,13 +705,9 @@ DAMAGED = {
     "a key twice": (lambda: added("name: again\n"), "duplicate key name"),
     "missing key": (lambda: replaced("hidden_size: 128", "dropuot: 1"), "dropuot"),
     "missing value": (lambda: replaced("hidden_size: 128", "hidden_size: ???"), "model.hidden_size is missing"),
-    "a key of a later version": (
-        lambda: replaced("  inputs: all\n", ""),
-        "model.inputs is missing: written by another version of composer, or damaged",
-    ),
-    "several": (
+    "a key that every version writes": (
         lambda: replaced("  inputs: all\n", "").replace("seed: 0\n", ""),
-        "model.inputs is missing, and 1 more",
+        "seed is missing, which every run's config has: damaged",
     ),
     "group that is no group": (lambda: "model: 5\n", "does not fit"),
     "text for a number": (lambda: replaced("seed: 0", "seed: abc"), "'abc'"),
@@ -746,6 +743,48 @@ def test_a_damaged_config_yaml_gets_one_line_that_names_the_file(
     assert str(caught.value).startswith(f"{path}: ")
     assert len(str(caught.value).splitlines()) == 1
     assert "leaked" not in str(caught.value)
+
+
+def without(text: str, *keys: str) -> str:
+    """A config's YAML text without those keys, each a leaf or a node."""
+    tree = yaml.safe_load(text)
+    for key in keys:
+        *nodes, leaf = key.split(".")
+        node = tree
+        for name in nodes:
+            node = node[name]
+        del node[leaf]
+    return yaml.safe_dump(tree, sort_keys=False)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "keys", "words"),
+    [
+        ((), ("model.inputs",), "without model.inputs; defaults"),
+        ((), ("augmentation", "data.fold", "data.folds"), "without augmentation and 2 more keys"),
+        # The defaults are those of the run's own groups.
+        (("model=transformer",), ("model.num_layers", "model.attention_heads"), "attention_heads and 1 more"),
+        (("data=midi", "data.path=a.mid"), ("data.order", "model.name"), "data.order and 1 more"),
+        (("regularizer=elastic_net", "optimizer=adamw"), ("optimizer.weight_decay",), "optimizer.weight_decay"),
+    ],
+)
+def test_a_config_older_than_some_keys_takes_their_defaults_with_one_warning(
+    overrides: tuple[str, ...], keys: tuple[str, ...], words: str, tmp_path: Path
+) -> None:
+    config = compose(*overrides)
+    path = tmp_path / "config.yaml"
+    path.write_text(without(configs.to_yaml(config), *keys), encoding="utf-8")
+    with pytest.warns(UserWarning, match=words) as caught:
+        again = configs.read_config(path)
+    assert again == config
+    assert len(caught) == 1
+
+
+def test_a_config_older_than_the_search_for_copies_keeps_its_split(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(without(configs.to_yaml(compose()), "data.group_similarity"), encoding="utf-8")
+    with pytest.warns(UserWarning, match="data.group_similarity"):
+        assert configs.read_config(path).data.group_similarity is None
 
 
 def test_a_config_that_is_absent_or_no_text_gets_one_line_too(tmp_path: Path) -> None:

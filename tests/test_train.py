@@ -18,7 +18,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from composer import checkpoint as ckpt
 from composer.config import compose
 from composer.errors import ComposerError, RunInterrupted
+from composer.evaluate import evaluate
 from composer.events import prelude_piece
+from composer.generate import Composer
 from composer.midi import write_midi
 from composer.progress import Progress
 from composer.schema import CHANNELS, TimeUnit
@@ -224,6 +226,59 @@ def test_resuming_with_more_epochs_equals_training_longer_at_once(finished: Path
     manifest = json.loads((run / "manifest.json").read_text())
     assert [entry["changed"] for entry in manifest["resumed"]] == [{"trainer.max_epochs": 3}]
     assert "max_epochs: 3" in (run / "config.yaml").read_text()
+
+
+def as_if_older(run: Path) -> None:
+    """Take keys that the first version did not have out of a run's config and out of its checkpoints."""
+    younger = (
+        "augmentation:",
+        "  transpose:",
+        "  stretch:",
+        "  velocity:",
+        "  inputs:",
+        "  supervision:",
+        "  playable:",
+    )
+
+    def older(text: str) -> str:
+        return "".join(line for line in text.splitlines(keepends=True) if not line.startswith(younger))
+
+    config = run / "config.yaml"
+    config.write_text(older(config.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in (run / "checkpoints").glob("*.ckpt"):
+        values = ckpt.load(path)
+        values["composer"]["config"] = older(values["composer"]["config"])
+        ckpt.save(path, values)
+
+
+def test_a_run_of_an_older_version_is_resumed_scored_and_composed_with(finished: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(finished, old)
+    as_if_older(old)
+    with pytest.warns(UserWarning, match="older version of composer, without augmentation and 3 more keys"):
+        composer = Composer.load(old)
+    assert composer.config == Composer.load(finished).config
+    assert composer.generate(events=20).classes.tolist() == Composer.load(finished).generate(events=20).classes.tolist()
+    assert evaluate(composer)["loss/val"] == evaluate(Composer.load(finished))["loss/val"]
+    new = tmp_path / "new"
+    shutil.copytree(finished, new)
+    resume(str(new), ["trainer.max_epochs=4"])
+    with pytest.warns(UserWarning, match="older version of composer"):
+        resume(str(old), ["trainer.max_epochs=4"])
+    assert_same_run(new, old)
+    # Resumed, it is of this version.
+    resume(str(old), [])
+
+
+def test_a_key_that_must_not_change_is_refused_in_an_older_run_too(finished: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(finished, old)
+    as_if_older(old)
+    with (
+        pytest.warns(UserWarning, match="older version of composer"),
+        pytest.raises(ComposerError, match=r"loss\.supervision: cannot change"),
+    ):
+        resume(str(old), ["loss.supervision=every"])
 
 
 def test_resuming_a_finished_run_changes_nothing(finished: Path, tmp_path: Path) -> None:
