@@ -141,10 +141,17 @@ def group_lines(groups: Groups, data: DataConfig) -> list[str]:
         return []
     if data.group_similarity is None:
         return ["groups     not looked for (data.group_similarity=null): copies may stand on both sides of the split"]
-    return [
-        f"groups     {groups.count:,} of {pieces:,} pieces: {groups.copies:,} copies and {groups.near_copies:,} "
-        f"near-copies stay with theirs (data.group_similarity={data.group_similarity:g})"
-    ]
+    limit = f"(data.group_similarity={data.group_similarity:g})"
+    if groups.count == pieces:
+        return [f"groups     none: no copies or near-copies among the {pieces:,} pieces {limit}"]
+    # A file names the parts whatever the pieces are like; a warning tells where it divides a group.
+    kept = "" if data.split is Split.file else ", held out with theirs"
+    copies, near = _counted(groups.copies, "copy", "copies"), _counted(groups.near_copies, "near-copy", "near-copies")
+    return [f"groups     {groups.count:,} of {pieces:,} pieces: {copies} and {near}{kept} {limit}"]
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
 
 
 # What a validation figure says, by split; docs/data.md has it at length.

@@ -216,7 +216,15 @@ def test_copies_never_straddle_the_pieces_held_out(corpus: Path, split: str) -> 
         if split == "by_piece":
             assert music.leak.by_transposition == 0.0
     assert group_lines(music.groups, config.data) == [
-        "groups     4 of 6 pieces: 1 copies and 1 near-copies stay with theirs (data.group_similarity=0.4)"
+        "groups     4 of 6 pieces: 1 copy and 1 near-copy, held out with theirs (data.group_similarity=0.4)"
+    ]
+    # The parts that a file names are as they are.
+    named = dataclasses.replace(config.data, split=Split.file)
+    assert group_lines(music.groups, named) == [
+        "groups     4 of 6 pieces: 1 copy and 1 near-copy (data.group_similarity=0.4)"
+    ]
+    assert group_lines(alone(6), config.data) == [
+        "groups     none: no copies or near-copies among the 6 pieces (data.group_similarity=0.4)"
     ]
 
 
