@@ -56,7 +56,7 @@ def of_run(folder: Path) -> tuple[Yardstick, int]:
     corpus = read_corpus(config.data, config.encoding)
     trained = read_json(folder / MANIFEST).get("data", {})
     if isinstance(trained, dict) and trained.get("sha256") not in (None, corpus.sha256):
-        warnings.warn(f"data.path={config.data.path}: has changed since the training", stacklevel=2)
+        warnings.warn(f"{config.data.named}: has changed since the training", stacklevel=2)
     splits, _ = corpus.split(config.data, config.seed)
     positions = int((corpus.offsets + corpus.pieces.lengths).max())
     return Yardstick(corpus.pieces, corpus.offsets, splits, config.data, positions, config.seed), len(corpus.pieces)

@@ -179,7 +179,7 @@ def read_corpus(data: DataConfig, encoding: EncodingConfig, *, check: bool = Tru
     if check:
         _tell(reasons)
     if not len(pieces):
-        raise ComposerError(f"data.path={data.path}: none of its {len(files)} files can be used; first: {reasons[0]}")
+        raise ComposerError(f"{data.named}: none of its {len(files)} files can be used; first: {reasons[0]}")
     parts = None if named is None else [named[file] for file in files if file not in skipped]
     return Corpus(pieces, digest, reasons, parts)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from composer.corpus import read_corpus
 from composer.datamodule import scored
 from composer.errors import ComposerError
 from composer.generate import Composer, checkpoint_path
+from composer.progress import Counter
 from composer.ranges import Indices, Ranges, Starts
 from composer.report import UNITS, split_name, table
 from composer.rundir import shown, write_json, write_text
@@ -60,7 +62,7 @@ def evaluate(
     if path is None:
         if not same:
             warnings.warn(
-                f"data.path={data.path}: its content is not what this run was trained on (SHA-256 {sha256[:12]}, was "
+                f"{data.named}: its content is not what this run was trained on (SHA-256 {sha256[:12]}, was "
                 f"{composer.origin.data_sha256[:12]}); what is called held-out here may have been trained on",
                 stacklevel=2,
             )
@@ -82,7 +84,7 @@ def evaluate(
         if not len(windows):
             continue
         order = BatchOrder(len(windows), _BATCH, config.seed, shuffle=False)
-        scores = score_windows(composer.model, windows, order, corpus.offsets, seconds)
+        scores = score_windows(composer.model, windows, _told(name, order), corpus.offsets, seconds)
         by_piece = scores.pieces(corpus.pieces.names)
         results |= scores.figures(name)
         by_split["calibration"][name] = scores.reliability.bins()
@@ -92,6 +94,15 @@ def evaluate(
             probed = probe(composer.model, windows, corpus.offsets, context, config.seed)
             by_split["context"][name] = probed.to_plain()
     return {**results, "baselines": baselines, "skill": _skills(results, baselines), **by_split}
+
+
+def _told(split: str, order: BatchOrder) -> Iterator[Indices]:
+    """The batches of a split, and how many are scored, where that takes long."""
+    counter = Counter(f"scoring {split}:", "batches", len(order))
+    for batch in order:
+        yield batch
+        counter.advance()
+    counter.close()
 
 
 def _skills(results: dict[str, Any], baselines: Baselines) -> dict[str, dict[str, float | None]]:
@@ -122,7 +133,7 @@ def _of_training(composer: Composer, asked: Examples | StoredExamples) -> Baseli
     try:
         corpus = read_corpus(config.data, config.encoding)
         if corpus.sha256 != composer.origin.data_sha256:
-            raise ComposerError(f"data.path={config.data.path}: its content is not what this run was trained on")
+            raise ComposerError(f"{config.data.named}: its content is not what this run was trained on")
     except ComposerError as error:
         warnings.warn(f"no baselines, which need the run's training data ({error})", stacklevel=3)
         return {}

@@ -216,7 +216,7 @@ class Composer:
             return self.primer_from_file(Path(source).expanduser())  # type: ignore[arg-type]
         pieces, sha256, _ = read_pieces(self.config.data, self.config.encoding)
         if sha256 != self.origin.data_sha256:
-            warnings.warn(f"data.path={self.config.data.path}: has changed since the training", stacklevel=2)
+            warnings.warn(f"{self.config.data.named}: has changed since the training", stacklevel=2)
         # The piece that the default primer is from too: one that trained.
         names = pieces.names
         piece = pieces[names.index(self.origin.piece) if self.origin.piece in names else 0]

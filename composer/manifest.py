@@ -53,7 +53,7 @@ def write_manifest(config: TrainConfig, folder: Path, music: Music, changed: Seq
         known = manifest.get("data", {}).get("sha256")
         if known != music.sha256:
             raise ComposerError(
-                f"data.path={config.data.path}: its content is not what {folder} was trained on; "
+                f"{config.data.named}: its content is not what {folder} was trained on; "
                 "put the old files back, or start a new run"
             )
         values = configs.flatten(dataclasses.asdict(config))

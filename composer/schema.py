@@ -276,6 +276,11 @@ class DataConfig:
             require(self.path is None, "data.path", self.path, "used with data=midi (add data=midi)")
 
     @property
+    def named(self) -> str:
+        """The key that says where the pieces come from, with its value, for messages."""
+        return f"data.path={self.path}" if self.source is Source.midi else f"data={self.source.name}"
+
+    @property
     def margin(self) -> int:
         """Events before the first target of a piece, and between a held-out block and the windows beside it."""
         return self.window_size if self.first_target is None else self.first_target

@@ -3,8 +3,10 @@
 import importlib.util
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
+import mido
 import numpy as np
 import pytest
 
@@ -50,6 +52,16 @@ def test_no_tune_straddles_the_split() -> None:
     assert len({of[work] for work in ("bwv270", "bwv271", "bwv153.5", "bwv244.15", "bwv244.54", "bwv248.5")}) == 1
     assert len({of[work] for work in ("bwv64.8", "bwv81.7", "bwv87.7", "bwv227.7", "bwv358")}) == 1
     assert of["bwv270"] != of["bwv358"]
+
+
+def test_messages_name_the_chorales_and_no_path(
+    tmp_path: Path, midi_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = midi_file([[mido.Message("note_on", note=60), mido.Message("note_off", note=60, time=10)]])
+    monkeypatch.setattr(chorales, "folder", lambda cache: short.parent)
+    asked = config.compose("data=chorales", "data.split=shuffled", f"data.cache={tmp_path / 'cache'}")
+    with pytest.raises(ComposerError, match=r"^data=chorales: none of its 1 files can be used; first: .*too few"):
+        read_corpus(asked.data, asked.encoding)
 
 
 @needs_music21

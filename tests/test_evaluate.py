@@ -53,6 +53,16 @@ def test_a_run_scores_as_it_did_when_it_was_trained(trained: Path, tmp_path: Pat
     assert results["baselines"] == summary["baselines"]
 
 
+def test_a_long_scoring_says_how_much_is_left(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate(Composer.load(trained))
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("composer.progress._PATIENCE", 0.0)
+    evaluate(Composer.load(trained))
+    assert "scoring val: 1 of 1 batches, about 0 s left" in capsys.readouterr().err
+
+
 def test_changed_training_data_is_warned_of(trained: Path) -> None:
     piece = trained.parent / "piece.mid"
     original = piece.read_bytes()
