@@ -81,6 +81,12 @@ class Corpus:
         groups = self._groups(data.group_similarity)
         if self.parts is not None:
             _tell_divided(groups, self.parts)
+        elif data.source is Source.chorales:
+            # Near-copies are found among all notes, four voices in one; a tune that is harmonised anew is none.
+            split = f"data.split={data.split.name}"
+            warnings.warn(
+                f"{split}: settings of one tune may be divided; data.split=file keeps them together", stacklevel=4
+            )
         splits = split_windows(lengths, data, seed, parts=self.parts, groups=groups.of, offsets=offsets, lazy=self.lazy)
         return splits, groups
 

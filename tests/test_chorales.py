@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from composer import chorales, config
-from composer.corpus import read_corpus
+from composer.corpus import Corpus, read_corpus
 from composer.errors import ComposerError, MissingExtra
+from composer.events import ReadPieces, prelude_piece
 from composer.midi import read_piece
 from composer.schema import TimeUnit
 from composer.similarity import alike, shingles
@@ -62,6 +63,15 @@ def test_messages_name_the_chorales_and_no_path(
     asked = config.compose("data=chorales", "data.split=shuffled", f"data.cache={tmp_path / 'cache'}")
     with pytest.raises(ComposerError, match=r"^data=chorales: none of its 1 files can be used; first: .*too few"):
         read_corpus(asked.data, asked.encoding)
+
+
+@pytest.mark.parametrize("split", ["shuffled", "by_piece"])
+def test_a_split_that_may_divide_a_tune_is_warned_of(split: str) -> None:
+    alone = ("data.test_fraction=0", "data.group_similarity=null")
+    asked = config.compose("data=chorales", f"data.split={split}", *alone)
+    three = Corpus(ReadPieces([prelude_piece(TimeUnit.seconds)] * 3), "", [])
+    with pytest.warns(UserWarning, match=f"data.split={split}: settings of one tune may be divided; data.split=file"):
+        three.split(asked.data, 0)
 
 
 @needs_music21
