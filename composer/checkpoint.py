@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
 import struct
 import warnings
@@ -39,6 +40,7 @@ class Origin:
         piece: its name.
         timing, program: how to write MIDI as it does.
         data_sha256: digest of the training data.
+        longest_note_seconds: of the training music, at each piece's first tempo; None where it is not known.
     """
 
     primer: torch.Tensor
@@ -46,6 +48,7 @@ class Origin:
     timing: Timing
     program: int
     data_sha256: str
+    longest_note_seconds: float | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
@@ -56,6 +59,7 @@ class Origin:
             "microseconds_per_beat": self.timing.microseconds_per_beat,
             "program": self.program,
             "data_sha256": self.data_sha256,
+            "longest_note_seconds": self.longest_note_seconds,
         }
 
     @classmethod
@@ -70,7 +74,11 @@ class Origin:
         program = int(plain["program"])
         if not 0 <= program <= 127:
             raise ValueError(f"program {program} is not one of MIDI's")
-        return cls(primer, str(plain["piece"]), timing, program, str(plain["data_sha256"]))
+        # Checkpoints of earlier versions do not say it.
+        longest = plain.get("longest_note_seconds")
+        if longest is not None and not (isinstance(longest, float) and 0 < longest < math.inf):
+            raise ValueError(f"a longest note of {longest} seconds is impossible")
+        return cls(primer, str(plain["piece"]), timing, program, str(plain["data_sha256"]), longest)
 
 
 def save(path: Path, values: dict[str, Any]) -> None:

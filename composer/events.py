@@ -9,7 +9,7 @@ delta_time (N,) float64  time since the previous event of the part (the first: s
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import overload
 
@@ -20,6 +20,8 @@ from composer import prelude
 from composer.schema import TimeUnit
 
 DEFAULT_MICROSECONDS_PER_BEAT = 500_000  # MIDI's own default, 120 beats a minute
+# Times are sums: what rounding may add up to.
+_ROUNDING = 1e-9
 # SMPTE's 29 stands for 30000/1001 frames a second.
 _SMPTE_FRAMES_PER_SECOND = {24: (24, 1), 25: (25, 1), 29: (30_000, 1001), 30: (30, 1)}
 
@@ -191,6 +193,45 @@ def join(first: Events, second: Events) -> Events:
         np.concatenate([first.delta_time, second.delta_time]),
         first.time_unit,
     )
+
+
+def let_go(events: Iterable[tuple[int, int, float]], longest: float, kept: int = 0) -> Iterator[tuple[int, int, float]]:
+    """Events with a release added wherever a note has sounded for `longest` and nothing has ended it.
+
+    Nothing else changes: every event keeps its place in time, also the release that comes too late.
+
+    Args:
+        events: (pitch, velocity, time since the event before).
+        longest: in the same unit, above 0.
+        kept: so many events at the beginning get no release among them.
+    """
+    now, struck = 0.0, dict[int, float]()
+    for number, (pitch, velocity, wait) in enumerate(events):
+        # By their age: a note that is struck again stands at the end.
+        for note, since in list(struck.items()) if number >= kept else ():
+            due = since + longest
+            # A release that is due with the event itself is not added: the event may be just that.
+            if due >= now + wait - _ROUNDING:
+                break
+            step = max(0.0, due - now)
+            yield note, 0, step
+            now, wait = now + step, wait - step
+            del struck[note]
+        yield pitch, velocity, wait
+        now += wait
+        struck.pop(pitch, None)
+        if velocity:
+            struck[pitch] = now
+
+
+def released(events: Events, longest: float, kept: int = 0) -> Events:
+    """`let_go` of events; `longest` in their unit of time."""
+    rows = zip(events.pitch.tolist(), events.velocity.tolist(), events.delta_time.tolist(), strict=True)
+    found = list(let_go(rows, longest, kept))
+    if len(found) == len(events):
+        return events
+    pitch, velocity, wait = zip(*found, strict=True)
+    return Events(np.array(pitch, np.uint8), np.array(velocity, np.uint8), np.array(wait, np.float64), events.time_unit)
 
 
 def canonical(events: Events) -> Events:

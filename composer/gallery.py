@@ -226,7 +226,7 @@ def _temperatures(composer: Composer, config: ReportConfig, quoted: Quoted) -> S
     for temperature in config.temperatures:
         piece = _compose(composer, config, temperature)
         title, subtitle = f"Temperature {temperature:g}", f"seed {config.seed}, {_length(piece)}"
-        players.append(_player(piece.piece, title, subtitle, quoted(piece.piece)))
+        players.append(_player(piece.written, title, subtitle, quoted(piece.written)))
     return Section(
         heading="What it composes",
         text=f"{config.events} events after the same primer, which is not played. A low temperature keeps to the "
@@ -265,7 +265,7 @@ def _original(composer: Composer, config: ReportConfig) -> list[Section]:
     piece = pieces[names.index(composer.origin.piece)]
     beginning = _beginning(piece, _ORIGINAL_EVENTS)
     text = "For comparison: what was trained on" + (" (its beginning)" if len(piece.events) > _ORIGINAL_EVENTS else "")
-    composed = _compose(composer, config, 1.0).piece
+    composed = _compose(composer, config, 1.0).written
     rolls = [
         from_piece(one, title=title)
         for one, title in ((_beginning(piece, config.events), piece.name), (composed, "composed, temperature 1"))
@@ -330,7 +330,7 @@ def sweep_page(folder: Path, config: ReportConfig) -> str:
         if primer is None:
             primer = Piece("primer", begun, composer.origin.timing, composer.origin.program)
         piece = _compose(composer, config, 1.0, _shared_primer(composer, primer))
-        players.append(_player(piece.piece, arm.label, f"seed {found[0].seed} of the sweep, {_length(piece)}"))
+        players.append(_player(piece.written, arm.label, f"seed {found[0].seed} of the sweep, {_length(piece)}"))
     text = (
         "Every arm goes on from the same primer, which is not played, with the same random numbers, at temperature 1."
     )

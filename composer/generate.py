@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from composer import export, onnxfile
 from composer.constraints import Playing, Rules, rules, silence, sounding_after
 from composer.corpus import read_pieces
 from composer.errors import ComposerError
-from composer.events import Events, Piece, Timing, join
+from composer.events import Events, Piece, Timing, join, released
 from composer.lengths import compose_rows
 from composer.midi import write_midi
 from composer.model import Network, build_model
@@ -58,14 +59,21 @@ class _Settings(SamplingConfig):
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """A composed piece: `piece` is ready to write, `classes` (N, 3) are what the network drew, primer included."""
+    """A composed piece.
+
+    Attributes:
+        piece: the events as the network drew them.
+        classes: (N, 3) what it drew, primer included.
+        written: `piece` as it is heard, with releases of the notes that it holds longer than any of the training music.
+    """
 
     piece: Piece
     classes: np.ndarray
+    written: Piece
 
     def save(self, path: str | Path) -> Path:
         """Write it as a MIDI file, all or nothing, every started note ended after at least a tick."""
-        write_midi(Path(path), self.piece, audible=True)
+        write_midi(Path(path), self.written, audible=True)
         return Path(path)
 
 
@@ -143,7 +151,8 @@ class Composer:
             pitch_low: lowest pitch that is struck.
             pitch_high: highest pitch that is struck.
             scale: strike its pitches alone: a key such as `F#m`, or a scale such as `D:dorian`.
-            max_note_seconds: longest note.
+            max_note_seconds: longest note, as a rule. Without it a note that is held longer than any of the training
+                music is released in the written piece.
             ending: `cut`, or `close` to compose the last releases too.
             seed: the same seed gives the same piece.
             primer: what to begin from: a MIDI file, an offset in events into the training piece, (N, 3) classes,
@@ -234,7 +243,8 @@ class Composer:
         rows = self._rows(sampling, seed, primer, begun, origin.timing)
         nothing = self.vocabulary.decode(primer[:0].numpy())
         source = Piece(f"after {origin.piece}", nothing, origin.timing, origin.program)
-        return [self._composition(source, begun, primer, row, k) for k, row in enumerate(rows)]
+        longest = self.longest(sampling)
+        return [self._composition(source, begun, primer, row, longest, k) for k, row in enumerate(rows)]
 
     def continued(self, sampling: SamplingConfig, seed: int, path: Path) -> list[Composition]:
         """As `compose`, from the end of a MIDI file; the pieces begin with its part as it was read.
@@ -246,7 +256,8 @@ class Composer:
         context = torch.from_numpy(self.vocabulary.encode(source.events))
         rows = self._rows(sampling, seed, context, source.events, source.timing)
         named = Piece(f"{source.name}, continued", source.events, source.timing, source.program)
-        return [self._composition(named, source.events, context, row, k) for k, row in enumerate(rows)]
+        longest = self.longest(sampling)
+        return [self._composition(named, source.events, context, row, longest, k) for k, row in enumerate(rows)]
 
     def session(self, sampling: SamplingConfig, seed: int, primer: Tensor) -> Session:
         """A piece that is composed as its events are asked for: the first of `seed`."""
@@ -293,14 +304,21 @@ class Composer:
                 )
         return [row.cpu() for row in rows]
 
+    def longest(self, sampling: SamplingConfig) -> float | None:
+        """Seconds after which a note that the network does not end is released; None where a rule sees to it."""
+        return self.origin.longest_note_seconds if sampling.max_note_seconds is None else None
+
     def _composition(
-        self, source: Piece, begun: Events | None, primer: Tensor, drawn: Tensor, number: int
+        self, source: Piece, begun: Events | None, primer: Tensor, drawn: Tensor, longest: float | None, number: int
     ) -> Composition:
-        events = self.vocabulary.decode(drawn.numpy())
+        events, kept = self.vocabulary.decode(drawn.numpy()), 0
         if begun is not None:
-            events = join(begun, events)
-        piece = Piece(f"{source.name}, {number}", events, source.timing, source.program)
-        return Composition(piece, torch.cat([primer.long(), drawn.long()]).numpy())
+            events, kept = join(begun, events), len(begun)
+        piece = written = Piece(f"{source.name}, {number}", events, source.timing, source.program)
+        if longest is not None:
+            limit = longest * self.units_per_second(source.timing)
+            written = dataclasses.replace(piece, events=released(events, limit, kept))
+        return Composition(piece, torch.cat([primer.long(), drawn.long()]).numpy(), written)
 
     def primer_from_file(self, path: Path) -> Tensor:
         """(T, 3) classes of the first events of a MIDI file, read as the training data was.
@@ -389,10 +407,17 @@ def run(config: GenerateConfig) -> list[Path]:
     for number, composition in enumerate(compositions):
         path = folder / f"{composer.config.name}-seed{config.seed}-{number:03d}.mid"
         paths.append(composition.save(path))
-        length = float(composition.piece.events.delta_time.sum())
-        unit = composition.piece.events.time_unit.name
-        print(f"{path}  {len(composition.piece.events)} events, {length:.1f} {unit}")
+        print(f"{path}  {_told(composition)}")
     return paths
+
+
+def _told(composition: Composition) -> str:
+    """How long a piece is, and whether notes had to be ended."""
+    events = composition.piece.events
+    count = len(composition.written.events) - len(events)
+    length = f"{len(events)} events, {events.delta_time.sum():.1f} {events.time_unit.name}"
+    notes = "note" if count == 1 else "notes"
+    return f"{length}; {count} {notes} released that it held too long" if count else length
 
 
 def export_run(config: ExportConfig) -> Path:

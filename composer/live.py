@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.errors import ComposerError
+from composer.events import let_go
 from composer.generate import Composer, one_thread
 from composer.schema import LiveConfig
 
@@ -88,6 +89,12 @@ def play(
     return Latency(np.array(composing[: len(late)]), np.array(late))
 
 
+def sounding(composer: Composer, config: LiveConfig) -> Iterator[tuple[int, int, float]]:
+    """As `composed`, with releases of notes that are held too long, as `composer generate` writes them."""
+    events, longest = composed(composer, config), composer.longest(config)
+    return events if longest is None else let_go(events, longest)
+
+
 def composed(composer: Composer, config: LiveConfig) -> Iterator[tuple[int, int, float]]:
     """Events as `play` takes them, up to the config's length."""
     vocabulary = composer.vocabulary
@@ -130,6 +137,6 @@ def run(config: LiveConfig) -> Latency:
     composer = Composer.load(config.run, config.checkpoint)
     with open_port(config.port) as port, one_thread():
         print(f"playing to {port.name}; Ctrl-C stops")
-        latency = play(composed(composer, config), port, program=composer.origin.program)
+        latency = play(sounding(composer, config), port, program=composer.origin.program)
     print(latency)
     return latency

@@ -56,7 +56,7 @@ class EpochSamples:
         record.add_scalars(epoch, scalars(judged))
         if self.config.logging.sample_media:
             try:
-                show(record, epoch, composition.piece)
+                show(record, epoch, composition.written)
             except Exception as error:  # a picture is not worth a training
                 warnings.warn(f"epoch {epoch}: the sample is not shown in TensorBoard ({error!r})", stacklevel=2)
         reason = judged["quality"]["collapse"]

@@ -568,7 +568,8 @@ class SamplingConfig:
     scale: str | None
     """A key such as `Bb` or `F#m`, or a scale such as `D:dorian`, whose pitches are struck; null is all."""
     max_note_seconds: float | None
-    """Longest note; null is no limit."""
+    """Longest note, as a rule; null draws as the network does, and releases what it holds longer than any note of the
+    training music when the piece is written."""
     ending: Ending
     """`cut` ends what sounds with the last event; `close` composes the releases too, within the length."""
     include_primer: bool

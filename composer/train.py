@@ -148,7 +148,8 @@ def _train(config: TrainConfig, folder: Path, changed: Sequence[str]) -> dict[st
             max_epochs=config.trainer.max_epochs,
         )
         data = MusicDataModule(music, config.data, config.seed, config.loss.supervision, config.augmentation)
-        origin, yardstick = _origin(config, music), _yardstick(config, music)
+        yardstick = _yardstick(config, music)
+        origin = _origin(config, music, yardstick.longest_note_seconds)
         values = ckpt.composer_values(configs.to_yaml(config), music.vocabulary, origin)
         progress = Progress(config.trainer.max_epochs, config.data.split.name, shown=config.trainer.progress_bar)
         sample = EpochSamples(folder, config, music.vocabulary, origin, yardstick)
@@ -297,7 +298,7 @@ def _hyperparameters(config: TrainConfig) -> dict[str, Any]:
     return {key: value for key, value in flat.items() if not any(f"{key}.".startswith(f"{s}.") for s in silent)}
 
 
-def _origin(config: TrainConfig, music: Music) -> ckpt.Origin:
+def _origin(config: TrainConfig, music: Music, longest_note_seconds: float | None) -> ckpt.Origin:
     """The first events of the first piece that trains; where those are held out, of its first training window."""
     size, train = config.data.window_size, music.splits.train
     first = train.lowest() if isinstance(train, Starts) else int(train.min())
@@ -311,7 +312,7 @@ def _origin(config: TrainConfig, music: Music) -> ckpt.Origin:
     if not heard.all():
         begin = first
     primer = torch.from_numpy(music.tokens[begin : begin + size].copy())
-    return ckpt.Origin(primer, piece.name, piece.timing, piece.program, music.sha256)
+    return ckpt.Origin(primer, piece.name, piece.timing, piece.program, music.sha256, longest_note_seconds)
 
 
 def _yardstick(config: TrainConfig, music: Music) -> Yardstick:

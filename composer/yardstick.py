@@ -113,6 +113,12 @@ class Yardstick:
         return Reference(self.training.strikes)
 
     @cached_property
+    def longest_note_seconds(self) -> float | None:
+        """Of the training music; None where no note has a length."""
+        longest = max((float(piece.duration_seconds.max()) for piece in self.training.strikes if len(piece)), default=0)
+        return longest or None
+
+    @cached_property
     def _usual(self) -> Monotony:
         struck_any = [piece for piece, strikes in self.training.pieces if len(strikes)][:_PARTS]
         found = [monotony(piece.events, anywhere=True) for piece in struck_any]

@@ -12,10 +12,12 @@ import composer
 from composer import checkpoint as ckpt
 from composer.config import compose
 from composer.errors import ComposerError
+from composer.events import let_go
 from composer.generate import Composer, run
 from composer.model import build_model
 from composer.sampling import choose, compose_window, cuts, draw, probabilities
 from composer.schema import SamplingConfig
+from composer.strikes import struck
 from composer.train import start
 
 
@@ -323,3 +325,45 @@ def test_a_closed_ending_is_composed_and_not_added(trained: Path, tmp_path: Path
 def test_a_notebooks_mistakes_are_named(trained: Path, arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ComposerError, match=message):
         composer.load(trained).generate(**arguments)  # type: ignore[arg-type]
+
+
+def test_a_note_held_too_long_is_released_and_nothing_else_changes() -> None:
+    # 60 is forgotten, 64 is let go in time, 67 too late; 60 is struck again, and ends with the piece.
+    rows = [(60, 80, 0.0), (64, 80, 0.5), (64, 0, 1.0), (67, 80, 0.5), (67, 0, 3.0), (60, 70, 0.5)]
+    assert list(let_go(rows, 2.5)) == [
+        *rows[:4],
+        (60, 0, 0.5),
+        (67, 0, 2.0),
+        (67, 0, 0.5),
+        (60, 70, 0.5),
+    ]
+    # A release that comes just in time is not doubled.
+    assert list(let_go(rows, 6.0)) == rows
+    # What is kept holds as long as it likes; then it ends.
+    assert list(let_go(rows, 1.0, kept=5)) == [*rows[:5], (60, 0, 0.0), rows[5]]
+
+
+def test_no_note_of_a_written_piece_is_longer_than_any_that_trained(trained: Path, tmp_path: Path) -> None:
+    player = Composer.load(trained)
+    longest = player.origin.longest_note_seconds
+    # The last chord of the piece.
+    assert longest == pytest.approx(10 / 3, abs=1e-3)
+    composition = player.generate(events=300)
+    held = struck(composition.written).duration_seconds
+    assert struck(composition.piece).duration_seconds.max() > longest + 1
+    assert longest - 1e-6 < held.max() < longest + 1e-6
+    assert not stuck_or_impossible(composition.save(tmp_path / "piece.mid"))
+    assert len(composition.piece.events) == 300
+    # With a rule on length nothing is added: what the network draws keeps to it.
+    ruled = player.generate(events=300, max_note_seconds=3)
+    assert ruled.written is ruled.piece
+    assert struck(ruled.piece).duration_seconds.max() < 3 + 1e-6
+
+
+def test_a_checkpoint_that_knows_no_longest_note_composes_as_it_did(trained: Path, tmp_path: Path) -> None:
+    values = ckpt.load(trained / "checkpoints" / "best.ckpt")
+    del values["composer"]["origin"]["longest_note_seconds"]
+    ckpt.save(tmp_path / "old.ckpt", values)
+    composition = Composer.load(tmp_path / "old.ckpt").generate(events=300)
+    assert composition.written is composition.piece
+    assert (composition.classes == Composer.load(trained).generate(events=300).classes).all()

@@ -104,6 +104,24 @@ def test_what_is_played_is_what_generate_writes(trained: Path) -> None:
     assert [wait for *_, wait in events] == pytest.approx(piece.delta_time.tolist())
 
 
+def test_a_note_held_too_long_is_released_at_its_time(trained: Path) -> None:
+    player = composer.load(trained)
+    config = compose(f"run={trained}", "events=300", "playable=false", command="generate")
+    longest = player.origin.longest_note_seconds
+    assert longest is not None
+    clock = Clock()
+    port = Port(clock)
+    play(live.sounding(player, config), port, clock=clock, sleep=clock.sleep)
+    struck: dict[int, float] = {}
+    held = []
+    for now, pitch, velocity in port.sent:
+        if velocity:
+            struck[pitch] = now
+        else:
+            held.append(now - struck.pop(pitch))
+    assert max(held) == pytest.approx(longest)
+
+
 def test_a_length_in_seconds_is_kept(trained: Path) -> None:
     player = composer.load(trained)
     for ending in ("cut", "close"):
