@@ -221,6 +221,8 @@ class Composer:
             return source
         if str(source) == "none":
             return torch.empty(0, 3, dtype=torch.uint8)
+        if str(source).removeprefix("-").isdecimal() and int(source) < 0:  # type: ignore[arg-type]
+            raise ComposerError(f"primer={source}: must be a MIDI file, an offset from 0 on, or none")
         if not str(source).isdecimal():
             return self.primer_from_file(Path(source).expanduser())  # type: ignore[arg-type]
         pieces, sha256, _ = read_pieces(self.config.data, self.config.encoding)

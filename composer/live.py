@@ -129,7 +129,10 @@ def open_port(name: str | None) -> Any:
     except ComposerError:
         raise
     except Exception as error:  # every backend raises its own kinds
-        raise ComposerError(f"port={name or 'null'}: cannot be opened ({str(error).splitlines()[0]})") from error
+        raise ComposerError(
+            f"port={name or 'null'}: cannot be opened ({str(error).splitlines()[0]}); does this machine have MIDI "
+            "(on Linux ALSA's /dev/snd/seq)? composer generate writes a file instead"
+        ) from error
 
 
 def run(config: LiveConfig) -> Latency:

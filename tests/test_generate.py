@@ -189,6 +189,8 @@ def test_the_default_primer_is_the_first_30_events_and_can_be_included(trained: 
 
 def test_a_primer_comes_from_an_offset_or_a_file_and_is_refused_when_too_short(trained: Path, tmp_path: Path) -> None:
     output = f"output={tmp_path / 'out'}"
+    with pytest.raises(ComposerError, match="^primer=-3: must be a MIDI file, an offset from 0 on, or none$"):
+        Composer.load(trained).primer("-3")
     pieces = []
     for primer in ((), ("primer=0",), ("primer=200",)):
         config = compose(f"run={trained}", "events=30", "include_primer=true", output, *primer, command="generate")
