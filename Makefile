@@ -3,6 +3,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# One process a core, each on one thread: threads of several processes would wait for each other.
+TEST_ENV := OMP_NUM_THREADS=1
+TEST_JOBS := -n auto --dist loadfile
+
 # The version of uv that `make lock` resolves with, in an environment of its own.
 UV := uv==0.13.9
 LOCK_VENV := build/lock-$(subst ==,-,$(UV))
@@ -29,10 +33,10 @@ demo: setup
 	@$(BIN)/composer report
 
 test: setup
-	@$(BIN)/python -m pytest
+	@$(TEST_ENV) $(BIN)/python -m pytest $(TEST_JOBS)
 
 test-fast: setup
-	@$(BIN)/python -m pytest -m 'not slow'
+	@$(TEST_ENV) $(BIN)/python -m pytest $(TEST_JOBS) -m 'not slow'
 
 lint: setup
 	$(BIN)/ruff check .
