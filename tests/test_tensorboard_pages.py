@@ -104,7 +104,7 @@ def test_hparams_show_every_run_with_what_differs_first_and_real_metrics(pages: 
         # The name stands in the list on the left too.
         return max(item.bounding_box()["x"] for item in page.get_by_text(name, exact=True).all() if item.is_visible())
 
-    columns = [column(name) for name in ("regularizer.name", "regularizer.weight", "seed", "data.batch_size")]
+    columns = [column(name) for name in ("regularizer.name", "regularizer.weight", "seed", "augmentation.transpose")]
     assert columns == sorted(columns)
     assert columns[-1] < column("accuracy/test")
     for run in ("regularizer-none_seed-0", "regularizer-none_seed-1", "regularizer-l1_seed-0", "regularizer-l1_seed-1"):
