@@ -130,8 +130,9 @@ def open_port(name: str | None) -> Any:
         raise
     except Exception as error:  # every backend raises its own kinds
         raise ComposerError(
-            f"port={name or 'null'}: cannot be opened ({str(error).splitlines()[0]}); does this machine have MIDI "
-            "(on Linux ALSA's /dev/snd/seq)? composer generate writes a file instead"
+            f"port={name or 'null'}: cannot be opened ({str(error).splitlines()[0]}); does this machine have MIDI (on "
+            "Linux ALSA's /dev/snd/seq, or JACK with MIDO_BACKEND=mido.backends.rtmidi/UNIX_JACK)? composer generate "
+            "writes a file instead"
         ) from error
 
 

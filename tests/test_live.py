@@ -1,13 +1,18 @@
 """Playing while composing, to a port that remembers what it was sent and when."""
 
+import os
+import shutil
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import mido
 import numpy as np
 import pytest
-from mido.ports import BaseOutput
+from mido.ports import BaseOutput, EchoPort
 
 import composer
 from composer import cli, live
@@ -159,17 +164,65 @@ def test_without_rtmidi_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
         open_port(None)
 
 
-def test_a_virtual_port_hears_what_is_sent() -> None:
+def heard(port: Any) -> list[tuple[int, int]]:
+    return [(message.note, message.velocity) for message in port.iter_pending() if message.type == "note_on"]
+
+
+def test_the_far_end_of_a_port_hears_the_piece_as_it_is_composed(trained: Path) -> None:
+    config = compose(f"run={trained}", "seconds=2", "seed=3", command="live")
+    player = composer.load(trained)
+    events = list(composed(player, config))
+    with EchoPort("loopback") as port:
+        latency = play(composed(player, config), port)
+        messages = heard(port)
+    assert messages[: len(events)] == [(pitch, velocity) for pitch, velocity, _ in events]
+    assert len(latency.late) == len(events) > 0
+    assert (latency.late >= 0).all()
+    sounding: set[int] = set()
+    for pitch, velocity in messages:
+        (sounding.add if velocity else sounding.discard)(pitch)
+    assert not sounding
+
+
+@pytest.fixture
+def jack(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A JACK server without a sound card, and mido on it."""
+    program = shutil.which("jackd")
+    if program is None:
+        pytest.skip("jackd is not installed")
+    server = f"composer-test-{os.getpid()}"
+    monkeypatch.setenv("JACK_DEFAULT_SERVER", server)
+    process = subprocess.Popen([program, "--no-realtime", "-n", server, "-d", "dummy"], stdout=subprocess.DEVNULL)
+    before = mido.backend
+    # Waits for the server to answer.
+    subprocess.run(["jack_wait", "-s", server, "-w", "-t", "10"], stdout=subprocess.DEVNULL, check=False)
+    mido.set_backend("mido.backends.rtmidi/UNIX_JACK")
+    try:
+        yield
+    finally:
+        mido.set_backend(before)
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.mark.parametrize("system", [None, "jack"])
+def test_a_virtual_port_hears_what_is_sent(system: str | None, request: pytest.FixtureRequest) -> None:
     pytest.importorskip("rtmidi")
+    if system:
+        request.getfixturevalue(system)
     try:
         port = open_port("virtual")
         there = mido.open_input(next(name for name in mido.get_input_names() if live.VIRTUAL in name))
     except (ComposerError, StopIteration) as error:
         pytest.skip(f"this machine has no MIDI ports ({error})")
     with port, there:
-        play([(60, 64, 0.0), (60, 0, 0.05)], port)
-        heard = [message.velocity for message in there.iter_pending() if message.type == "note_on"]
-    assert heard == [64, 0]
+        play([(60, 64, 0.1), (60, 0, 0.05)], port)
+        messages: list[tuple[int, int]] = []
+        deadline = time.monotonic() + 5
+        while len(messages) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+            messages += heard(there)
+    assert messages == [(60, 64), (60, 0)]
 
 
 def test_nothing_played_is_said() -> None:
