@@ -50,7 +50,7 @@ class BeamSearch:
         self.width = config.beams
         primer = primer.long().expand(self.width, -1, -1)
         self.window = model.running(primer) if config.mode is Mode.stateful else model.window(primer, length)
-        self.readout, self.cuts, self.rules = Readout(model), cuts(config), rules
+        self.readout, self.cuts, self.rules = Readout(model, self.window.block), cuts(config), rules
         same = torch.zeros(self.width, dtype=torch.long, device=primer.device)
         self.playing = None if playing is None else playing.select(same)
         # All begin as one.

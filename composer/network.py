@@ -38,8 +38,12 @@ class Logits(NamedTuple):
 
 
 class Window(Protocol):
-    """What was read while pieces are composed: `hidden` (B, H), of the last T events or of all."""
+    """What was read while pieces are composed: `hidden` (B, H), of the last T events or of all.
 
+    The heads are computed in blocks of `block` pieces (`stepping.py`).
+    """
+
+    block: ClassVar[int]
     hidden: Tensor
 
     def read(self, event: Tensor) -> None:

@@ -75,7 +75,8 @@ def draw(p: Tensor, uniform: Tensor) -> Tensor:
     than that sum also when rounded, and behind the last possible class the sum rises no more.
     """
     cumulative = p.cumsum(-1)
-    return torch.searchsorted(cumulative, (uniform * cumulative[..., -1])[..., None], right=True)[..., 0]
+    sought = uniform.unsqueeze(-1) * cumulative.narrow(-1, -1, 1)
+    return torch.searchsorted(cumulative, sought, right=True).squeeze(-1)
 
 
 def pick(logits: Tensor, cut: Cut, uniform: Tensor, greedy: bool = False) -> Tensor:
@@ -138,9 +139,9 @@ def choose(
 class Readout:
     """A network's heads in composing: products in blocks of one shape (`stepping.py`), each taken once an event."""
 
-    def __init__(self, network: Network) -> None:
-        """Args: `network` in evaluation mode."""
-        self.network, self.sizes = network, network.sizes
+    def __init__(self, network: Network, block: int = BLOCK) -> None:
+        """Args: `network` in evaluation mode; rows of a block of independent heads."""
+        self.network, self.sizes, self.block = network, network.sizes, block
         linear = network.linear
         # The channels' heads side by side at the same width: classes that fill up are never drawn.
         width, hidden_size = max(network.sizes), linear.in_features
@@ -158,8 +159,8 @@ class Readout:
 
     def joint(self, hidden: Tensor) -> Tensor:
         """Logits (B, 3, W) of independent heads, for `hidden` (B, H)."""
-        logits = product(blocks(hidden, BLOCK), self.weights, self.bias).flatten(0, 1)
-        return logits[: len(hidden)].view(len(hidden), 3, -1)
+        logits = product(blocks(hidden, self.block), self.weights, self.bias)
+        return logits.view(-1, 3, len(self.bias) // 3)[: len(hidden)]
 
     def channels(self, hidden: Tensor) -> Callable[[int, Tensor], Tensor]:
         """Logits (B, V) of channel k given the event (B, 3) so far, after `hidden` (B, H)."""
@@ -207,7 +208,7 @@ class Session:
         """
         primer = primer.long()
         self.window = model.running(primer) if config.mode is Mode.stateful else model.window(primer, length)
-        self.readout, self.cuts = Readout(model), cuts(config)
+        self.readout, self.cuts = Readout(model, self.window.block), cuts(config)
         self.greedy = config.method is Method.greedy
         self.generators, self.rules, self.playing = generators, rules, playing
         self.ruled = rules is not None and not rules.free

@@ -11,6 +11,7 @@ and a window of any length can be read.
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -104,6 +105,8 @@ class ReadAnew:
     Keys and values of earlier events cannot be kept: above the first layer they hold what these events gathered from
     others that have left the window since.
     """
+
+    block: ClassVar[int] = 1
 
     def __init__(self, network: Network, primer: Tensor, length: int) -> None:
         """Read the primer.

@@ -14,7 +14,7 @@ from composer.config import compose
 from composer.constraints import rules, silence
 from composer.errors import ComposerError
 from composer.model import Network, build_model
-from composer.sampling import Cut, Readout, Session, cuts, probabilities
+from composer.sampling import Cut, Session, cuts, probabilities
 from composer.schema import Method, Mode, SamplingConfig
 
 SIZES = (5, 4, 3)
@@ -107,7 +107,7 @@ def test_a_piece_is_the_same_to_the_bit_whatever_is_composed_beside_it(
         session = Session(model, primer, sampling(mode=mode), generators(batch))
         session.take(12)
         with torch.no_grad():
-            logits = Readout(model).channels(session.window.hidden)(0, torch.zeros(batch, 3))
+            logits = session.readout.channels(session.window.hidden)(0, torch.zeros(batch, 3))
         seen[batch] = (session.window.hidden, logits)
     for batch, (hidden, logits) in seen.items():
         assert torch.equal(hidden[:1], seen[1][0]), batch
