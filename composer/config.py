@@ -82,7 +82,7 @@ _NAMED_BY = {
     "optimizer": "optimizer.name",
 }
 # What was done before a key existed, where its default is something else.
-_MEANT_BEFORE = {"data.group_similarity": None}
+_MEANT_BEFORE = {"data.group_similarity": None, "data.group_by": None}
 _MAX_CONFIG_BYTES = 1 << 20
 _MAX_CONFIG_DEPTH = 8
 # What lies in a run directory when no run has begun: Hydra's notes, and what a failed atomic write leaves.

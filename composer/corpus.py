@@ -22,7 +22,7 @@ from composer.reading import Parameters, read_as
 from composer.rundir import write_atomic
 from composer.schema import DataConfig, EncodingConfig, Keep, OnError, Source, Split
 from composer.similarity import Groups, alone, group
-from composer.splitfile import read_split_file, split_file
+from composer.splitfile import read_groups, read_split_file, split_file
 from composer.splits import Part, Splits, split_windows
 from composer.store import Store, StoredPieces, StoredTokens
 from composer.vocabulary import Vocabulary
@@ -43,12 +43,14 @@ class Corpus:
         sha256: digest of the files' contents in order (of the events for the embedded piece).
         skipped: files that were left out, with the reason.
         parts: for `data.split=file`, the part of each piece.
+        names: for `data.group_by`, what the file says of each piece; None where it says nothing.
     """
 
     pieces: Pieces
     sha256: str
     skipped: list[str]
     parts: list[Part] | None = None
+    names: list[str | None] | None = None
 
     @property
     def lazy(self) -> bool:
@@ -69,7 +71,8 @@ class Corpus:
         kept = [number for number, reason in enumerate(reasons) if not reason]
         parts = None if self.parts is None else [self.parts[number] for number in kept]
         told = [f"{name}: {reason}" for name, reason in zip(self.pieces.names, reasons, strict=True) if reason]
-        return Corpus(self.pieces.only(kept), self.sha256, self.skipped, parts), told
+        names = None if self.names is None else [self.names[number] for number in kept]
+        return Corpus(self.pieces.only(kept), self.sha256, self.skipped, parts, names), told
 
     def split(self, data: DataConfig, seed: int) -> tuple[Splits, Groups]:
         """Divide the windows; the groups of pieces that were kept together for it.
@@ -79,14 +82,10 @@ class Corpus:
         """
         lengths, offsets = self.pieces.lengths.tolist(), self.offsets.tolist()
         groups = self._groups(data.group_similarity)
+        if self.names is not None:
+            groups = similarity.joined(groups, self.names)
         if self.parts is not None:
             _tell_divided(groups, self.parts)
-        elif data.source is Source.chorales:
-            # Near-copies are found among all notes, four voices in one; a tune that is harmonised anew is none.
-            split = f"data.split={data.split.name}"
-            warnings.warn(
-                f"{split}: settings of one tune may be divided; data.split=file keeps them together", stacklevel=4
-            )
         splits = split_windows(lengths, data, seed, parts=self.parts, groups=groups.of, offsets=offsets, lazy=self.lazy)
         return splits, groups
 
@@ -135,7 +134,7 @@ def _tell_divided(groups: Groups, parts: list[Part]) -> None:
     divided = sum(len(found) > 1 for found in of.values())
     if divided:
         warnings.warn(
-            f"data.split=file: of the groups of copies and near-copies, {divided:,} have pieces in more than one part",
+            f"data.split=file: of the groups of pieces that are alike, {divided:,} have pieces in more than one part",
             stacklevel=5,
         )
 
@@ -186,8 +185,10 @@ def read_corpus(data: DataConfig, encoding: EncodingConfig, *, check: bool = Tru
         _tell(reasons)
     if not len(pieces):
         raise ComposerError(f"{data.named}: none of its {len(files)} files can be used; first: {reasons[0]}")
-    parts = None if named is None else [named[file] for file in files if file not in skipped]
-    return Corpus(pieces, digest, reasons, parts)
+    used = [file for file in files if file not in skipped]
+    parts = None if named is None else [named[file] for file in used]
+    names = None if data.group_by is None else _group_names(root, used, data, data.group_by)
+    return Corpus(pieces, digest, reasons, parts, names)
 
 
 def _tell(reasons: list[str]) -> None:
@@ -199,9 +200,7 @@ def _tell(reasons: list[str]) -> None:
 
 def _named(root: Path, files: list[Path], data: DataConfig, skipped: dict[Path, str]) -> dict[Path, Part]:
     """The parts of those files that the CSV file names; the others are left out."""
-    if not root.is_dir():
-        raise ComposerError(f"data.split=file: needs a folder, and data.path={data.path} is one file")
-    path = split_file(root, data.split_file)
+    path = _csv(root, data, "data.split=file")
     parts = read_split_file(path)
     named = {file: parts.pop(file.relative_to(root).as_posix(), None) for file in files}
     for file, part in named.items():
@@ -216,6 +215,23 @@ def _named(root: Path, files: list[Path], data: DataConfig, skipped: dict[Path, 
     if not found:
         raise ComposerError(f"{path}: names none of the {len(files):,} MIDI files in {root}")
     return found
+
+
+def _group_names(root: Path, files: list[Path], data: DataConfig, column: str) -> list[str | None]:
+    """What the CSV file says of each file in a column."""
+    path = _csv(root, data, f"data.group_by={column}")
+    groups = read_groups(path, column)
+    names = [groups.get(file.relative_to(root).as_posix()) for file in files]
+    if not any(names):
+        raise ComposerError(f"{path}: says nothing in {column} of the {len(files):,} MIDI files in {root}")
+    return names
+
+
+def _csv(root: Path, data: DataConfig, asked: str) -> Path:
+    """The CSV file that a key needs."""
+    if not root.is_dir():
+        raise ComposerError(f"{asked}: needs a folder, and data.path={data.path} is one file")
+    return split_file(root, data.split_file, asked)
 
 
 def _direct(

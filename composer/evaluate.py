@@ -121,10 +121,10 @@ def _asked(data: DataConfig, path: str | None) -> DataConfig:
     """The data that is scored: the run's own, or whatever can be used of other files."""
     if path is None:
         return data
-    if data.split is Split.file:
-        # What the training's file says of other files is nothing.
-        data = dataclasses.replace(data, split=Split.shuffled, split_file=None)
-    return dataclasses.replace(data, source=Source.midi, path=path, on_error=OnError.skip)
+    # What the training's file says of other files is nothing.
+    split = Split.shuffled if data.split is Split.file else data.split
+    unnamed = dataclasses.replace(data, split=split, split_file=None, group_by=None)
+    return dataclasses.replace(unnamed, source=Source.midi, path=path, on_error=OnError.skip)
 
 
 def _of_training(composer: Composer, asked: Examples | StoredExamples) -> Baselines:

@@ -139,15 +139,22 @@ def group_lines(groups: Groups, data: DataConfig) -> list[str]:
     pieces = len(groups.of)
     if pieces == 1:
         return []
-    if data.group_similarity is None:
+    limit = data.group_similarity
+    if limit is None and data.group_by is None:
         return ["groups     not looked for (data.group_similarity=null): copies may stand on both sides of the split"]
-    limit = f"(data.group_similarity={data.group_similarity:g})"
+    similarity = f"(data.group_similarity={'null' if limit is None else f'{limit:g}'})"
     if groups.count == pieces:
-        return [f"groups     none: no copies or near-copies among the {pieces:,} pieces {limit}"]
+        return [f"groups     none: no copies or near-copies among the {pieces:,} pieces {similarity}"]
+    found = [] if data.group_by is None else [f"{groups.named:,} by data.group_by={data.group_by}"]
+    if limit is not None:
+        copies, near = (
+            _counted(groups.copies, "copy", "copies"),
+            _counted(groups.near_copies, "near-copy", "near-copies"),
+        )
+        found.append(f"{copies} and {near}")
     # A file names the parts whatever the pieces are like; a warning tells where it divides a group.
     kept = "" if data.split is Split.file else ", held out with theirs"
-    copies, near = _counted(groups.copies, "copy", "copies"), _counted(groups.near_copies, "near-copy", "near-copies")
-    return [f"groups     {groups.count:,} of {pieces:,} pieces: {copies} and {near}{kept} {limit}"]
+    return [f"groups     {groups.count:,} of {pieces:,} pieces: {', '.join(found)}{kept} {similarity}"]
 
 
 def _counted(number: int, one: str, many: str) -> str:

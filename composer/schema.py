@@ -228,8 +228,8 @@ class DataConfig:
     """At most so many validation windows, and test windows, are scored: a fixed draw. null scores all."""
     split: Split
     split_file: str | None
-    """For `split=file`, the CSV file with the columns `midi_filename` and `split`; null is the only one of the folder
-    `path`."""
+    """For `split=file` and `group_by`, the CSV file with the column `midi_filename` and the one in question, `split` or
+    that of `group_by`; null is the only one of the folder `path`."""
     val_fraction: float
     """Share of the windows (of the pieces for `by_piece`) held out for validation, after the test block."""
     val_block: Block
@@ -243,7 +243,10 @@ class DataConfig:
     folds: int
     group_similarity: float | None
     """Pieces of several that share this much of their melody, at any pitch, are held out together, and so are copies;
-    null holds out every piece by itself."""
+    null looks for no such pieces."""
+    group_by: str | None
+    """Column of the folder's CSV file, such as `canonical_title` in MAESTRO's or `tune` in the chorales': pieces with
+    the same value there are held out together too."""
     num_workers: int
     """Processes that gather batches; 0 gathers in the training process and is the fastest for small pieces."""
 
@@ -266,10 +269,12 @@ class DataConfig:
         for key in ("readers", "windows_per_epoch", "eval_windows"):
             value = getattr(self, key)
             require(value is None or value >= 1, f"data.{key}", value, "null or at least 1")
-        named = self.split is Split.file
-        require(named or self.split_file is None, "data.split_file", self.split_file, "used with data.split=file")
+        named, grouped = self.split is Split.file, self.group_by is not None
+        use = "used with data.split=file or data.group_by"
+        require(named or grouped or self.split_file is None, "data.split_file", self.split_file, use)
         several = self.source is not Source.prelude
         require(not named or several, "data.split", self.split.name, "used with data=midi or data=chorales")
+        require(not grouped or several, "data.group_by", self.group_by, "used with data=midi or data=chorales")
         if self.source is Source.midi:
             require(bool(self.path), "data.path", self.path, "a MIDI file or a folder of them with data=midi")
         else:

@@ -47,11 +47,13 @@ class Groups:
         of: (P,) the group of each piece; groups are numbered by their first piece, in the order of the pieces.
         copies: pieces whose events are those of an earlier one.
         near_copies: pieces that are no copies, and alike to an earlier piece of their group.
+        named: pieces that a file puts together with an earlier piece.
     """
 
     of: NDArray[np.int64]
     copies: int
     near_copies: int
+    named: int = 0
 
     @property
     def count(self) -> int:
@@ -98,9 +100,21 @@ def group(pieces: Iterable[Events], limit: float, most: int | None = None) -> Gr
         earlier, later = sorted((int(originals[one]), int(originals[other])))
         _join(parents, earlier, later)
         near.add(later)
-    roots = np.array([_root(parents, number) for number in range(len(parents))], np.int64)
-    _, numbers = np.unique(roots, return_inverse=True)
-    return Groups(numbers.astype(np.int64), sum(copy), len(near))
+    return Groups(_numbered(parents), sum(copy), len(near))
+
+
+def joined(groups: Groups, names: Sequence[str | None]) -> Groups:
+    """The groups with those pieces together that have the same name (P,); None is no name."""
+    # Every piece is called by the first one of its group.
+    _, begins = np.unique(groups.of, return_index=True)
+    parents: list[int] = begins[groups.of].tolist()
+    first: dict[str, int] = {}
+    named = 0
+    for number, name in enumerate(names):
+        if name is not None:
+            named += first.setdefault(name, number) != number
+            _join(parents, first[name], number)
+    return Groups(_numbered(parents), groups.copies, groups.near_copies, named)
 
 
 def shingles(events: Events) -> Digests:
@@ -201,6 +215,13 @@ def _root(parents: list[int], number: int) -> int:
         parents[number] = parents[parents[number]]
         number = parents[number]
     return number
+
+
+def _numbered(parents: list[int]) -> NDArray[np.int64]:
+    """The group of each piece, numbered by their first pieces."""
+    roots = np.array([_root(parents, number) for number in range(len(parents))], np.int64)
+    _, numbers = np.unique(roots, return_inverse=True)
+    return numbers.astype(np.int64)
 
 
 def _join(parents: list[int], one: int, other: int) -> None:

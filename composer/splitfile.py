@@ -1,22 +1,28 @@
-"""A CSV file that says which pieces train, validate and test, such as MAESTRO's (Hawthorne et al. 2019).
+"""A CSV file that says which pieces train, validate and test, such as MAESTRO's, and which belong together.
 
-Two of its columns count: `midi_filename`, a path below the folder of the pieces, and `split`: `train`, `validation` or
-`test`.
+Its columns that count are `midi_filename`, a path below the folder of the pieces; `split`: `train`, `validation` or
+`test` (as in Hawthorne et al. 2019); and any that the user names, whose equal values make a group.
 """
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from composer.errors import ComposerError
 from composer.splits import Part
 
-_COLUMNS = ("midi_filename", "split")
+_NAME, _SPLIT = "midi_filename", "split"
 
 
-def split_file(root: Path, given: str | None) -> Path:
+def split_file(root: Path, given: str | None, asked: str = "data.split=file") -> Path:
     """The CSV file: the one given, also as a path below the folder, or the only one in the folder.
+
+    Args:
+        root: the folder.
+        given: as `data.split_file`.
+        asked: the key that needs the file, with its value, for messages.
 
     Raises:
         ComposerError: there is none, or several.
@@ -30,7 +36,7 @@ def split_file(root: Path, given: str | None) -> Path:
     found = sorted(path for path in root.glob("*.csv") if path.is_file())
     if len(found) != 1:
         what = "no CSV file" if not found else f"{len(found)} CSV files"
-        raise ComposerError(f"data.split=file: {what} in {root}; name the one with the parts: data.split_file=NAME.csv")
+        raise ComposerError(f"{asked}: {what} in {root}; name the one that is meant: data.split_file=NAME.csv")
     return found[0]
 
 
@@ -41,21 +47,39 @@ def read_split_file(path: Path) -> dict[str, Part]:
         ComposerError: it cannot be read, lacks a column, says another part, or names a path twice.
     """
     parts: dict[str, Part] = {}
+    for line, name, part in _rows(path, _SPLIT):
+        if part not in Part.__members__:
+            raise ComposerError(f"{path}, line {line}: split={part}: must be {', '.join(Part.__members__)}")
+        if parts.setdefault(name, Part[part]) is not Part[part]:
+            raise ComposerError(f"{path}, line {line}: {name} is named twice, with different splits")
+    return parts
+
+
+def read_groups(path: Path, column: str) -> dict[str, str]:
+    """The value of a column for each path that the file names; not for those where it is empty.
+
+    Raises:
+        ComposerError: the file cannot be read, lacks the column, or names a path twice with different values.
+    """
+    groups: dict[str, str] = {}
+    for line, name, group in _rows(path, column):
+        if group and groups.setdefault(name, group) != group:
+            raise ComposerError(f"{path}, line {line}: {name} is named twice, with different values of {column}")
+    return groups
+
+
+def _rows(path: Path, column: str) -> Iterator[tuple[int, str, str]]:
+    """Of each row its line, the path that it names, and its value of a column."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
-            lacking = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
+            there = reader.fieldnames or ()
+            lacking = [name for name in (_NAME, column) if name not in there]
             if lacking:
-                raise ComposerError(f"{path}: has no column {lacking[0]}; it needs {' and '.join(_COLUMNS)}")
+                has = f"; it has {', '.join(map(str, there))}" if _NAME in there else ""
+                raise ComposerError(f"{path}: has no column {lacking[0]}; it needs {_NAME} and {column}{has}")
             for row in reader:
-                name = PurePosixPath((row["midi_filename"] or "").strip().replace("\\", "/")).as_posix()
-                part = (row["split"] or "").strip()
-                if part not in Part.__members__:
-                    raise ComposerError(
-                        f"{path}, line {reader.line_num}: split={part}: must be {', '.join(Part.__members__)}"
-                    )
-                if parts.setdefault(name, Part[part]) is not Part[part]:
-                    raise ComposerError(f"{path}, line {reader.line_num}: {name} is named twice, with different splits")
+                name = PurePosixPath((row[_NAME] or "").strip().replace("\\", "/")).as_posix()
+                yield reader.line_num, name, (row[column] or "").strip()
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ComposerError(f"{path}: cannot be read as CSV ({error})") from error
-    return parts

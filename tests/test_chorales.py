@@ -1,5 +1,6 @@
 """Bach's chorales from music21: the frozen split, and the events of a score."""
 
+import dataclasses
 import importlib.util
 import sys
 from collections import Counter, defaultdict
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 
 from composer import chorales, config
-from composer.corpus import Corpus, read_corpus
+from composer.corpus import read_corpus
 from composer.errors import ComposerError, MissingExtra
-from composer.events import ReadPieces, prelude_piece
 from composer.midi import read_piece
+from composer.prepare import load_music
+from composer.report import group_lines
 from composer.schema import TimeUnit
 from composer.similarity import alike, shingles
 
@@ -66,12 +68,30 @@ def test_messages_name_the_chorales_and_no_path(
 
 
 @pytest.mark.parametrize("split", ["shuffled", "by_piece"])
-def test_a_split_that_may_divide_a_tune_is_warned_of(split: str) -> None:
-    alone = ("data.test_fraction=0", "data.group_similarity=null")
-    asked = config.compose("data=chorales", f"data.split={split}", *alone)
-    three = Corpus(ReadPieces([prelude_piece(TimeUnit.seconds)] * 3), "", [])
-    with pytest.warns(UserWarning, match=f"data.split={split}: settings of one tune may be divided; data.split=file"):
-        three.split(asked.data, 0)
+def test_other_splits_hold_tunes_out_together(
+    split: str, tmp_path: Path, midi_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Eight chorales of four tunes, each of other notes, so that only the manifest tells what belongs together.
+    for k in range(8):
+        generator = np.random.default_rng(k)
+        notes = generator.integers(40, 90, 60).tolist()
+        midi_file([[mido.Message("note_on", note=note, time=120) for note in notes]], name=f"corpus/{k}.mid")
+    rows = [f"{k}.mid,work,1,{k % 4},train,0" for k in range(8)]
+    place = tmp_path / "corpus"
+    (place / "chorales.csv").write_text("midi_filename,work,numbers,tune,split,sha256\n" + "\n".join(rows))
+    monkeypatch.setattr(chorales, "folder", lambda cache: place)
+    asked = config.compose("data=chorales", f"data.split={split}", f"data.cache={tmp_path / 'cache'}")
+    for seed in range(4):
+        music = load_music(asked.data, asked.encoding, seed)
+        assert music.groups.of.tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
+        train, val, test = ({int(start) // 60 for start in part} for part in dataclasses.astuple(music.splits))
+        for one, other in [(test, train | val), *([(val, train)] if split == "by_piece" else [])]:
+            assert one
+            assert not {piece % 4 for piece in one} & {piece % 4 for piece in other}
+    assert group_lines(music.groups, asked.data) == [
+        "groups     4 of 8 pieces: 4 by data.group_by=tune, 0 copies and 0 near-copies, held out with theirs "
+        "(data.group_similarity=0.4)"
+    ]
 
 
 @needs_music21

@@ -173,6 +173,7 @@ def test_the_article_to_the_letter() -> None:
         "data.fold": None,
         "data.folds": 5,
         "data.group_similarity": 0.4,
+        "data.group_by": None,
         "data.num_workers": 0,
         "encoding.pitch_low": 24,
         "encoding.pitch_high": 112,
@@ -782,9 +783,11 @@ def test_a_config_older_than_some_keys_takes_their_defaults_with_one_warning(
 
 def test_a_config_older_than_the_search_for_copies_keeps_its_split(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    path.write_text(without(configs.to_yaml(compose()), "data.group_similarity"), encoding="utf-8")
+    chorales = without(configs.to_yaml(compose("data=chorales")), "data.group_similarity", "data.group_by")
+    path.write_text(chorales, encoding="utf-8")
     with pytest.warns(UserWarning, match="data.group_similarity"):
-        assert configs.read_config(path).data.group_similarity is None
+        data = configs.read_config(path).data
+    assert (data.group_similarity, data.group_by) == (None, None)
 
 
 def test_a_config_that_is_absent_or_no_text_gets_one_line_too(tmp_path: Path) -> None:

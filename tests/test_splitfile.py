@@ -112,14 +112,59 @@ def test_no_file_or_several_ask_for_the_name(config: Data, encoding_config: Enco
 
 
 def test_split_file_is_for_split_file(data_config: Data) -> None:
-    with pytest.raises(ComposerError, match=r"^data\.split_file=a\.csv: must be used with data\.split=file$"):
+    with pytest.raises(
+        ComposerError, match=r"^data\.split_file=a\.csv: must be used with data\.split=file or data\.group_by$"
+    ):
         data_config(split_file="a.csv")
     with pytest.raises(ComposerError, match=r"^data\.split=file: must be used with data=midi or data=chorales$"):
         data_config(split=Split.file)
+    with pytest.raises(ComposerError, match=r"^data\.group_by=title: must be used with data=midi or data=chorales$"):
+        data_config(group_by="title")
 
 
 def test_a_file_that_divides_copies_is_told_of(config: Data, encoding_config: Encoding, maestro: Path) -> None:
     (maestro / "2004/b.midi").write_bytes((maestro / "2004/a.midi").read_bytes())
-    with pytest.warns(UserWarning, match="copies and near-copies, 1 have pieces in more than one part"):
+    with pytest.warns(UserWarning, match="pieces that are alike, 1 have pieces in more than one part"):
         music = load_music(config(), encoding_config(), seed=0)
     assert (music.groups.count, music.groups.copies) == (3, 1)
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_column_says_what_is_held_out_together(
+    config: Data, encoding_config: Encoding, maestro: Path, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    monkeypatch.setattr(scale, "LARGE", 1 if large else 10**9)
+    path = maestro / "maestro-v3.0.0.csv"
+    path.write_text(path.read_text().replace('"A title, with a comma",validation', "Another,validation"))
+    asked = config(split=Split.by_piece, group_by="canonical_title", test_fraction=0.3)
+    for seed in range(3):
+        music = load_music(asked, encoding_config(), seed)
+        # a, b and d have a title in common; e is not named, and trains, validates or tests all the same.
+        assert music.groups.of.tolist() == [0, 0, 1, 0, 2]
+        assert music.groups.named == 2
+    divided = config(group_by="canonical_title")
+    with pytest.warns(UserWarning, match="pieces that are alike, 1 have pieces in more than one part"):
+        load_music(divided, encoding_config(), 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "midi_filename,split\na,train\n",
+            r"csv: has no column title; it needs midi_filename and title; it has midi",
+        ),
+        ("midi_filename,title\na,one\na,two\n", r"csv, line 3: a is named twice, with different values of title$"),
+        ("midi_filename,title\nx,one\n", r"csv: says nothing in title of the 5 MIDI files in "),
+    ],
+)
+def test_a_bad_column_is_one_line(
+    config: Data, encoding_config: Encoding, maestro: Path, text: str, reason: str
+) -> None:
+    (maestro / "maestro-v3.0.0.csv").write_text(text)
+    with pytest.raises(ComposerError, match=reason) as caught:
+        load_music(config(split=Split.by_piece, group_by="title"), encoding_config(), seed=0)
+    assert "\n" not in str(caught.value)
+    file = str(maestro / "2004" / "a.midi")
+    with pytest.raises(ComposerError, match=r"^data\.group_by=title: needs a folder, and data\.path="):
+        read_corpus(config(split=Split.by_piece, group_by="title", path=file), encoding_config())
