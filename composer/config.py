@@ -236,7 +236,7 @@ def parse_config(text: str, name: str) -> TrainConfig:
     except Exception as error:  # YAML and OmegaConf raise many kinds for a damaged file
         raise ComposerError(f"{name}: does not fit this version of composer ({_one_line(error)})") from error
     if missing:
-        keys = missing[0] if len(missing) == 1 else f"{missing[0]} and {len(missing) - 1} more keys"
+        keys = missing[0] if len(missing) == 1 else f"{missing[0]} and {len(missing) - 1} more"
         # The same words at the same place for every file of the run, so that a command says it once.
         warnings.warn(f"the run is of an older version of composer, without {keys}; defaults are taken", stacklevel=1)
     return config

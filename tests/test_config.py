@@ -762,7 +762,7 @@ def without(text: str, *keys: str) -> str:
     ("overrides", "keys", "words"),
     [
         ((), ("model.inputs",), "without model.inputs; defaults"),
-        ((), ("augmentation", "data.fold", "data.folds"), "without augmentation and 2 more keys"),
+        ((), ("augmentation", "data.fold", "data.folds"), "without augmentation and 2 more;"),
         # The defaults are those of the run's own groups.
         (("model=transformer",), ("model.num_layers", "model.attention_heads"), "attention_heads and 1 more"),
         (("data=midi", "data.path=a.mid"), ("data.order", "model.name"), "data.order and 1 more"),
@@ -785,7 +785,7 @@ def test_a_config_older_than_the_search_for_copies_keeps_its_split(tmp_path: Pat
     path = tmp_path / "config.yaml"
     chorales = without(configs.to_yaml(compose("data=chorales")), "data.group_similarity", "data.group_by")
     path.write_text(chorales, encoding="utf-8")
-    with pytest.warns(UserWarning, match="data.group_similarity"):
+    with pytest.warns(UserWarning, match="data.group_by and 1 more"):
         data = configs.read_config(path).data
     assert (data.group_similarity, data.group_by) == (None, None)
 

@@ -24,8 +24,11 @@ pytestmark = [
     # Playwright leaves its driver's pipes to the garbage collector.
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+# Without the last three Chromium looks for its maker's servers.
+ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 ARTEFACTS = Path(__file__).parent.parent / "build" / "tensorboard"
 QUICK = ["model.hidden_size=8", "trainer.max_epochs=4", "sampling.events=5", "logging.histogram_every_epochs=2"]
+QUICK += ["logging.sample_every_epochs=2", "logging.sample_events=40"]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +68,7 @@ def pages(sweep: Path) -> Iterator[Any]:
     """Opens a tab of TensorBoard on the sweep, and keeps a picture of it."""
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
     with tensorboard(sweep, 7) as address, playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
 
         def page(tab: str) -> Any:
             opened = browser.new_page(viewport={"width": 1500, "height": 1100})
@@ -120,6 +123,21 @@ def test_images_show_the_figures_of_the_comparison(pages: Any) -> None:
     page = pages("images")
     assert page.get_by_text("figures/curves").first.is_visible()
     assert page.locator("img").count() >= 1
+
+
+def test_samples_are_seen_and_heard(pages: Any) -> None:
+    page = pages("images")
+    if not page.get_by_text("sample/score").first.is_visible():
+        page.get_by_text("sample", exact=True).first.click()
+    for tag in ("sample/piano_roll", "sample/score"):
+        page.get_by_text(tag).first.wait_for()
+    page = pages("audio")
+    sounds = page.locator("audio")
+    assert sounds.count() == 4
+    for number in range(4):
+        # Loaded and decoded, so that it can be played.
+        sounds.nth(number).evaluate("sound => sound.readyState || new Promise(r => sound.onloadedmetadata = r)")
+        assert sounds.nth(number).evaluate("sound => sound.duration") > 0
 
 
 def test_a_hundred_runs_load_in_seconds(sweep: Path, tmp_path: Path) -> None:

@@ -255,7 +255,7 @@ def test_a_run_of_an_older_version_is_resumed_scored_and_composed_with(finished:
     old = tmp_path / "old"
     shutil.copytree(finished, old)
     as_if_older(old)
-    with pytest.warns(UserWarning, match="older version of composer, without augmentation and 3 more keys"):
+    with pytest.warns(UserWarning, match="older version of composer, without augmentation and 3 more;"):
         composer = Composer.load(old)
     assert composer.config == Composer.load(finished).config
     assert composer.generate(events=20).classes.tolist() == Composer.load(finished).generate(events=20).classes.tolist()
