@@ -22,7 +22,13 @@ FROZEN = ".frozen"
 
 def _files(package: Path, conf: Path) -> dict[str, Path]:
     """Every file of the code and the configs, by its place in the frozen copy."""
-    files = {f"{PACKAGE.name}/{path.relative_to(package)}": path for path in package.rglob("*.py")}
+    # Not the code alone: the chorales' manifest and the page of a player lie beside it.
+    own = {path.relative_to(package): path for path in package.rglob("*") if path.is_file()}
+    files = {
+        f"{PACKAGE.name}/{place}": path
+        for place, path in own.items()
+        if not any(part == "__pycache__" or part.startswith(".") for part in place.parts)
+    }
     files |= {f"{PACKAGE.name}/conf/{path.relative_to(conf)}": path for path in conf.rglob("*.yaml")}
     return dict(sorted(files.items()))
 

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from composer import cli, overlays, source, sweep
+from composer import chorales, cli, overlays, source, sweep
 from composer import config as configs
 from composer.errors import ComposerError, RunInterrupted
+from composer.render.player import TEMPLATE
 
 # The stand-ins leave no configs, so that there is nothing to compare at the end.
 pytestmark = pytest.mark.filterwarnings("ignore:not compared")
@@ -231,6 +232,21 @@ def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(source, "PACKAGE", package)
     monkeypatch.setattr(source, "CONF_DIR", package / "conf")
     return package / "conf"
+
+
+def test_the_frozen_copy_has_whatever_the_package_reads(tmp_path: Path) -> None:
+    source.freeze(tmp_path)
+    package = tmp_path / source.FROZEN / "composer"
+    for needed in (chorales.MANIFEST, TEMPLATE):
+        assert (package / needed.relative_to(source.PACKAGE)).read_bytes() == needed.read_bytes()
+    assert (package / "conf" / "train.yaml").exists()
+    assert not list(package.rglob("__pycache__"))
+    # A job reads the chorales' manifest from there.
+    asked = "from composer import chorales; print(chorales.MANIFEST, len(chorales.manifest()))"
+    done = subprocess.run(
+        [sys.executable, "-c", asked], env=sweep._environment(tmp_path), capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{package / 'chorales.csv'} 350\n"
 
 
 def test_a_yaml_that_is_edited_meanwhile_changes_nothing(edited: Path, tmp_path: Path) -> None:
