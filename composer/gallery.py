@@ -12,8 +12,9 @@ from composer.compare import command, tables, typeset
 from composer.compare.figures import learning, pictures
 from composer.compare.reading import read_run
 from composer.compare.runs import COMPLETED, Run, shown_value
-from composer.compare.words import words
+from composer.compare.words import count, words
 from composer.copied import of_run
+from composer.copying import LEAST
 from composer.corpus import read_pieces
 from composer.errors import ComposerError
 from composer.events import Piece
@@ -30,6 +31,7 @@ from composer.schema import CompareConfig, ReportConfig
 # What a piece quotes, as players colour it.
 Quoted = Callable[[Piece], list[dict[str, Any]]]
 PAGE = "report.html"
+_COLOURED = f"Coloured passages, of {LEAST} notes or more, stand in the training music, transposed or not."
 # Pieces of the training that are shown, the first and the last among them.
 _MOST_SAMPLES = 6
 # Of the piece that was trained on.
@@ -181,10 +183,10 @@ def _music(run: Run) -> list[Section]:
     kinds = [(name, copying.get(key) or {}) for name, key in (("composed", "composed"), ("held-out music", "held_out"))]
     alike = {"training music": quality.get("training") or {}, "held-out music": quality.get("held_out") or {}}
     made = quality.get("composed") or {}
-    overlap = (quality.get("overlap") or {}).get("composed") or {}
+    overlaps = [(quality.get("overlap") or {}).get("composed") or {}, quality.get("overlap_held_out") or {}]
     rows = [[_title(key), *(_cell(values.get(key)) for _, values in kinds)] for key in kinds[0][1]]
     figures = [
-        [_title(key), _cell(value), *(_cell(values.get(key)) for values in alike.values()), _cell(overlap.get(key))]
+        [_title(key), _cell(value), *(_cell(values.get(key)) for values in (*alike.values(), *overlaps))]
         for key, value in made.items()
     ]
     collapse = quality.get("collapse")
@@ -199,7 +201,7 @@ def _music(run: Run) -> list[Section]:
             tables=[
                 Table(columns=["copied", *(name for name, _ in kinds)], rows=rows, caption="Copying, final pieces"),
                 Table(
-                    columns=["figure", "composed", *alike, "overlap with training"],
+                    columns=["figure", "composed", *alike, "overlap with training", "overlap with held-out"],
                     rows=figures,
                     caption="Quality, final pieces; the overlapping area of the densities is 1 where they are alike",
                 ),
@@ -230,8 +232,7 @@ def _temperatures(composer: Composer, config: ReportConfig, quoted: Quoted) -> S
     return Section(
         heading="What it composes",
         text=f"{config.events} events after the same primer, which is not played. A low temperature keeps to the "
-        "likeliest events, a high one dares more. Coloured passages, of 8 notes or more, stand in the training music, "
-        "transposed or not.",
+        f"likeliest events, a high one dares more. {_COLOURED}",
         players=players,
     )
 
@@ -330,9 +331,13 @@ def sweep_page(folder: Path, config: ReportConfig) -> str:
         if primer is None:
             primer = Piece("primer", begun, composer.origin.timing, composer.origin.program)
         piece = _compose(composer, config, 1.0, _shared_primer(composer, primer))
-        players.append(_player(piece.written, arm.label, f"seed {found[0].seed} of the sweep, {_length(piece)}"))
+        passages = _quoted(found[0].folder)(piece.written)
+        quoted = f"{count(len(passages), 'copied passage')}" if passages else "nothing copied"
+        told = f"seed {found[0].seed} of the sweep, {_length(piece)}, {quoted}"
+        players.append(_player(piece.written, arm.label, told, passages))
     text = (
-        "Every arm goes on from the same primer, which is not played, with the same random numbers, at temperature 1."
+        "Every arm goes on from the same primer, which is not played, with the same random numbers, at temperature 1. "
+        + _COLOURED
     )
     sections.append(Section(heading="The arms side by side", text=text, players=players, beside=True))
     sections.append(Section(heading="Figures", images=[_picture(png, name) for name, png in pictures(c).items()]))

@@ -100,9 +100,13 @@ def scalars(judged: dict[str, Any]) -> dict[str, float]:
         found |= {f"{block}/{key}": value for key, value in values["composed"].items()}
         for kind in kinds:
             found |= {f"{block}/{key}/{kind}": value for key, value in (values[kind] or {}).items()}
-    overlap, divergence = judged["quality"]["overlap"], judged["quality"]["divergence"]
-    found |= {f"quality/overlap_{key}": value for key, value in (overlap["composed"] or {}).items()}
-    found |= {f"quality/divergence_{key}": value for key, value in (divergence["composed"] or {}).items()}
+    quality = judged["quality"]
+    overlap = quality["overlap"]
+    for kind in ("overlap", "divergence"):
+        found |= {f"quality/{kind}_{key}": value for key, value in (quality[kind]["composed"] or {}).items()}
+        # A name of its own: `overlap_mean/held_out` is that of held-out with training music.
+        to_held_out = quality[f"{kind}_held_out"] or {}
+        found |= {f"quality/{kind}_to_held_out_{key}": value for key, value in to_held_out.items()}
     if overlap["held_out"]:
         found["quality/overlap_mean/held_out"] = overlap["held_out"]["mean"]
     return found

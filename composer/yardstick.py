@@ -134,7 +134,7 @@ class Yardstick:
 
     @cached_property
     def _held_out_likeness(self) -> Likeness | None:
-        return self._likeness(self._held_out_features)
+        return _likeness(self._training_features, self._held_out_features)
 
     def copying(self, pieces: Sequence[Piece]) -> dict[str, Any]:
         """What composed pieces quote from the training music, beside what held-out music does.
@@ -160,11 +160,14 @@ class Yardstick:
         Returns:
             Figures of the `composed` pieces, of `training` and of `held_out` music (means over excerpts as long as the
             composed pieces at most); `overlap` (with its `mean`) and `divergence` from the training music, of parts of
-            32 notes, each by `composed` and `held_out`; `parts`, how many these were; `collapse`, a reason or None.
+            32 notes, each by `composed` and `held_out`; `overlap_held_out` and `divergence_held_out`, those of the
+            composed pieces from the held-out music; `parts`, how many these were; `collapse`, a reason or None.
         """
         strikes = [struck(piece) for piece in pieces]
         human = self._human(_notes(pieces))
-        alike = {"composed": self._likeness(_features(strikes)), "held_out": self._held_out_likeness}
+        made = _features(strikes)
+        alike = {"composed": _likeness(self._training_features, made), "held_out": self._held_out_likeness}
+        to_held_out = _likeness(self._held_out_features, made)
         return {
             "composed": _means(strikes),
             "training": human.training,
@@ -172,9 +175,11 @@ class Yardstick:
             "split": self.held_out_split,
             "overlap": {key: value and _with_mean(value.overlap) for key, value in alike.items()},
             "divergence": {key: value and value.divergence for key, value in alike.items()},
+            "overlap_held_out": to_held_out and _with_mean(to_held_out.overlap),
+            "divergence_held_out": to_held_out and to_held_out.divergence,
             "parts": {
                 "training": len(self._training_features),
-                "composed": len(_features(strikes)),
+                "composed": len(made),
                 "held_out": len(self._held_out_features),
             },
             "collapse": next((reason for piece in pieces if (reason := self._collapse(piece))), None),
@@ -187,10 +192,6 @@ class Yardstick:
     def passages(self, piece: Piece) -> list[dict[str, Any]]:
         """What a piece quotes, as the player page colours it: `start`, `end`, `source`, `transposition` and more."""
         return [told(passage) for passage in self.reference.passages(struck(piece))]
-
-    def _likeness(self, others: list[Any]) -> Likeness | None:
-        ones = self._training_features
-        return likeness(ones, others) if len(ones) > 2 and others else None
 
     def _measure_human(self, notes: int) -> _Human:
         """The figures of human music, in excerpts of so many notes; of what is shorter all."""
@@ -263,6 +264,10 @@ def _runs(inside: NDArray[np.bool_]) -> list[tuple[int, int]]:
 def _notes(pieces: Sequence[Piece]) -> int:
     """The notes of a composed piece: half of its events, which is the same for as many events whatever they are."""
     return max(2, round(float(np.mean([len(piece.events) for piece in pieces])) / 2))
+
+
+def _likeness(ones: list[Any], others: list[Any]) -> Likeness | None:
+    return likeness(ones, others) if len(ones) > 2 and others else None
 
 
 def _features(strikes: list[Strikes]) -> list[Any]:

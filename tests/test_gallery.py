@@ -12,11 +12,13 @@ import pytest
 from composer import cli
 from composer.events import prelude_piece
 from composer.gallery import newest
-from composer.generate import Composer
+from composer.generate import Composer, Composition
 from composer.midi import write_midi
 from composer.rundir import METRICS, SUMMARY
 from composer.schema import TimeUnit
+from composer.yardstick import Yardstick
 
+PASSAGE = {"start": 0.0, "end": 1.0, "source": "a piece", "source_start": 65.2, "transposition": 0}
 SMALL = ["trainer.max_epochs=2", "model.hidden_size=16", "trainer.threads=1", "sampling.events=20"]
 
 
@@ -149,8 +151,24 @@ def test_the_arms_of_a_sweep_play_after_the_same_primer(
     monkeypatch.chdir(tmp_path)
     arms = ["regularizer=none,l1", "seed=0,1", "hydra.sweep.dir=outputs/sweep/one"]
     assert cli.run("train", ["-m", *SMALL, *arms]) == 0
+    primers = []
+    generate = Composer.generate
+
+    def spied(self: Composer, **arguments: Any) -> Composition:
+        primers.append(arguments["primer"].tolist())
+        return generate(self, **arguments)
+
+    monkeypatch.setattr(Composer, "generate", spied)
+    piece = prelude_piece(TimeUnit.seconds)
+    monkeypatch.setattr(Yardstick, "passages", lambda yardstick, piece: [PASSAGE])
     assert cli.run("report", ["outputs/sweep/one", "events=30"]) == 0
+    # The arms have the same classes: one primer, the beginning of the piece, whatever each has trained on.
+    assert len(primers) == 2
+    assert primers[0] == primers[1]
+    assert [note + 24 for note, *_ in primers[0]] == piece.events.pitch[:30].tolist()
     page = (tmp_path / "outputs/sweep/one/report.html").read_text()
+    assert [data["passages"][0]["source"] for _, data in players(page)] == [PASSAGE["source"]] * 2
+    assert page.count("1 copied passage<") == 2
     assert headings(page) == ["What the numbers support", "The arms side by side", "Figures"]
     assert [label for label, _ in players(page)] == ["regularizer=none", "regularizer=l1"]
     assert page.count("data:image/png;base64,") >= 3
@@ -164,6 +182,7 @@ def test_what_stands_in_the_training_music_is_coloured(folder: Path) -> None:
     first, second = data["passages"][:2]
     assert (first["start"], first["transposition"]) == (0, 0)
     assert first["source"] == "J. S. Bach: Prelude in C major, BWV 846"
+    assert (first["from"], second["from"] is not None) == (0, True)
     coloured = [note for note in data["notes"] if first["start"] <= note["onset"] < first["end"]]
     assert len(coloured) > 200
     assert second["start"] >= first["end"]

@@ -16,11 +16,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import mido
 import numpy as np
 import pytest
 
+from composer import cli
 from composer.errors import ComposerError
 from composer.events import prelude_piece
+from composer.midi import write_midi
 from composer.render.player import Image, Player, Section, Table, gallery_page, player_page
 from composer.schema import TimeUnit
 
@@ -60,7 +63,7 @@ def place(bar: float) -> float:
 
 PASSAGES = [
     {"start": place(1), "end": place(2.5), "source": "krebs.mid, bar 12 (0:24)"},
-    {"start": place(4), "end": place(5), "source": "krebs.mid, bar 3", "transposition": -5},
+    {"start": place(4), "end": place(5), "source": "krebs.mid", "source_start": 65.4, "transposition": -5},
 ]
 
 
@@ -675,7 +678,7 @@ def test_passages_have_a_legend_that_leads_to_them(page: Any) -> None:
     names = sorted(name for note in copied for name in note["ids"])
     found = of_class(page, "copied")
     assert found == names
-    entry = page.get_by_role("button", name="krebs.mid, bar 3")
+    entry = page.get_by_role("button", name="1:05 of krebs.mid")
     assert "5 semitones lower" in entry.inner_text()
     assert entry.get_attribute("aria-current") != "true"
     entry.click()
@@ -907,3 +910,27 @@ def test_velocity_is_read_in_grey(page: Any) -> None:
         })"""
     )
     assert all(louder < softer - 8 for softer, louder in itertools.pairwise(lights))
+
+
+@in_browser
+def test_a_file_is_played_as_it_is_written(show: Callable[..., Any], tmp_path: Path) -> None:
+    """From the MIDI file through composer render into the page: what is marked is what mido says sounds."""
+    path = tmp_path / "prelude.mid"
+    write_midi(path, prelude_piece(TimeUnit.seconds))
+    assert cli.run("render", [str(path), f"output={tmp_path / 'made'}", "synth=none"]) == 0
+    page = show((tmp_path / "made" / "player.html").read_text(encoding="utf-8"))
+    now, begun, written = 0.0, dict[int, float](), []
+    for message in mido.MidiFile(path):
+        now += message.time
+        if message.type == "note_on":
+            if message.note in begun:
+                written.append((message.note, begun.pop(message.note), now))
+            if message.velocity:
+                begun[message.note] = now
+    assert not begun
+    draw = random.Random(2)
+    for t in (draw.uniform(0, now) for _ in range(150)):
+        page.evaluate(f"players[0].seek({t!r})")
+        marked = page.evaluate("players[0].markedNotes.map((i) => players[0].notes.pitch[i])")
+        expected = sorted(pitch for pitch, begin, end in written if begin <= t < end)
+        assert sorted(marked) == expected, t

@@ -9,7 +9,7 @@ import pytest
 
 from composer.config import compose
 from composer.corpus import Corpus, read_corpus
-from composer.events import Events, Piece, prelude_piece
+from composer.events import Events, Piece, ReadPieces, prelude_piece
 from composer.ranges import Ranges
 from composer.schema import TimeUnit
 from composer.splits import covered, split_windows
@@ -58,6 +58,21 @@ def test_held_out_music_is_named_and_there_may_be_none(overrides: tuple[str, ...
     assert copying["split"] == quality["split"] == split
     assert (copying["held_out"] is None) == (quality["held_out"] is None) == (split is None)
     assert (quality["overlap"]["held_out"] is None) == (split is None)
+    # Too few parts of 32 notes to be compared with.
+    assert quality["parts"]["held_out"] < 3
+    assert quality["overlap_held_out"] is quality["divergence_held_out"] is None
+
+
+def test_what_is_composed_is_compared_with_both_kinds_of_music() -> None:
+    three = Corpus(ReadPieces([PRELUDE] * 3), "", [])
+    overrides = ("data=midi", "data.path=.", "data.split=by_piece", "data.group_similarity=null")
+    found = yardstick(*overrides, corpus=three)
+    quality = found.quality([Piece("beginning", PRELUDE.events[:300], PRELUDE.timing)])
+    # The held-out piece is the one that trained too.
+    assert quality["parts"]["held_out"] > 3
+    for kind in ("overlap", "divergence"):
+        assert quality[f"{kind}_held_out"] == quality[kind]["composed"]
+    assert 0 < quality["overlap_held_out"]["mean"] < 1
 
 
 def test_the_training_piece_copies_itself_and_its_held_out_end_does_not() -> None:

@@ -37,8 +37,9 @@ class Player:
             out). It sounds from its onset until just before onset + duration.
         pages: SVG texts of the score; without them the page shows the piano roll alone.
         audio: a WAV, OGG, FLAC or MP3 file of the piece, from its beginning; without it the page makes the sound.
-        passages: copied ones, each with `start` and `end` (seconds), `source` (where from), and `transposition`
-            (semitones up; may be left out). Notes that begin in one are coloured; of passages that overlap the first.
+        passages: copied ones, each with `start` and `end` (seconds), `source` (where from), `source_start` (seconds of
+            the source) and `transposition` (semitones up); the last two may be left out. Notes that begin in one are
+            coloured; of passages that overlap the first.
         subtitle: a line below the title.
     """
 
@@ -225,6 +226,7 @@ def _data(player: Player) -> dict[str, Any]:
                 "start": float(passage["start"]),
                 "end": float(passage["end"]),
                 "source": str(passage["source"]),
+                "from": float(passage["source_start"]) if "source_start" in passage else None,
                 "transposition": int(passage.get("transposition", 0)),
             }
             for passage in player.passages
