@@ -38,6 +38,7 @@ def write_manifest(config: TrainConfig, folder: Path, music: Music, changed: Seq
             "pieces": music.pieces.names[:_MOST_NAMED],
             "skipped": music.skipped[:_MOST_NAMED],
             "events": music.events,
+            "alike": music.groups.named_by(music.pieces.names)[:_MOST_NAMED],
             "store": str(store.folder) if store else None,
         },
         "config_sha256": hashlib.sha256(configs.to_yaml(config).encode()).hexdigest(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ UNITS = """\
 loss in nats an event; accuracy is the mean of the three channels, joint is all three right
 skill: the accuracy's way from the split's best baseline (0) to perfect (1), below 0 worse than it"""
 
+# Groups of pieces that are alike, and pieces of one, that are named.
+_MOST_GROUPS = 5
 # The rows of `Baselines` as said to a person.
 _BASELINES = {
     "majority": "majority",
@@ -134,27 +136,38 @@ def result_rows(split: str, summary: dict[str, Any]) -> list[tuple[str, str, str
     ]
 
 
-def group_lines(groups: Groups, data: DataConfig) -> list[str]:
-    """How many of several pieces are alike; nothing of a single one."""
-    pieces = len(groups.of)
+def group_lines(groups: Groups, data: DataConfig, names: Sequence[str] = ()) -> list[str]:
+    """How many of several pieces are alike, and by `names` which; nothing of a single one."""
+    pieces, by = len(groups.of), data.group_by
     if pieces == 1:
         return []
-    limit = data.group_similarity
-    if limit is None and data.group_by is None:
-        return ["groups     not looked for (data.group_similarity=null): copies may stand on both sides of the split"]
-    similarity = f"(data.group_similarity={'null' if limit is None else f'{limit:g}'})"
+    if data.group_similarity is None:
+        limit = "(data.group_similarity=null)"
+        found = ["copies not looked for"]
+        if by is None:
+            return [f"groups     not looked for {limit}: copies may stand on both sides of the split"]
+    else:
+        limit = f"(data.group_similarity={data.group_similarity:g})"
+        near = _counted(groups.near_copies, "near-copy", "near-copies")
+        found = [f"{_counted(groups.copies, 'copy', 'copies')} and {near}"]
+    if by is not None:
+        found.insert(0, f"{groups.named:,} by data.group_by={by}")
     if groups.count == pieces:
-        return [f"groups     none: no copies or near-copies among the {pieces:,} pieces {similarity}"]
-    found = [] if data.group_by is None else [f"{groups.named:,} by data.group_by={data.group_by}"]
-    if limit is not None:
-        copies, near = (
-            _counted(groups.copies, "copy", "copies"),
-            _counted(groups.near_copies, "near-copy", "near-copies"),
-        )
-        found.append(f"{copies} and {near}")
+        nothing = "no copies or near-copies" if by is None else ", ".join(found)
+        return [f"groups     none: {nothing} among the {pieces:,} pieces {limit}"]
     # A file names the parts whatever the pieces are like; a warning tells where it divides a group.
     kept = "" if data.split is Split.file else ", held out with theirs"
-    return [f"groups     {groups.count:,} of {pieces:,} pieces: {', '.join(found)}{kept} {similarity}"]
+    lines = [f"groups     {groups.count:,} of {pieces:,} pieces: {', '.join(found)}{kept} {limit}"]
+    several = groups.named_by(names) if names else []
+    lines += [f"           {_listed(group)}" for group in several[:_MOST_GROUPS]]
+    if len(several) > _MOST_GROUPS:
+        lines.append(f"           and {len(several) - _MOST_GROUPS:,} more")
+    return lines
+
+
+def _listed(names: Sequence[str]) -> str:
+    told = ", ".join(names[:_MOST_GROUPS])
+    return told if len(names) <= _MOST_GROUPS else f"{told} and {len(names) - _MOST_GROUPS:,} more"
 
 
 def _counted(number: int, one: str, many: str) -> str:

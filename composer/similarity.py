@@ -60,6 +60,14 @@ class Groups:
         """How many groups there are."""
         return int(self.of.max()) + 1 if len(self.of) else 0
 
+    def named_by(self, names: Sequence[str]) -> list[list[str]]:
+        """The names (P,) of the pieces of each group that has several."""
+        if self.count == len(self.of):
+            return []
+        order = np.argsort(self.of, kind="stable")
+        parts = np.split(order, np.flatnonzero(np.diff(self.of[order])) + 1)
+        return [[names[number] for number in part] for part in parts if len(part) > 1]
+
 
 def alone(pieces: int) -> Groups:
     """Every piece a group of its own."""

@@ -159,10 +159,12 @@ def _take_test(
 
 def _require_groups(groups: NDArray[np.int64], least: int, config: DataConfig) -> None:
     count = len(np.unique(groups))
+    # Without what puts pieces together there would be as many groups as pieces.
+    way_out = "data.group_similarity=null" if config.group_by is None else "data.group_by=null"
     if count < least:
         raise ComposerError(
             f"data.split={config.split.name}: needs {least} groups of pieces that are not alike, and "
-            f"the {len(groups)} pieces make {count}; data.group_similarity=null takes each piece by itself"
+            f"the {len(groups)} pieces make {count}; {way_out} takes each piece by itself"
         )
 
 

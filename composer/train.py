@@ -267,6 +267,7 @@ def _facts(config: TrainConfig, music: Music, callback: RunCallback) -> dict[str
         "groups": music.groups.count,
         "copies": music.groups.copies,
         "near_copies": music.groups.near_copies,
+        "named_copies": music.groups.named,
         "split": config.data.split.name,
         "windows_train": len(music.splits.train),
         "windows_val": len(music.splits.val),

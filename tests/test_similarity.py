@@ -218,6 +218,8 @@ def test_copies_never_straddle_the_pieces_held_out(corpus: Path, split: str) -> 
     assert group_lines(music.groups, config.data) == [
         "groups     4 of 6 pieces: 1 copy and 1 near-copy, held out with theirs (data.group_similarity=0.4)"
     ]
+    assert group_lines(music.groups, config.data, names)[1:] == ["           0.mid, copy.mid, higher.mid"]
+    assert music.groups.named_by(names) == [["0.mid", "copy.mid", "higher.mid"]]
     # The parts that a file names are as they are.
     named = dataclasses.replace(config.data, split=Split.file)
     assert group_lines(music.groups, named) == [
@@ -237,7 +239,12 @@ def test_without_groups_a_copy_leaks(corpus: Path, data_config: Callable[..., Da
         assert music.groups.of.tolist() == [0, 1, 2, 3, 4, 5]
         leaks.append(music.leak.by_transposition)
     assert max(leaks) == 1.0
-    (line,) = group_lines(music.groups, config.data)
+    (line,) = group_lines(music.groups, config.data, [piece.name for piece in music.pieces])
     assert line.startswith("groups     not looked for")
+    by_composer = dataclasses.replace(config.data, group_by="composer")
+    assert group_lines(music.groups, by_composer) == [
+        "groups     none: 0 by data.group_by=composer, copies not looked for among the 6 pieces "
+        "(data.group_similarity=null)"
+    ]
     assert config.data.split is Split.by_piece
     assert similarity.alone(6).of.tolist() == music.groups.of.tolist()

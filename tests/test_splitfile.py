@@ -142,6 +142,10 @@ def test_a_column_says_what_is_held_out_together(
         # a, b and d have a title in common; e is not named, and trains, validates or tests all the same.
         assert music.groups.of.tolist() == [0, 0, 1, 0, 2]
         assert music.groups.named == 2
+        names = [piece.name for piece in music.pieces]
+        assert music.groups.named_by(names) == [[names[0], names[1], names[3]]]
+    with pytest.raises(ComposerError, match=r"the 5 pieces make 2; data\.group_by=null takes each piece by itself$"):
+        load_music(config(split=Split.by_piece, group_by="canonical_composer"), encoding_config(), 0)
     divided = config(group_by="canonical_title")
     with pytest.warns(UserWarning, match="pieces that are alike, 1 have pieces in more than one part"):
         load_music(divided, encoding_config(), 0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -201,7 +202,7 @@ def explore(data: DataConfig, encoding: EncodingConfig, seed: int) -> Exploratio
         repeats=_repeats(looked_at, vocabulary, data.window_size),
         repeats_of=len(looked_at),
         split=_split(music, data, problem),
-        groups=[] if music is None else group_lines(music.groups, data),
+        groups=[] if music is None else group_lines(music.groups, data, music.pieces.names),
         leak=[] if music is None else leak_lines(music.leak, data.split),
     )
 
@@ -324,7 +325,7 @@ def _repeated(pieces: Sequence[NDArray[np.uint64]]) -> int:
     return total
 
 
-def _split(music: Music | None, data: DataConfig, problem: str) -> dict[str, float | str]:
+def _split(music: Music | None, data: DataConfig, problem: str) -> dict[str, Any]:
     if music is None:
         return {"split": data.split.name, "error": problem}
     return {
@@ -332,6 +333,8 @@ def _split(music: Music | None, data: DataConfig, problem: str) -> dict[str, flo
         "groups": music.groups.count,
         "copies": music.groups.copies,
         "near_copies": music.groups.near_copies,
+        "named_copies": music.groups.named,
+        "alike": music.groups.named_by(music.pieces.names),
         "windows_train": len(music.splits.train),
         "windows_val": len(music.splits.val),
         "windows_test": len(music.splits.test),
