@@ -58,8 +58,7 @@ def of_run(folder: Path) -> tuple[Yardstick, int]:
     if isinstance(trained, dict) and trained.get("sha256") not in (None, corpus.sha256):
         warnings.warn(f"{config.data.named}: has changed since the training", stacklevel=2)
     splits, _ = corpus.split(config.data, config.seed)
-    positions = int((corpus.offsets + corpus.pieces.lengths).max())
-    return Yardstick(corpus.pieces, corpus.offsets, splits, config.data, positions, config.seed), len(corpus.pieces)
+    return corpus.yardstick(splits, config.data, config.seed), len(corpus.pieces)
 
 
 def _told(copying: dict[str, Any], passages: list[dict[str, Any]], split: str) -> list[str]:

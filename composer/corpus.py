@@ -26,6 +26,7 @@ from composer.splitfile import read_groups, read_split_file, split_file
 from composer.splits import Part, Splits, split_windows
 from composer.store import Store, StoredPieces, StoredTokens
 from composer.vocabulary import Vocabulary
+from composer.yardstick import Yardstick
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +89,11 @@ class Corpus:
             _tell_divided(groups, self.parts)
         splits = split_windows(lengths, data, seed, parts=self.parts, groups=groups.of, offsets=offsets, lazy=self.lazy)
         return splits, groups
+
+    def yardstick(self, splits: Splits, data: DataConfig, seed: int) -> Yardstick:
+        """What composed pieces are held against: the training and held-out music of a split of these pieces."""
+        positions = int((self.offsets + self.pieces.lengths).max())
+        return Yardstick(self.pieces, self.offsets, splits, data, positions, seed)
 
     def _groups(self, limit: float | None) -> Groups:
         if len(self.pieces) == 1 or limit is None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from composer import config as configs
 from composer.baselines import Baselines, Examples, StoredExamples, examples, measure, skill
-from composer.corpus import read_corpus
+from composer.corpus import Corpus, read_corpus
 from composer.datamodule import scored
 from composer.errors import ComposerError
 from composer.generate import Composer, checkpoint_path
@@ -18,6 +18,7 @@ from composer.progress import Counter
 from composer.ranges import Indices, Ranges, Starts
 from composer.report import UNITS, split_name, table
 from composer.rundir import shown, write_json, write_text
+from composer.samples import judge
 from composer.schema import ContextConfig, DataConfig, EvaluateConfig, OnError, Source, Split
 from composer.scoring import words
 from composer.scoring.context import probe
@@ -25,9 +26,11 @@ from composer.scoring.pieces import over_pieces
 from composer.scoring.pieces import table as pieces_table
 from composer.scoring.sums import score_windows
 from composer.scoring.times import Seconds
-from composer.splits import listed, window_runs
+from composer.splits import Splits, listed, window_runs
 from composer.windows import BatchOrder, Windows
 
+# A run's training data and its split.
+Training = tuple[Corpus, Splits]
 _BATCH = 1024
 _RESAMPLES = 10_000
 # Figures of every piece; the JSON file has what they say together.
@@ -35,21 +38,26 @@ PIECES = "pieces.csv"
 
 
 def evaluate(
-    composer: Composer, path: str | None = None, context: ContextConfig | None = None, resamples: int = _RESAMPLES
+    composer: Composer,
+    path: str | None = None,
+    context: ContextConfig | None = None,
+    resamples: int = _RESAMPLES,
+    samples: int = 0,
 ) -> dict[str, Any]:
-    """Figures of a network on its own held-out windows, or on all windows of other files.
+    """Figures of a network on its own held-out windows, or on all windows of other files, and of what it composes.
 
     Args:
         composer: a loaded run.
         path: a MIDI file or folder; None scores the validation and test windows of the run's own data.
         context: how far to probe what the network gains from reading more; None does not.
         resamples: draws of the bootstrap over pieces.
+        samples: pieces that are composed, as the run's `sampling` says, and held against its training music.
 
     Returns:
         Figures by key, ending in `/val` and `/test`, or in `/data` for a path; `data_sha256`, and `same_data`: whether
         the content is that of the training; `baselines` fitted on the training windows and the `skill` over each, empty
         where these are gone; by split `calibration`, `by_piece` (by the piece's number), `over_pieces` and `context`
-        (docs/evaluate.md).
+        (docs/evaluate.md); `copying` and `quality` of the composed pieces, as `summary.json` has them, None without.
 
     Raises:
         ComposerError: the files cannot be used, or no target has as much before it as the longest context.
@@ -69,12 +77,15 @@ def evaluate(
         splits, _ = corpus.split(data, config.seed)
         parts = {"val": splits.val, "test": splits.test}
         baselines = measure(tokens, splits, data.window_size, config.seed)
+        training: Training | None = (corpus, splits)
     else:
         if same:
             warnings.warn(f"data.path={path}: is the run's training data; this is no held-out score", stacklevel=2)
         runs = window_runs(corpus.pieces.lengths.tolist(), data.window_size, data.first_target, corpus.offsets.tolist())
         parts = {"data": Ranges(runs) if corpus.lazy else listed(runs)}
-        baselines = _of_training(composer, examples(tokens, parts["data"], data.window_size))
+        training = _training(composer)
+        asked = examples(tokens, parts["data"], data.window_size)
+        baselines = {} if training is None else _of_training(composer, training, asked)
     results: dict[str, Any] = {"data_sha256": sha256, "same_data": same, "pieces": len(corpus.pieces)}
     by_split: dict[str, dict[str, Any]] = {"calibration": {}, "by_piece": {}, "over_pieces": {}, "context": {}}
     seconds = Seconds(corpus, data, config.encoding)
@@ -93,7 +104,8 @@ def evaluate(
         if context is not None and context.windows:
             probed = probe(composer.model, windows, corpus.offsets, context, config.seed)
             by_split["context"][name] = probed.to_plain()
-    return {**results, "baselines": baselines, "skill": _skills(results, baselines), **by_split}
+    composed = _composed(composer, training, samples)
+    return {**results, "baselines": baselines, "skill": _skills(results, baselines), **by_split, **composed}
 
 
 def _told(split: str, order: BatchOrder) -> Iterator[Indices]:
@@ -127,24 +139,38 @@ def _asked(data: DataConfig, path: str | None) -> DataConfig:
     return dataclasses.replace(unnamed, source=Source.midi, path=path, on_error=OnError.skip)
 
 
-def _of_training(composer: Composer, asked: Examples | StoredExamples) -> Baselines:
-    """Baselines fitted on the run's training windows; none, with a warning, where these cannot be had any more."""
+def _training(composer: Composer) -> Training | None:
+    """The run's training data and its split; None, with a warning, where it cannot be had any more."""
     config = composer.config
     try:
         corpus = read_corpus(config.data, config.encoding)
         if corpus.sha256 != composer.origin.data_sha256:
             raise ComposerError(f"{config.data.named}: its content is not what this run was trained on")
     except ComposerError as error:
-        warnings.warn(f"no baselines, which need the run's training data ({error})", stacklevel=3)
-        return {}
-    splits, _ = corpus.split(config.data, config.seed)
+        warnings.warn(f"no baselines and no copying, which need the run's training data ({error})", stacklevel=3)
+        return None
+    return corpus, corpus.split(config.data, config.seed)[0]
+
+
+def _of_training(composer: Composer, training: Training, asked: Examples | StoredExamples) -> Baselines:
+    """Baselines fitted on the run's training windows."""
+    (corpus, splits), config = training, composer.config
     return measure(corpus.tokens(composer.vocabulary), splits, config.data.window_size, config.seed, asked)
+
+
+def _composed(composer: Composer, training: Training | None, samples: int) -> dict[str, Any]:
+    """What so many pieces of the run quote and are like."""
+    if not samples or training is None:
+        return {"copying": None, "quality": None}
+    (corpus, splits), config = training, composer.config
+    pieces = composer.compose(dataclasses.replace(config.sampling, n=samples), config.seed)
+    return judge(pieces, corpus.yardstick(splits, config.data, config.seed))
 
 
 def run(config: EvaluateConfig) -> Path:
     """Score as configured, print what was found and write a folder; the path of its `evaluation.json`."""
     composer = Composer.load(config.run, config.checkpoint)
-    results = evaluate(composer, config.data.path, config.context, config.resamples)
+    results = evaluate(composer, config.data.path, config.context, config.resamples, config.samples)
     folder = Path(config.output) if config.output else Path("outputs") / "evaluate" / configs.run_id()
     path = folder / "evaluation.json"
     scored_splits = [key for key in ("val", "test", "data") if results.get(f"windows_{key}")]

@@ -762,6 +762,8 @@ class EvaluateConfig:
     context: ContextConfig
     resamples: int
     """Bootstrap draws over pieces where the resamples are too many to be counted (more than 8 pieces)."""
+    samples: int
+    """Pieces that are composed, as the run's `sampling` says, to tell what they copy and are like; 0 is none."""
     figures: bool
     """Draw the figures."""
     output: str | None
@@ -770,6 +772,7 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         require(self.checkpoint in ("best", "last"), "checkpoint", self.checkpoint, "best or last")
         require(1000 <= self.resamples <= 1_000_000, "resamples", self.resamples, "from 1000 to 1000000")
+        require(0 <= self.samples <= 1000, "samples", self.samples, "from 0 to 1000")
 
 
 @dataclass(kw_only=True, slots=True)

@@ -1,5 +1,6 @@
 """Scoring a run, and sharing its weights."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 import composer
 from composer.config import compose
+from composer.copied import of_run
 from composer.errors import ComposerError
 from composer.evaluate import evaluate, run
 from composer.generate import Composer, export_run
@@ -51,6 +53,28 @@ def test_a_run_scores_as_it_did_when_it_was_trained(trained: Path, tmp_path: Pat
         assert results[key] == pytest.approx(summary[key])
     assert results["windows_test"] == summary["windows_test"]
     assert results["baselines"] == summary["baselines"]
+
+
+def test_what_a_run_composes_is_held_against_its_music(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["checkpoint=last", "samples=2", "figures=false", "context.windows=0", f"output={tmp_path}"]
+    other = write_scale(tmp_path / "other.mid", 48)
+    found = []
+    for more in ([], [f"data.path={other}"]):
+        path = run(compose(f"run={trained}", *asked, *more, command="evaluate"))
+        found.append(json.loads(path.read_text()))
+        assert "of its runs of 8 notes stand in the training music" in capsys.readouterr().out
+    assert found[0]["copying"] == found[1]["copying"]
+    assert found[0]["quality"] == found[1]["quality"]
+    assert len(found[0]["copying"]["longest"]) == 2
+    # As the pieces of `composer generate` with the run's own sampling are measured.
+    player = Composer.load(trained, "last")
+    sampling = dataclasses.replace(player.config.sampling, n=2)
+    yardstick, _ = of_run(trained)
+    pieces = [composition.piece for composition in player.compose(sampling, player.config.seed)]
+    assert found[0]["copying"]["composed"] == yardstick.copying(pieces)["composed"]
+    assert evaluate(player)["copying"] is None
 
 
 def test_a_long_scoring_says_how_much_is_left(
@@ -97,10 +121,10 @@ def test_without_the_training_data_other_files_are_scored_without_baselines(
     original = piece.read_bytes()
     try:
         write_scale(piece, 61)
-        with pytest.warns(UserWarning, match=r"^no baselines, .* \(data\.path=.*piece\.mid: its content is not what"):
+        with pytest.warns(UserWarning, match=r"^no baselines and no copying, .*piece\.mid: its content is not what"):
             path = run(config)
         piece.unlink()
-        with pytest.warns(UserWarning, match=r"^no baselines, which need the run's training data \(.*piece\.mid"):
+        with pytest.warns(UserWarning, match=r"^no baselines and no copying, which need the run's .*piece\.mid"):
             run(config)
     finally:
         piece.write_bytes(original)

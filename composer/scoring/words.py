@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from composer.report import copied
 from composer.schema import CHANNELS
 
 NOTES = """\
@@ -29,6 +30,7 @@ def lines(results: dict[str, Any], names: dict[str, str]) -> list[str]:
         NOTES,
         *_pieces(results, names),
         *_contexts(results, names),
+        *_composed(results),
     ]
 
 
@@ -77,6 +79,18 @@ def _pieces(results: dict[str, Any], names: dict[str, str]) -> list[str]:
                 f"95 % interval {low:.3f} to {high:.3f} ({loss['method'] or 'all alike'})"
             )
     return made
+
+
+def _composed(results: dict[str, Any]) -> list[str]:
+    if not results["copying"] or not results["quality"]:
+        return []
+    overlap, to_held_out = results["quality"]["overlap"]["composed"], results["quality"]["overlap_held_out"]
+    kinds = (("training", overlap), ("held-out", to_held_out))
+    alike = [f"{values['mean']:.3f} with {kind} music" for kind, values in kinds if values]
+    return [
+        *copied(results["copying"]),
+        *([f"alike        overlap of the distributions {', '.join(alike)} (1 is alike)"] if alike else []),
+    ]
 
 
 def _contexts(results: dict[str, Any], names: dict[str, str]) -> list[str]:
