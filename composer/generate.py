@@ -155,8 +155,9 @@ class Composer:
                 music is released in the written piece.
             ending: `cut`, or `close` to compose the last releases too.
             seed: the same seed gives the same piece.
-            primer: what to begin from: a MIDI file, an offset in events into the training piece, (N, 3) classes,
-                "none", or None for the training piece's first events.
+            primer: what to begin from: a MIDI file (`my.mid`, or `my.mid:120` for its events from the 120th on), an
+                offset in events into the training piece, (N, 3) classes, "none", or None for the training piece's
+                first events.
             include_primer: begin the piece with the primer's events.
             continue_from: a MIDI file that the piece begins with; the primer is its end.
             channels: cuts of one channel, such as `note_temperature` or `time_top_k`.
@@ -224,7 +225,11 @@ class Composer:
         if str(source).removeprefix("-").isdecimal() and int(source) < 0:  # type: ignore[arg-type]
             raise ComposerError(f"primer={source}: must be a MIDI file, an offset from 0 on, or none")
         if not str(source).isdecimal():
-            return self.primer_from_file(Path(source).expanduser())  # type: ignore[arg-type]
+            path, offset = Path(source).expanduser(), 0  # type: ignore[arg-type]
+            name, colon, number = str(path).rpartition(":")
+            if colon and number.isdecimal() and not path.exists():
+                path, offset = Path(name), int(number)
+            return self.primer_from_events(self._read(path).events, offset, str(path))
         pieces, sha256, _ = read_pieces(self.config.data, self.config.encoding)
         if sha256 != self.origin.data_sha256:
             warnings.warn(f"{self.config.data.named}: has changed since the training", stacklevel=2)
@@ -321,14 +326,6 @@ class Composer:
             limit = longest * self.units_per_second(source.timing)
             written = dataclasses.replace(piece, events=released(events, limit, kept))
         return Composition(piece, torch.cat([primer.long(), drawn.long()]).numpy(), written)
-
-    def primer_from_file(self, path: Path) -> Tensor:
-        """(T, 3) classes of the first events of a MIDI file, read as the training data was.
-
-        Raises:
-            ComposerError: the file cannot be read, is too short, or leaves the encoding's range.
-        """
-        return self.primer_from_events(self._read(path).events, 0, str(path))
 
     def _read(self, path: Path) -> Piece:
         return read_as(path, Parameters.of(self.config.data, self.vocabulary.time_unit))

@@ -165,6 +165,14 @@ def test_a_notebook_gives_primers_as_files_offsets_or_classes(trained: Path, tmp
     file.save(tmp_path / "long.mid")
     for primer in (tmp_path / "long.mid", str(tmp_path / "long.mid")):
         assert player.generate(events=2, primer=primer).classes[0, 0] == 60 - 24
+    for offset in (0, 7):
+        classes = player.generate(events=2, primer=f"{tmp_path / 'long.mid'}:{offset}").classes
+        events = player.vocabulary.encode(player._read(tmp_path / "long.mid").events)
+        assert np.array_equal(classes[:30], events[offset : offset + 30])
+    with pytest.raises(ComposerError, match=r"long\.mid has \d+ events; a primer of 30 begins at 0 to "):
+        player.primer(f"{tmp_path / 'long.mid'}:999")
+    with pytest.raises(ComposerError, match=r"gone\.mid: cannot be read"):
+        player.primer(f"{tmp_path / 'gone.mid'}:3")
     assert np.array_equal(player.generate(events=2, primer=0).classes, player.generate(events=2).classes)
     with pytest.raises(ComposerError, match="beyond the vocabulary's sizes"):
         player.generate(events=2, primer=torch.full((30, 3), 200))
