@@ -29,6 +29,7 @@ COMPOSED = {
     "copying/interval_8": "8 notes copied, transposed or not",
     "copying/interval_16": "16 notes copied, transposed or not",
     "copying/longest_notes": "longest quotation, notes",
+    "copying/longest_events": "longest quotation, events",
     "copying/longest_seconds": "longest quotation, seconds",
     "quality/overlap_mean": "overlap with training",
 }

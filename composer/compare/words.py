@@ -13,6 +13,8 @@ from composer.compare.statistics import FEWEST, Paired
 _SIGNIFICANT = 0.05
 # As many arms are named with their figures in one sentence.
 _FEW = 2
+# An interval that leaves out 0, but not after Holm's correction.
+_HINT = "a hint, no finding"
 # The share that tells of copying.
 _COPIED = "copying/interval_8"
 
@@ -90,13 +92,17 @@ def _grouped(c: Comparison, metric: str) -> str:
     """One sentence on another metric: which arms are higher or lower, which are not told apart."""
     arms = [arm for arm in c.others if (arm, metric) in c.differences and not arm.confounded]
     judged = [arm for arm in arms if c.differences[arm, metric].interval is not None]
-    groups = {d: [arm for arm in judged if _found(c, arm, metric) == d] for d in (1, -1, 0)}
+    groups: dict[str, list[Arm]] = {verdict: [] for verdict in ("higher", "lower", _HINT, "not told apart")}
+    for arm in judged:
+        direction = _found(c, arm, metric)
+        hint = _HINT if not c.differences[arm, metric].covers_zero else "not told apart"
+        groups[{1: "higher", -1: "lower", 0: hint}[direction]].append(arm)
     parts = [
-        f"{_higher(direction)}: {_named({arm: c.differences[arm, metric] for arm in found})}"
-        for direction, found in groups.items()
+        f"{verdict}: {_named({arm: c.differences[arm, metric] for arm in found})}"
+        for verdict, found in groups.items()
         if found
     ]
-    if len(groups[0]) == len(judged) > _FEW:
+    if len(groups["not told apart"]) == len(judged) > _FEW:
         parts = ["no arm is told apart"]
     return (
         f"{_capital(c.title(metric))}, against {c.baseline.label}: {'. '.join(map(_capital, parts))}." if parts else ""
@@ -173,7 +179,7 @@ def _signed(d: Paired) -> str:
 
 
 def _higher(direction: int) -> str:
-    return {1: "higher", -1: "lower", 0: "not told apart"}[direction]
+    return "higher" if direction > 0 else "lower"
 
 
 def _capital(text: str) -> str:
