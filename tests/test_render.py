@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -196,6 +197,23 @@ def test_fluidsynth_plays_with_the_soundfont(stand_in: Path, tmp_path: Path) -> 
         audio.fluidsynth(tmp_path / "piece.mid", 1, str(stand_in))
 
 
+@pytest.mark.slow
+def test_the_real_fluidsynth_sounds_when_the_music_does(tune: Path) -> None:
+    try:
+        audio.require_fluidsynth(None)
+    except ComposerError as error:
+        pytest.skip(str(error))
+    assert cli.run("render", [tune.name, "synth=fluidsynth", "output=here"]) == 0
+    performance = from_file(tune)
+    with wave.open("here/audio.wav") as file:
+        assert file.getnframes() == round((performance.end_seconds + audio.RELEASE_SECONDS) * RATE)
+        samples = np.frombuffer(file.readframes(file.getnframes()), np.int16).reshape(-1, file.getnchannels())
+    assert 8000 < np.abs(samples.astype(int)).max() < 32767
+    for one in performance.notes:
+        heard = samples[round(one.onset_seconds * RATE) :][: round(0.1 * RATE)]
+        assert np.abs(heard.astype(int)).max() > 100
+
+
 def test_what_fluidsynth_lacks_is_named(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ComposerError, match=r"soundfont=none.sf2: no such file"):
         audio.require_fluidsynth("none.sf2")
@@ -220,6 +238,21 @@ def test_rolls_are_drawn_under_each_other() -> None:
         assert text in svg
     height = [int.from_bytes(files["png"][20:24], "big") for files in (single, both)]
     assert height[1] > 1.7 * height[0]
+
+
+@needs("matplotlib")
+def test_each_note_has_the_colour_of_its_velocity() -> None:
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    notes = (note(60, 0, 1, 1), note(64, 1, 1, 64), note(67, 2, 1, 127), note(72, 3, 1, 64))
+    svg = pianoroll.draw([Performance("A tune", notes, Signatures((), None), 0)])["svg"].decode()
+    (drawn,) = re.findall(r'<g id="PolyCollection_1">(.*?)</g>\s*<g', svg, re.DOTALL)
+    fills = re.findall(r"fill: (#[0-9a-f]{6})", drawn)
+    shade = colormaps[pianoroll._COLOURS]
+    steps = [int((velocity - 1) / 126 * 256) for velocity in (1, 64, 127, 64)]
+    places = [pianoroll._PALEST + (1 - pianoroll._PALEST) * min(step, 255) / 255 for step in steps]
+    assert fills == [to_hex(shade(place)) for place in places]
 
 
 @needs("matplotlib")
@@ -249,6 +282,14 @@ def tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+def has_cairo() -> bool:
+    try:
+        import cairosvg  # noqa: F401
+    except (ImportError, OSError):
+        return False
+    return True
+
+
 def test_render_makes_everything_of_a_file(tune: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(tune, "other.mid")
     assert cli.run("render", [tune.name, "key=G", "title=A tune", "original=other.mid"]) == 0
@@ -264,7 +305,14 @@ def test_render_makes_everything_of_a_file(tune: Path, capsys: pytest.CaptureFix
             assert package in err
         else:
             expected |= files
-    assert names - {"score.pdf"} == expected
+    if importlib.util.find_spec("verovio") is not None and has_cairo():
+        expected.add("score.pdf")
+        assert (folder / "score.pdf").read_bytes().startswith(b"%PDF")
+    assert names == expected
+    if "pianoroll.svg" in names:
+        # The original above the piece.
+        roll = (folder / "pianoroll.svg").read_text()
+        assert 0 < roll.index(">other<") < roll.index(">A tune<")
     assert out.startswith(f"score      {folder}/score.musicxml  G major, 4/4, ")
     assert "onsets moved 0.0 ms on average" in out
     assert "<work-title>A tune<" in (folder / "score.musicxml").read_text()

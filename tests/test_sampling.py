@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from composer import stepping
 from composer.beam import BeamSearch
 from composer.config import compose
 from composer.constraints import rules, silence
@@ -54,6 +55,14 @@ def random_events(batch: int, length: int, sizes: tuple[int, int, int] = SIZES) 
     return torch.stack([torch.randint(0, size, (batch, length), generator=generator) for size in sizes], dim=2)
 
 
+@pytest.fixture(params=[None, 1])
+def _parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of all blocks at once, and of one block after the other."""
+    if request.param is not None:
+        monkeypatch.setattr(stepping, "_AT_ONCE", request.param)
+
+
+@pytest.mark.usefixtures("_parts")
 @pytest.mark.parametrize("overrides", NETWORKS)
 def test_single_steps_read_what_whole_windows_read(overrides: str) -> None:
     model, events = network(overrides, hidden_size=7).double(), random_events(3, 20)
@@ -95,8 +104,10 @@ def test_a_transformer_has_no_running_state() -> None:
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("hidden_size", [8, 40, 104])
 def test_a_piece_is_the_same_to_the_bit_whatever_is_composed_beside_it(
-    overrides: str, mode: Mode, hidden_size: int
+    overrides: str, mode: Mode, hidden_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # So that a batch is stepped in several parts, the last of them smaller.
+    monkeypatch.setattr(stepping, "_AT_ONCE", 6 * 16 * 4 * hidden_size)
     if "transformer" in overrides and mode is Mode.stateful:
         pytest.skip("has no running state")
     sizes = (89, 128, 12)
