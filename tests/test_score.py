@@ -439,6 +439,17 @@ def test_pages_hold_the_noteheads_of_the_notes() -> None:
     assert set(first) == {"id", "ids", "pitch", "velocity", "onset", "duration", "staff"}
 
 
+@needs_verovio
+def test_the_tempo_mark_stands_clear_of_the_time_signature() -> None:
+    page = engrave(prelude_piece(TimeUnit.beats)).pages[0]
+    mark = re.search(r'class="tempo">\s*<text x="\d+" y="(\d+)"', page)
+    top = re.search(r'class="staff">\s*<path d="M\d+ (\d+) L', page)
+    assert mark is not None
+    assert top is not None
+    # A staff space is 180.
+    assert int(top[1]) - int(mark[1]) >= 180
+
+
 def test_pages_without_verovio_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
