@@ -1,6 +1,6 @@
 """What is written can be read: a thousand pieces of an untrained, a trained and an overfitted network.
 
-pretty_midi and music21 are no part of the project; what they read is compared where they are installed.
+What pretty_midi and music21 read is compared where they are installed, as they are in the locked environment.
 """
 
 import importlib.util
@@ -86,12 +86,13 @@ def read_by_music21(path: Path) -> Notes:
 
 
 def strikes_of(composition: Composition) -> list[tuple[int, int, int]]:
-    """Tick, pitch and velocity of every note that was composed."""
+    """Tick, pitch and velocity of the notes that were composed; of a pitch's strikes at one tick the last is heard."""
     piece = composition.written
     ticks = np.rint(np.cumsum(piece.events.delta_time) * piece.timing.ticks(piece.events.time_unit)).astype(int)
     struck = piece.events.velocity > 0
     columns = (ticks[struck], piece.events.pitch[struck], piece.events.velocity[struck])
-    return sorted(zip(*(column.tolist() for column in columns), strict=True))
+    heard = {(tick, pitch): velocity for tick, pitch, velocity in zip(*(c.tolist() for c in columns), strict=True)}
+    return sorted((*place, velocity) for place, velocity in heard.items())
 
 
 def pieces(player: Composer, folder: Path, each: int) -> Iterator[tuple[Composition, Path]]:
