@@ -11,12 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mido
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from composer import checkpoint as ckpt
-from composer.config import compose
+from composer import chorales
+from composer.config import CONF_DIR, compose
 from composer.errors import ComposerError, RunInterrupted
 from composer.evaluate import evaluate
 from composer.events import prelude_piece
@@ -533,10 +536,24 @@ def test_other_networks_train_with_mixed_precision(tmp_path: Path, overrides: st
     assert start(config, tmp_path / "run")["status"] == "completed"
 
 
-def test_the_best_recipe_trains_and_composes(tmp_path: Path) -> None:
-    summary = start(quick("experiment=best", "trainer.max_epochs=1"), tmp_path / "run")
-    assert (summary["status"], summary["epochs"], summary["windows_test"]) == ("completed", 1, 109)
-    assert [path.name for path in (tmp_path / "run" / "samples").iterdir()] == ["best-seed0-000.mid"]
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF_DIR / "experiment").glob("*.yaml")))
+def test_every_experiment_trains_and_composes(
+    name: str, tmp_path: Path, midi_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for k, part in enumerate(["train", "train", "train", "validation", "test"]):
+        pitches = np.random.default_rng(k).integers(40, 90, 60).tolist()
+        midi_file([[mido.Message("note_on", note=pitch, time=240) for pitch in pitches]], name=f"corpus/{k}.mid")
+        with (tmp_path / "corpus" / "chorales.csv").open("a") as stream:
+            stream.write(("midi_filename,split,tune\n" if k == 0 else "") + f"{k}.mid,{part},{k}\n")
+    # The chorales themselves need music21, and a minute.
+    monkeypatch.setattr(chorales, "folder", lambda cache: tmp_path / "corpus")
+    path = [f"data.path={tmp_path / 'corpus'}"] if name == "performances" else []
+    asked = ["trainer.max_epochs=1", f"data.cache={tmp_path / 'cache'}", *path]
+    summary = start(quick(f"experiment={name}", *asked), tmp_path / "run")
+    assert (summary["status"], summary["epochs"]) == ("completed", 1)
+    # The article's two hold nothing out; the others do.
+    assert (summary["windows_test"] > 0) == (not name.startswith("article"))
+    assert [path.name for path in (tmp_path / "run" / "samples").iterdir()] == [f"{name}-seed0-000.mid"]
 
 
 def test_label_smoothing_is_trained_on_and_never_reported(finished: Path, tmp_path: Path) -> None:
