@@ -160,21 +160,28 @@ class Reference:
         return digests[places[order]], places[order]
 
 
-def measure(pieces: Sequence[Strikes], reference: Reference) -> dict[str, float]:
-    """The figures of some pieces, each the mean over those that have it.
+def figures(piece: Strikes, reference: Reference) -> dict[str, float]:
+    """The figures of a piece.
 
     Returns:
         `notes`; the shares of `Reference.shares`; `longest_notes`, `longest_events` and `longest_seconds` of the
         longest quoted run (transposed or not), 0 where there is none.
     """
-    rows = []
-    for piece in pieces:
-        run = reference.longest(piece)
-        longest = (run.notes, run.events, run.seconds) if run else (0, 0, 0.0)
-        figures = zip(("longest_notes", "longest_events", "longest_seconds"), map(float, longest), strict=True)
-        rows.append({"notes": float(len(piece)), **reference.shares(piece), **dict(figures)})
+    run = reference.longest(piece)
+    longest = (run.notes, run.events, run.seconds) if run else (0, 0, 0.0)
+    told = zip(("longest_notes", "longest_events", "longest_seconds"), map(float, longest), strict=True)
+    return {"notes": float(len(piece)), **reference.shares(piece), **dict(told)}
+
+
+def mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """`figures` of some pieces, each the mean over those that have it."""
     keys = dict.fromkeys(key for row in rows for key in row)
     return {key: float(np.mean([row[key] for row in rows if key in row])) for key in keys}
+
+
+def measure(pieces: Sequence[Strikes], reference: Reference) -> dict[str, float]:
+    """The mean `figures` of some pieces."""
+    return mean([figures(piece, reference) for piece in pieces])
 
 
 def _digests(pitch: NDArray[np.int64], n: int, transposed: bool) -> Digests:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.copying import Passage, Reference, measure
+from composer.copying import Passage, Reference, figures, mean, measure
 from composer.events import Piece, Pieces
 from composer.quality import (
     PART_NOTES,
@@ -141,13 +141,15 @@ class Yardstick:
 
         Returns:
             `composed` and `held_out` as `copying.measure` gives them (`held_out` of excerpts as long as the composed
-            pieces at most, None without held-out music), with `split`; the `longest` passage of each piece, and
-            how much `reference` music there was.
+            pieces at most, None without held-out music), with `split`; of each piece its figures (`pieces`) and its
+            `longest` passage; and how much `reference` music there was.
         """
         strikes = [struck(piece) for piece in pieces]
         longest = [self.reference.longest(piece) for piece in strikes]
+        each = [figures(piece, self.reference) for piece in strikes]
         return {
-            "composed": measure(strikes, self.reference),
+            "composed": mean(each),
+            "pieces": each,
             "held_out": self._human(_notes(pieces)).copying,
             "split": self.held_out_split,
             "longest": [None if passage is None else told(passage) for passage in longest],
@@ -283,8 +285,7 @@ def _means(strikes: list[Strikes]) -> dict[str, float]:
         groove = groove_similarity(piece)
         numbers = {key: float(value) for key, value in features(piece).items() if np.ndim(value) == 0}
         rows.append(numbers | ({} if groove is None else {"groove_similarity": groove}) | structure(piece))
-    keys = dict.fromkeys(key for row in rows for key in row)
-    return {key: float(np.mean([row[key] for row in rows if key in row])) for key in keys}
+    return mean(rows)
 
 
 def _with_mean(values: dict[str, float]) -> dict[str, float]:

@@ -67,7 +67,9 @@ def test_what_a_run_composes_is_held_against_its_music(
         assert "of its runs of 8 notes stand in the training music" in capsys.readouterr().out
     assert found[0]["copying"] == found[1]["copying"]
     assert found[0]["quality"] == found[1]["quality"]
-    assert len(found[0]["copying"]["longest"]) == 2
+    assert len(found[0]["copying"]["longest"]) == len(found[0]["copying"]["pieces"]) == 2
+    one, other = found[0]["copying"]["pieces"]
+    assert found[0]["copying"]["composed"]["notes"] == (one["notes"] + other["notes"]) / 2
     # As the pieces of `composer generate` with the run's own sampling are measured.
     player = Composer.load(trained, "last")
     sampling = dataclasses.replace(player.config.sampling, n=2)
