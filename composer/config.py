@@ -39,7 +39,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from composer import source, sweep
 from composer.errors import ComposerError, RunInterrupted, UsageError
-from composer.rundir import SWEEP, read_json, safe_name
+from composer.rundir import SWEEP, read_json, safe_name, unwritable
 from composer.schema import (
     CompareConfig,
     CopyingConfig,
@@ -479,8 +479,9 @@ class SweepCallback(Callback):
         try:
             for group in ("hydra/sweeper", "hydra/launcher"):
                 _check_plugin(group, hydra_config.runtime.choices[group])
-            SweepCallback.folder = Path(hydra_config.sweep.dir)
-            sweep.begin(SweepCallback.folder, config.name, SweepCallback.overrides, list(dict.fromkeys(swept)))
+            folder = Path(hydra_config.sweep.dir)
+            sweep.begin(folder, config.name, SweepCallback.overrides, list(dict.fromkeys(swept)))
+            SweepCallback.folder = folder
             _compose_from(source.frozen_conf(SweepCallback.folder))
             SweepCallback.listening.enter_context(sweep.stopping(SweepCallback.folder))
             SweepCallback.summarise = SweepCallback.load_summary()
@@ -586,10 +587,14 @@ def hydra_command(
     except _Stop as stop:
         problem = stop.error
     except Exception as error:
-        if SweepCallback.begun() is None:
+        if SweepCallback.begun() is not None:
+            # A launcher's or sweeper's: a worker that was killed, a cluster that cannot be reached.
+            problem = ComposerError(f"the sweep failed ({_one_line(error)})")
+        elif isinstance(error, OSError) and not jobs:
+            # Before the first job folders are made, and nothing else.
+            problem = unwritable(Path(str(error.filename or "outputs")), error)
+        else:
             raise
-        # A launcher's or sweeper's: a worker that was killed, a cluster that cannot be reached.
-        problem = ComposerError(f"the sweep failed ({_one_line(error)})")
         problem.__cause__ = error
     finally:
         SweepCallback.listening.close()

@@ -450,3 +450,25 @@ def test_a_mistake_of_a_real_command_ends_in_its_status(folder: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "composer train: seed=-1: must be from 0 to 4294967295\n"
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path"),
+    [
+        ([], "outputs/train/"),
+        (["hydra.run.dir=outputs/mine"], "outputs"),
+        (["-m", "seed=0,1"], "outputs/train/sweep-"),
+    ],
+)
+def test_a_run_directory_that_cannot_be_made_is_one_line(
+    arguments: list[str], path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("outputs").write_text("a file")
+    assert cli.run("train", [*arguments, "trainer.max_epochs=1"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("composer train: ")
+    assert path in err
+    assert "cannot be written (" in err
+    assert err.count("\n") == 1
+    assert Path("outputs").read_text() == "a file"
