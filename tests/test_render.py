@@ -11,6 +11,7 @@ import wave
 from collections.abc import Sequence
 from pathlib import Path
 
+import mido
 import numpy as np
 import pytest
 
@@ -280,6 +281,21 @@ def tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     piece = prelude_piece(TimeUnit.seconds)
     write_midi(path, type(piece)(piece.name, piece.events[:120], piece.timing, 0))
     return path
+
+
+def test_notes_of_other_parts_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = mido.MidiFile(type=1)
+    for pitch in (72, 48):
+        track = file.add_track()
+        for k in range(8):
+            track.append(mido.Message("note_on", note=pitch + k, velocity=64))
+            track.append(mido.Message("note_on", note=pitch + k, velocity=0, time=240))
+    file.save(tmp_path / "two.mid")
+    asked = [str(tmp_path / "two.mid"), f"output={tmp_path / 'made'}", "synth=none"]
+    assert cli.run("render", asked) == 0
+    assert "8 notes of other parts are left out; data.part=all takes them\n" in capsys.readouterr().out
+    assert cli.run("render", [*asked, "data.part=all"]) == 0
+    assert "left out" not in capsys.readouterr().out
 
 
 def has_cairo() -> bool:

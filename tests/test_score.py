@@ -22,7 +22,7 @@ from composer.render.meter import DIVISIONS, Measure, Meter, measures, values
 from composer.render.musicxml import sounding
 from composer.render.notes import Note, Performance, from_file, from_piece
 from composer.render.quantize import quantize
-from composer.render.score import Notation, engrave, notate, pages
+from composer.render.score import Notation, _in_text_fonts, engrave, notate, pages
 from composer.render.spelling import Key, estimate_key, key_alterations, spell
 from composer.schema import TimeUnit
 
@@ -448,6 +448,15 @@ def test_the_tempo_mark_stands_clear_of_the_time_signature() -> None:
     assert top is not None
     # A staff space is 180.
     assert int(top[1]) - int(mark[1]) >= 180
+
+
+@needs_verovio
+def test_no_letter_of_a_music_font_is_left_for_cairosvg() -> None:
+    page = engrave(prelude_piece(TimeUnit.beats)).pages[0]
+    music = re.compile("[\ue000-\uf8ff]")
+    assert music.search(page)
+    assert not music.search(_in_text_fonts(page))
+    assert "\u2669" in _in_text_fonts(page)
 
 
 def test_pages_without_verovio_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

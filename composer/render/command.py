@@ -37,6 +37,8 @@ def run(config: RenderConfig) -> Path:
 
     write_text(folder / "score.musicxml", notation.musicxml)
     _tell("score", folder / "score.musicxml", _about(notation))
+    if others := _others(config, path, len(performance.notes)):
+        print(f"{'':<11}{others:,} notes of other parts are left out; data.part=all takes them")
     for left in folder.iterdir():
         if _PAGE.fullmatch(left.name):
             left.unlink()  # of a longer piece
@@ -45,7 +47,7 @@ def run(config: RenderConfig) -> Path:
         engraved = pages(notation.musicxml)
         for number, page in enumerate(engraved, start=1):
             write_text(folder / f"score-{number:03d}.svg", page)
-        _tell("pages", folder / "score-001.svg", f"to {len(engraved):03d}")
+        _tell("pages", folder / "score-001.svg", f"to {len(engraved):03d}" if len(engraved) > 1 else "")
     if engraved:
         with _optional():
             _write(folder / "score.pdf", to_pdf(engraved))
@@ -68,6 +70,14 @@ def run(config: RenderConfig) -> Path:
 def _read(config: RenderConfig, path: Path, title: str | None) -> Performance:
     data = config.data
     return from_file(path, part=data.part, drums=data.drums, clip=data.clip, title=title)
+
+
+def _others(config: RenderConfig, path: Path, notes: int) -> int:
+    """Notes of the file beyond those of the part that is rendered."""
+    if config.data.part == "all":
+        return 0
+    data = config.data
+    return max(0, len(from_file(path, part="all", drums=data.drums, clip=data.clip).notes) - notes)
 
 
 def _sound(config: RenderConfig, path: Path, performance: Performance) -> audio.Samples:

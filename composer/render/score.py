@@ -25,8 +25,8 @@ from composer.render.staves import Arrangement, arrange
 _PAGE = {"pageWidth": 2100, "pageHeight": 2970, "scale": 40}
 _PIXELS_PER_INCH = 254 * _PAGE["scale"] / 100  # so that a PDF page is A4
 _MARGINS = {"pageMarginTop": 120, "pageMarginBottom": 120, "pageMarginLeft": 120, "pageMarginRight": 120}
-# A quarter note as a letter: in fonts for music (SMuFL), and in fonts for text.
-_MUSIC_FONT_QUARTER, _TEXT_FONT_QUARTER = "\ue1d5", "\u2669"
+# A quarter note as a letter: in fonts for music (SMuFL; Verovio takes the one of tempo marks), and in fonts for text.
+_MUSIC_FONT_QUARTERS, _TEXT_FONT_QUARTER = ("\ue1d5", "\ueca5"), "\u2669"
 
 # The height of a tempo mark in a page, and what it is raised by: half a staff space.
 _TEMPO = re.compile(r'(class="tempo">\s*<text x="\d+" y=")(\d+)(")')
@@ -141,6 +141,13 @@ def _raised(svg: str) -> str:
     return _TEMPO.sub(lambda found: f"{found[1]}{int(found[2]) - _RAISE}{found[3]}", svg)
 
 
+def _in_text_fonts(page: str) -> str:
+    """A page for CairoSVG, which knows no fonts inside an SVG: the note of the tempo would be an empty box."""
+    for quarter in _MUSIC_FONT_QUARTERS:
+        page = page.replace(quarter, _TEXT_FONT_QUARTER)
+    return page
+
+
 def to_pdf(pages: list[str]) -> bytes:
     """SVG pages as one PDF document.
 
@@ -169,9 +176,7 @@ def to_pdf(pages: list[str]) -> bytes:
             return document, width, height
 
     for page in pages:
-        # CairoSVG knows no fonts inside an SVG, so that the note of the tempo would be an empty box.
-        plain = page.replace(_MUSIC_FONT_QUARTER, _TEXT_FONT_QUARTER)
-        Page(Tree(bytestring=plain.encode()), stream, _PIXELS_PER_INCH)
+        Page(Tree(bytestring=_in_text_fonts(page).encode()), stream, _PIXELS_PER_INCH)
     document.finish()
     return stream.getvalue()
 
@@ -192,8 +197,8 @@ def to_png(page: str, width: int = 1000) -> bytes:
         raise MissingExtra(
             "a picture of the score needs cairosvg and the library cairo: pip install cairosvg (extra score)"
         ) from error
-    plain = page.replace(_MUSIC_FONT_QUARTER, _TEXT_FONT_QUARTER)
-    picture: bytes = cairosvg.svg2png(bytestring=plain.encode(), background_color="white", output_width=width)
+    plain = _in_text_fonts(page).encode()
+    picture: bytes = cairosvg.svg2png(bytestring=plain, background_color="white", output_width=width)
     return picture
 
 
