@@ -931,6 +931,16 @@ def test_a_file_is_played_as_it_is_written(show: Callable[..., Any], tmp_path: P
     draw = random.Random(2)
     for t in (draw.uniform(0, now) for _ in range(150)):
         page.evaluate(f"players[0].seek({t!r})")
-        marked = page.evaluate("players[0].markedNotes.map((i) => players[0].notes.pitch[i])")
+        marked = page.evaluate("players[0].markedNotes.map((i) => players[0].notes.list[i].pitch)")
         expected = sorted(pitch for pitch, begin, end in written if begin <= t < end)
         assert sorted(marked) == expected, t
+
+
+@in_browser
+def test_on_paper_every_player_is_drawn(show: Callable[..., Any]) -> None:
+    players = [Player(title=f"Piece {k}", notes=prelude_notes(), pages=drawn()) for k in range(6)]
+    page = show(gallery_page("Six pieces", [Section(heading="All", players=players)]))
+    shown = "players.filter((player) => player.roll.shown).length"
+    assert page.evaluate(shown) < 6
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(shown) == 6
