@@ -20,7 +20,7 @@ from composer.evaluate import evaluate, run
 from composer.generate import Composer
 from composer.model import Network, build_model
 from composer.schema import ContextConfig, DataConfig, EncodingConfig, Source, TimeUnit
-from composer.scoring import context
+from composer.scoring import context, words
 from composer.scoring.calibration import Reliability
 from composer.scoring.pieces import over_pieces
 from composer.scoring.sums import score_windows
@@ -328,3 +328,10 @@ def test_a_store_too_large_to_be_listed_scores_the_same(trained: Path, monkeypat
 def test_limits_name_their_keys(override: str, line: str) -> None:
     with pytest.raises(ComposerError, match=line):
         compose("run=x", override, command="evaluate")
+
+
+def test_columns_of_a_table_never_touch() -> None:
+    for value in (None, 0.5, 999.9994, 1000.0, 2.31e8, 9.99e99):
+        cell = words._cell(value, 8)
+        assert cell.startswith(" ")
+        assert len(cell) == 8

@@ -65,7 +65,8 @@ def _skills(results: dict[str, Any], names: dict[str, str]) -> list[str]:
 def _cell(value: float | None, width: int) -> str:
     if value is None:
         return f"{'-':>{width}}"
-    return f"{value:>{width}.3f}" if abs(value) < 1000 else f"{value:>{width}.3g}"
+    # A space at least before each.
+    return f" {value:>{width - 1}.3f}" if abs(value) < 1000 else f" {value:>{width - 1}.2g}"
 
 
 def _pieces(results: dict[str, Any], names: dict[str, str]) -> list[str]:
