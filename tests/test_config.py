@@ -70,7 +70,7 @@ def flat(config: Any) -> dict[str, Any]:
 
 
 def compose_option(group: str, option: str, *overrides: str) -> Any:
-    path = ["data.path=some.mid"] if (group, option) == ("data", "midi") else []
+    path = ["data.path=some.mid"] if (group, option) in (("data", "midi"), ("experiment", "performances")) else []
     return compose(f"{group}={option}", *path, *overrides)
 
 

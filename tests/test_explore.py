@@ -166,6 +166,8 @@ def test_the_encoding_is_the_one_that_training_would_have(midi_file: Build) -> N
         "groups": 1,
         "copies": 0,
         "near_copies": 0,
+        "named_copies": 0,
+        "alike": [],
         "windows_train": len(music.splits.train),
         "windows_val": len(music.splits.val),
         "windows_test": len(music.splits.test),
