@@ -160,14 +160,13 @@ class Reference:
         return digests[places[order]], places[order]
 
 
-def figures(piece: Strikes, reference: Reference) -> dict[str, float]:
-    """The figures of a piece.
+def figures(piece: Strikes, reference: Reference, run: Passage | None) -> dict[str, float]:
+    """The figures of a piece, whose longest quoted run is known.
 
     Returns:
         `notes`; the shares of `Reference.shares`; `longest_notes`, `longest_events` and `longest_seconds` of the
         longest quoted run (transposed or not), 0 where there is none.
     """
-    run = reference.longest(piece)
     longest = (run.notes, run.events, run.seconds) if run else (0, 0, 0.0)
     told = zip(("longest_notes", "longest_events", "longest_seconds"), map(float, longest), strict=True)
     return {"notes": float(len(piece)), **reference.shares(piece), **dict(told)}
@@ -181,7 +180,7 @@ def mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
 
 def measure(pieces: Sequence[Strikes], reference: Reference) -> dict[str, float]:
     """The mean `figures` of some pieces."""
-    return mean([figures(piece, reference) for piece in pieces])
+    return mean([figures(piece, reference, reference.longest(piece)) for piece in pieces])
 
 
 def _digests(pitch: NDArray[np.int64], n: int, transposed: bool) -> Digests:

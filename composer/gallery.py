@@ -332,7 +332,7 @@ def sweep_page(folder: Path, config: ReportConfig) -> str:
             primer = Piece("primer", begun, composer.origin.timing, composer.origin.program)
         piece = _compose(composer, config, 1.0, _shared_primer(composer, primer))
         passages = _quoted(found[0].folder)(piece.written)
-        quoted = f"{count(len(passages), 'copied passage')}" if passages else "nothing copied"
+        quoted = count(len(passages), "copied passage") if passages else "nothing copied"
         told = f"seed {found[0].seed} of the sweep, {_length(piece)}, {quoted}"
         players.append(_player(piece.written, arm.label, told, passages))
     text = (

@@ -146,7 +146,7 @@ class Yardstick:
         """
         strikes = [struck(piece) for piece in pieces]
         longest = [self.reference.longest(piece) for piece in strikes]
-        each = [figures(piece, self.reference) for piece in strikes]
+        each = [figures(piece, self.reference, run) for piece, run in zip(strikes, longest, strict=True)]
         return {
             "composed": mean(each),
             "pieces": each,

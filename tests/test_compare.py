@@ -257,6 +257,8 @@ def test_a_hint_that_does_not_hold_after_correction(tmp_path: Path) -> None:
     l1 = [value + d for value, d in zip(NONE, [0.001, 0.01, 0.03, 0.02, 0.03], strict=True)]
     c = of(make_sweep(tmp_path / "s", {"none": NONE, "l1": l1, "l2": NONE, "elastic_net": NONE}))
     assert re.search(r"leaves out 0, but after Holm's correction p = 0\.\d\d: a hint, no finding", words(c)[0])
+    # Where several metrics are told of together too: here the loss, which mirrors the accuracy.
+    assert any("A hint, no finding: regularizer=l1 (" in line for line in words(c)[1:])
 
 
 @pytest.mark.parametrize(("seeds", "told"), [(1, "1 pair: too few seeds"), (2, "2 pairs: too few seeds")])

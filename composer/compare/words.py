@@ -15,6 +15,7 @@ _SIGNIFICANT = 0.05
 _FEW = 2
 # An interval that leaves out 0, but not after Holm's correction.
 _HINT = "a hint, no finding"
+_APART = "not told apart"
 # The share that tells of copying.
 _COPIED = "copying/interval_8"
 
@@ -73,7 +74,7 @@ def _verdict(c: Comparison, arm: Arm) -> str:
         if d.covers_zero:
             return f"{told}. The interval covers 0: no difference is shown."
         p = c.adjusted[arm, c.metric]
-        return f"{told}. The interval leaves out 0, but after Holm's correction p = {p:.2f}: a hint, no finding."
+        return f"{told}. The interval leaves out 0, but after Holm's correction p = {p:.2f}: {_HINT}."
     better = higher_is_better(c.metric)
     judged = "" if better is None else ", which is better" if better == (direction > 0) else ", which is worse"
     size = " (every pair differs by the same)" if d.effect_size is None else f" (effect size {d.effect_size:+.1f})"
@@ -88,21 +89,24 @@ def _found(c: Comparison, arm: Arm, metric: str) -> int:
     return 1 if d.mean > 0 else -1
 
 
+def _in_a_word(c: Comparison, arm: Arm, metric: str) -> str:
+    """What is said of an arm's difference where several are told of together."""
+    if direction := _found(c, arm, metric):
+        return _higher(direction)
+    return _APART if c.differences[arm, metric].covers_zero else _HINT
+
+
 def _grouped(c: Comparison, metric: str) -> str:
     """One sentence on another metric: which arms are higher or lower, which are not told apart."""
     arms = [arm for arm in c.others if (arm, metric) in c.differences and not arm.confounded]
     judged = [arm for arm in arms if c.differences[arm, metric].interval is not None]
-    groups: dict[str, list[Arm]] = {verdict: [] for verdict in ("higher", "lower", _HINT, "not told apart")}
-    for arm in judged:
-        direction = _found(c, arm, metric)
-        hint = _HINT if not c.differences[arm, metric].covers_zero else "not told apart"
-        groups[{1: "higher", -1: "lower", 0: hint}[direction]].append(arm)
+    verdicts = {arm: _in_a_word(c, arm, metric) for arm in judged}
     parts = [
-        f"{verdict}: {_named({arm: c.differences[arm, metric] for arm in found})}"
-        for verdict, found in groups.items()
-        if found
+        f"{verdict}: {_named({arm: c.differences[arm, metric] for arm in judged if verdicts[arm] == verdict})}"
+        for verdict in ("higher", "lower", _HINT, _APART)
+        if verdict in verdicts.values()
     ]
-    if len(groups["not told apart"]) == len(judged) > _FEW:
+    if len(judged) > _FEW and set(verdicts.values()) == {_APART}:
         parts = ["no arm is told apart"]
     return (
         f"{_capital(c.title(metric))}, against {c.baseline.label}: {'. '.join(map(_capital, parts))}." if parts else ""

@@ -67,17 +67,16 @@ def run(config: RenderConfig) -> Path:
     return folder
 
 
-def _read(config: RenderConfig, path: Path, title: str | None) -> Performance:
+def _read(config: RenderConfig, path: Path, title: str | None, part: str | None = None) -> Performance:
     data = config.data
-    return from_file(path, part=data.part, drums=data.drums, clip=data.clip, title=title)
+    return from_file(path, part=part or data.part, drums=data.drums, clip=data.clip, title=title)
 
 
 def _others(config: RenderConfig, path: Path, notes: int) -> int:
     """Notes of the file beyond those of the part that is rendered."""
     if config.data.part == "all":
         return 0
-    data = config.data
-    return max(0, len(from_file(path, part="all", drums=data.drums, clip=data.clip).notes) - notes)
+    return max(0, len(_read(config, path, None, "all").notes) - notes)
 
 
 def _sound(config: RenderConfig, path: Path, performance: Performance) -> audio.Samples:
