@@ -21,6 +21,7 @@ from lightning_fabric.plugins import CheckpointIO
 
 from composer.errors import ComposerError
 from composer.events import Timing, valid_division
+from composer.markings import Excerpt
 from composer.rundir import CHECKPOINTS, unwritable, write_atomic
 from composer.vocabulary import Vocabulary
 
@@ -40,7 +41,8 @@ class Origin:
         piece: its name.
         timing, program: how to write MIDI as it does.
         data_sha256: digest of the training data.
-        longest_note_seconds: of the training music, at each piece's first tempo; None where it is not known.
+        longest_note_seconds: of the training music, through each piece's tempo map; None where it is not known.
+        place: where the primer stands in its piece, with the piece's tempo, metre and key; None where it is not known.
     """
 
     primer: torch.Tensor
@@ -49,6 +51,7 @@ class Origin:
     program: int
     data_sha256: str
     longest_note_seconds: float | None = None
+    place: Excerpt | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
@@ -60,6 +63,7 @@ class Origin:
             "program": self.program,
             "data_sha256": self.data_sha256,
             "longest_note_seconds": self.longest_note_seconds,
+            "place": None if self.place is None else self.place.to_plain(),
         }
 
     @classmethod
@@ -78,7 +82,8 @@ class Origin:
         longest = plain.get("longest_note_seconds")
         if longest is not None and not (isinstance(longest, float) and 0 < longest < math.inf):
             raise ValueError(f"a longest note of {longest} seconds is impossible")
-        return cls(primer, str(plain["piece"]), timing, program, str(plain["data_sha256"]), longest)
+        place = None if plain.get("place") is None else Excerpt.from_plain(plain["place"])
+        return cls(primer, str(plain["piece"]), timing, program, str(plain["data_sha256"]), longest, place)
 
 
 def save(path: Path, values: dict[str, Any]) -> None:

@@ -19,8 +19,9 @@ from composer.errors import ComposerError, MidiError
 from composer.events import Piece, Pieces, ReadPieces, prelude_piece
 from composer.midi import check_part, find_files, load
 from composer.reading import Parameters, read_as
+from composer.rhythm import is_score
 from composer.rundir import write_atomic
-from composer.schema import DataConfig, EncodingConfig, Keep, OnError, Source, Split
+from composer.schema import DataConfig, EncodingConfig, Keep, OnError, Source, Split, TimeUnit
 from composer.similarity import Groups, alone, group
 from composer.splitfile import read_groups, read_split_file, split_file
 from composer.splits import Part, Splits, split_windows
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 Tokens = NDArray[np.uint8] | StoredTokens
 # Files that are told of one by one; the store's manifest has all.
 _MOST_TOLD = 20
+# Files that decide whether a corpus is of scores or of performances.
+MAX_FILES_LOOKED_AT = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +47,14 @@ class Corpus:
         sha256: digest of the files' contents in order (of the events for the embedded piece).
         skipped: files that were left out, with the reason.
         parts: for `data.split=file`, the part of each piece.
+        encoding: with the unit of the events, chosen by the music where the config leaves it open.
         names: for `data.group_by`, what the file says of each piece; None where it says nothing.
     """
 
     pieces: Pieces
     sha256: str
     skipped: list[str]
+    encoding: EncodingConfig
     parts: list[Part] | None = None
     names: list[str | None] | None = None
 
@@ -73,7 +78,7 @@ class Corpus:
         parts = None if self.parts is None else [self.parts[number] for number in kept]
         told = [f"{name}: {reason}" for name, reason in zip(self.pieces.names, reasons, strict=True) if reason]
         names = None if self.names is None else [self.names[number] for number in kept]
-        return Corpus(self.pieces.only(kept), self.sha256, self.skipped, parts, names), told
+        return Corpus(self.pieces.only(kept), self.sha256, self.skipped, self.encoding, parts, names), told
 
     def split(self, data: DataConfig, seed: int) -> tuple[Splits, Groups]:
         """Divide the windows; the groups of pieces that were kept together for it.
@@ -164,12 +169,13 @@ def read_corpus(data: DataConfig, encoding: EncodingConfig, *, check: bool = Tru
         ComposerError: nothing usable is there; one line with the way out.
     """
     if data.source is Source.prelude:
-        piece = prelude_piece(encoding.time_unit)
+        encoding = encoding.resolved(TimeUnit.beats)
+        piece = prelude_piece(encoding.unit)
         if check and (reason := _reason(piece, data, encoding)):
             raise MidiError(f"{piece.name}: {reason}")
         events = piece.events
         content = events.pitch.tobytes() + events.velocity.tobytes() + events.delta_time.tobytes()
-        return Corpus(ReadPieces([piece]), hashlib.sha256(content).hexdigest(), [])
+        return Corpus(ReadPieces([piece]), hashlib.sha256(content).hexdigest(), [], encoding)
 
     if data.source is Source.chorales:
         root = chorales.folder(data.cache)
@@ -178,6 +184,7 @@ def read_corpus(data: DataConfig, encoding: EncodingConfig, *, check: bool = Tru
         root = Path(data.path).expanduser()
     files = find_files(root)
     check_part(data.part)
+    encoding = encoding.resolved(TimeUnit.seconds) if encoding.time_unit else _chosen(files, data, encoding)
     skipped: dict[Path, str] = {}
     named: dict[Path, Part] | None = None
     if data.split is Split.file:
@@ -194,7 +201,21 @@ def read_corpus(data: DataConfig, encoding: EncodingConfig, *, check: bool = Tru
     used = [file for file in files if file not in skipped]
     parts = None if named is None else [named[file] for file in used]
     names = None if data.group_by is None else _group_names(root, used, data, data.group_by)
-    return Corpus(pieces, digest, reasons, parts, names)
+    return Corpus(pieces, digest, reasons, encoding, parts, names)
+
+
+def _chosen(files: list[Path], data: DataConfig, encoding: EncodingConfig) -> EncodingConfig:
+    """Choose the unit of time by the music: beats for scores, seconds for performances.
+
+    Of many files some are looked at, spread over all; those that cannot be read are left out here without a word.
+    """
+    places = np.linspace(0, len(files) - 1, min(len(files), MAX_FILES_LOOKED_AT)).round().astype(int)
+    read: list[Piece] = []
+    for file in (files[place] for place in places):
+        with suppress(MidiError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            read.append(read_as(file, Parameters.of(data, TimeUnit.beats)))
+    return encoding.resolved(TimeUnit.beats if is_score(read) else TimeUnit.seconds)
 
 
 def _tell(reasons: list[str]) -> None:
@@ -250,7 +271,7 @@ def _direct(
             continue
         try:
             content = load(file)
-            piece = read_as(file, Parameters.of(data, encoding.time_unit), content)
+            piece = read_as(file, Parameters.of(data, encoding.unit), content)
             if check and (reason := _reason(piece, data, encoding)):
                 raise MidiError(f"{file}: {reason}")
         except MidiError as error:
@@ -267,7 +288,7 @@ def _stored(
     root: Path, files: list[Path], data: DataConfig, encoding: EncodingConfig, skipped: dict[Path, str], *, check: bool
 ) -> tuple[Pieces, str]:
     """As `_direct`, of a folder's store."""
-    parameters = Parameters.of(data, encoding.time_unit)
+    parameters = Parameters.of(data, encoding.unit)
     rebuild = data.store is Keep.rebuild
     store = build(root, files, parameters, cache_folder(data.cache), processes=data.readers, rebuild=rebuild)
     used, digest, notes = [], hashlib.sha256(), []

@@ -63,7 +63,7 @@ def evaluate(
         ComposerError: the files cannot be used, or no target has as much before it as the longest context.
     """
     config, data = composer.config, _asked(composer.config.data, path)
-    corpus = read_corpus(data, config.encoding)
+    corpus = read_corpus(data, composer.encoding)
     tokens, sha256 = corpus.tokens(composer.vocabulary), corpus.sha256
     same = sha256 == composer.origin.data_sha256
     parts: dict[str, Indices | Starts]
@@ -88,7 +88,7 @@ def evaluate(
         baselines = {} if training is None else _of_training(composer, training, asked)
     results: dict[str, Any] = {"data_sha256": sha256, "same_data": same, "pieces": len(corpus.pieces)}
     by_split: dict[str, dict[str, Any]] = {"calibration": {}, "by_piece": {}, "over_pieces": {}, "context": {}}
-    seconds = Seconds(corpus, data, config.encoding)
+    seconds = Seconds(corpus, data)
     for name, part in parts.items():
         windows = Windows(tokens, scored(part, data, config.seed), data.window_size)
         results[f"windows_{name}"] = len(windows)
@@ -143,7 +143,7 @@ def _training(composer: Composer) -> Training | None:
     """The run's training data and its split; None, with a warning, where it cannot be had any more."""
     config = composer.config
     try:
-        corpus = read_corpus(config.data, config.encoding)
+        corpus = read_corpus(config.data, composer.encoding)
         if corpus.sha256 != composer.origin.data_sha256:
             raise ComposerError(f"{config.data.named}: its content is not what this run was trained on")
     except ComposerError as error:

@@ -8,18 +8,19 @@ delta_time (N,) float64  time since the previous event of the part (the first: s
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from composer import prelude
+from composer.markings import DEFAULT_MICROSECONDS_PER_BEAT, Excerpt, Markings
 from composer.schema import TimeUnit
 
-DEFAULT_MICROSECONDS_PER_BEAT = 500_000  # MIDI's own default, 120 beats a minute
 # Times are sums: what rounding may add up to.
 _ROUNDING = 1e-9
 # SMPTE's 29 stands for 30000/1001 frames a second.
@@ -88,18 +89,95 @@ class Events:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Notes of a file that were not read.
+
+    Attributes:
+        parts: of parts that `data.part` does not choose.
+        drums: of the drum channel.
+    """
+
+    parts: int = 0
+    drums: int = 0
+
+    def __add__(self, other: LeftOut) -> LeftOut:
+        return LeftOut(self.parts + other.parts, self.drums + other.drums)
+
+    def __str__(self) -> str:
+        """Describe what is left out, with the keys that read it; empty where nothing is."""
+        found = []
+        if self.parts:
+            found.append(f"{_notes(self.parts)} of other parts (data.part=all reads all parts)")
+        if self.drums:
+            found.append(f"{_notes(self.drums)} of the drum channel (data.drums=true reads it)")
+        return "; ".join(found)
+
+
+def _notes(count: int) -> str:
+    return f"{count:,} {'note' if count == 1 else 'notes'}"
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
     """One piece: its events, and what writing it back as MIDI needs.
 
     Attributes:
         name: the file's name, or the title.
         program: General MIDI program of the part, from 0.
+        markings: tempo map, time signatures and key signatures; without tempos that of `timing` holds throughout.
+        left_out: notes of the file that are not among the events.
     """
 
     name: str
     events: Events
     timing: Timing = field(default_factory=Timing)
     program: int = 0
+    markings: Markings = field(default_factory=Markings)
+    left_out: LeftOut = field(default_factory=LeftOut)
+
+    @property
+    def tempo_map(self) -> Markings:
+        """Markings that have a tempo: the piece's own, or that of its timing."""
+        if self.markings.tempos:
+            return self.markings
+        # SMPTE files have no beats: ticks per beat are those of MIDI's default tempo.
+        smpte = self.timing.smpte is not None
+        tempo = DEFAULT_MICROSECONDS_PER_BEAT if smpte else self.timing.microseconds_per_beat
+        return Markings(((0.0, tempo),), self.markings.meters, self.markings.keys)
+
+    def seconds(self) -> NDArray[np.float64]:
+        """Seconds (N,) from the start of the piece to each event, through the tempo map."""
+        places = np.cumsum(self.events.delta_time)
+        return self.tempo_map.seconds(places) if self.events.time_unit is TimeUnit.beats else places
+
+    def beats(self) -> NDArray[np.float64]:
+        """Beats (N,) from the start of the piece to each event, through the tempo map."""
+        places = np.cumsum(self.events.delta_time)
+        return places if self.events.time_unit is TimeUnit.beats else self.tempo_map.beats(places)
+
+
+def title_of(name: str) -> str:
+    """Return a title that a person would read, from a file's name: `fur-elise.mid` is `Fur Elise`."""
+    stem = re.sub(r"\.midi?$", "", name, flags=re.IGNORECASE)
+    words = re.sub(r"[_\s-]+", " ", stem).strip()
+    if stem == name or not words:
+        return name  # a title already
+    return words.title() if words.islower() else words
+
+
+def in_unit(piece: Piece, unit: TimeUnit) -> Piece:
+    """Return the piece with the times of its events in `unit`, through its tempo map."""
+    if piece.events.time_unit is unit:
+        return piece
+    places = piece.beats() if unit is TimeUnit.beats else piece.seconds()
+    times = np.maximum(np.diff(places, prepend=0.0), 0.0)
+    return replace(piece, events=replace(piece.events, delta_time=times, time_unit=unit))
+
+
+def excerpt_of(piece: Piece, first: int, count: int) -> Excerpt:
+    """Return where `count` events of a piece, from number `first` on, stand in it; `count` at least 1."""
+    places = [0.0, *piece.beats().tolist()]
+    return Excerpt(piece.markings, places[first], places[first + count], places[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +228,11 @@ class Pieces(Sequence[Piece]):
     def only(self, numbers: Sequence[int]) -> Pieces:
         """The pieces with these numbers."""
 
+    @property
+    @abstractmethod
+    def left_out(self) -> LeftOut:
+        """Notes of the files that are not among the events."""
+
     @abstractmethod
     def counts(self) -> Counts:
         """How often each value occurs in them."""
@@ -171,6 +254,11 @@ class ReadPieces(Pieces):
     def only(self, numbers: Sequence[int]) -> Pieces:
         """The pieces with these numbers."""
         return ReadPieces([self._pieces[number] for number in numbers])
+
+    @property
+    def left_out(self) -> LeftOut:
+        """Notes of the files that are not among the events."""
+        return sum((piece.left_out for piece in self._pieces), LeftOut())
 
     def counts(self) -> Counts:
         """How often each value occurs in them."""
@@ -283,4 +371,5 @@ def prelude_piece(time_unit: TimeUnit) -> Piece:
         np.array(beats) * seconds_per_beat,
         time_unit,
     )
-    return Piece(prelude.TITLE, events, Timing(prelude.TICKS_PER_BEAT, microseconds), prelude.PROGRAM)
+    markings = Markings(((0.0, microseconds),), ((0.0, *prelude.METER),), ((0.0, prelude.KEY),))
+    return Piece(prelude.TITLE, events, Timing(prelude.TICKS_PER_BEAT, microseconds), prelude.PROGRAM, markings)

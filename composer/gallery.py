@@ -19,6 +19,7 @@ from composer.corpus import read_pieces
 from composer.errors import ComposerError
 from composer.events import Piece
 from composer.generate import Composer, Composition
+from composer.markings import Markings
 from composer.midi import read_piece
 from composer.render.listening import player
 from composer.render.notes import from_file, from_piece
@@ -257,7 +258,7 @@ def _player(piece: Piece, title: str, subtitle: str, passages: Sequence[dict[str
 def _original(composer: Composer, config: ReportConfig) -> list[Section]:
     """The piece that the primer is from, as far as it can still be read, and its roll above that of a composed one."""
     try:
-        pieces, sha256, _ = read_pieces(composer.config.data, composer.config.encoding)
+        pieces, sha256, _ = read_pieces(composer.config.data, composer.encoding)
     except ComposerError:
         return []
     names = pieces.names
@@ -329,7 +330,10 @@ def sweep_page(folder: Path, config: ReportConfig) -> str:
             continue
         begun = composer.vocabulary.decode(composer.origin.primer.numpy())
         if primer is None:
-            primer = Piece("primer", begun, composer.origin.timing, composer.origin.program)
+            place = composer.origin.place
+            markings = Markings() if place is None else place.repeated()[0]
+            timing = composer.timing(place)
+            primer = Piece(composer.origin.piece, begun, timing, composer.origin.program, markings)
         piece = _compose(composer, config, 1.0, _shared_primer(composer, primer))
         passages = _quoted(found[0].folder)(piece.written)
         quoted = count(len(passages), "copied passage") if passages else "nothing copied"
@@ -347,7 +351,7 @@ def sweep_page(folder: Path, config: ReportConfig) -> str:
 def _shared_primer(composer: Composer, primer: Piece) -> Any:
     """The primer in this network's own classes; None, its own beginning, where its window is longer."""
     try:
-        return composer.primer_from_events(primer.events, 0, primer.name)
+        return composer.primed_by(primer)
     except ComposerError:
         return None
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -21,8 +20,9 @@ from composer import export, onnxfile
 from composer.constraints import Playing, Rules, rules, silence, sounding_after
 from composer.corpus import read_pieces
 from composer.errors import ComposerError
-from composer.events import Events, Piece, Timing, join, released
+from composer.events import Events, Piece, Timing, excerpt_of, in_unit, join, released, title_of
 from composer.lengths import compose_rows
+from composer.markings import Excerpt, Markings
 from composer.midi import write_midi
 from composer.model import Network, build_model
 from composer.reading import Parameters, read_as
@@ -31,6 +31,7 @@ from composer.sampling import Session
 from composer.schema import (
     CHANNELS,
     CUTS,
+    EncodingConfig,
     Ending,
     ExportConfig,
     GenerateConfig,
@@ -75,6 +76,21 @@ class Composition:
         """Write it as a MIDI file, all or nothing, every started note ended after at least a tick."""
         write_midi(Path(path), self.written, audible=True)
         return Path(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Primed:
+    """Events that composing goes on from.
+
+    Attributes:
+        classes: (N, 3).
+        piece: title of the piece that they are from; empty where there is none.
+        place: where they stand in that piece; None where it is not known, and for no events.
+    """
+
+    classes: Tensor
+    piece: str
+    place: Excerpt | None
 
 
 class Composer:
@@ -195,7 +211,12 @@ class Composer:
             if primer is not None or include_primer:
                 raise ComposerError("continue_from: used without primer and include_primer")
             return self.continued(sampling, seed, Path(continue_from).expanduser())[0]
-        return self.compose(sampling, seed, self.primer(primer))[0]
+        return self.compose(sampling, seed, self.primed(primer))[0]
+
+    @property
+    def encoding(self) -> EncodingConfig:
+        """The run's encoding, with what the music decided."""
+        return self.config.encoding.resolved(self.vocabulary.time_unit)
 
     def plain(self) -> dict[str, Any]:
         """What composing elsewhere needs besides the network, as plain values."""
@@ -206,22 +227,29 @@ class Composer:
             "primer": origin.primer.tolist(),
             "stream": _PIECE_STREAM,
             "division": origin.timing.division,
-            "microseconds_per_beat": origin.timing.microseconds_per_beat,
+            "microseconds_per_beat": self.timing(origin.place).microseconds_per_beat,
             "program": origin.program,
+            # Tempo, metre and key of the piece, and where the primer stands in it.
+            "place": None if origin.place is None else origin.place.to_plain(),
         }
 
     def primer(self, source: Primer) -> Tensor:
-        """(N, 3) classes from whatever a primer can be given as; see `generate`.
+        """(N, 3) classes from whatever a primer can be given as; see `primed`."""
+        return self.primed(source).classes
+
+    def primed(self, source: Primer) -> Primed:
+        """Read whatever a primer can be given as; see `generate`.
 
         Raises:
             ComposerError: the file or the training data cannot be read, or is too short.
         """
+        origin = self.origin
         if source is None:
-            return self.origin.primer
+            return Primed(origin.primer, title_of(origin.piece), origin.place)
         if isinstance(source, Tensor):
-            return source
+            return Primed(source, title_of(origin.piece), None)
         if str(source) == "none":
-            return torch.empty(0, 3, dtype=torch.uint8)
+            return Primed(torch.empty(0, 3, dtype=torch.uint8), "", None)
         if str(source).removeprefix("-").isdecimal() and int(source) < 0:  # type: ignore[arg-type]
             raise ComposerError(f"primer={source}: must be a MIDI file, an offset from 0 on, or none")
         if not str(source).isdecimal():
@@ -229,29 +257,60 @@ class Composer:
             name, colon, number = str(path).rpartition(":")
             if colon and number.isdecimal() and not path.exists():
                 path, offset = Path(name), int(number)
-            return self.primer_from_events(self._read(path).events, offset, str(path))
-        pieces, sha256, _ = read_pieces(self.config.data, self.config.encoding)
+            return self.primed_by(self._read(path), offset, str(path))
+        pieces, sha256, _ = read_pieces(self.config.data, self.encoding)
         if sha256 != self.origin.data_sha256:
             warnings.warn(f"{self.config.data.named}: has changed since the training", stacklevel=2)
         # The piece that the default primer is from too: one that trained.
         names = pieces.names
         piece = pieces[names.index(self.origin.piece) if self.origin.piece in names else 0]
-        return self.primer_from_events(piece.events, int(source), piece.name)  # type: ignore[arg-type]
+        return self.primed_by(piece, int(source))  # type: ignore[arg-type]
 
-    def compose(self, sampling: SamplingConfig, seed: int, primer: Tensor | None = None) -> list[Composition]:
-        """Compose `sampling.n` pieces; the k-th depends on (seed, k) alone."""
-        primer = self.origin.primer if primer is None else primer
+    def timing(self, place: Excerpt | None) -> Timing:
+        """Return the timing of music that goes on from a place in a piece: at that piece's usual tempo."""
+        own = self.origin.timing
+        if place is None:
+            place = self.origin.place
+        if place is None or own.smpte or not place.markings.tempos:
+            return own
+        return Timing(own.division, place.markings.usual_tempo(place.length))
+
+    def markings(self, primed: Primed, repeated: bool) -> tuple[Markings, float]:
+        """Return tempo, metre and key of music after a primer, and beats of silence before it; see `Markings.after`.
+
+        Args:
+            primed: what the music goes on from.
+            repeated: whether the music begins with the primer's own events.
+        """
+        if primed.place is not None:
+            return primed.place.repeated() if repeated else primed.place.onward()
+        origin = self.origin.place
+        if origin is None:
+            return Markings(), 0.0
+        # Nothing is known of the primer's place: a bar begins.
+        return origin.markings.after(None, origin.length)
+
+    def compose(self, sampling: SamplingConfig, seed: int, primer: Tensor | Primed | None = None) -> list[Composition]:
+        """Compose `sampling.n` pieces; the k-th depends on (seed, k) alone.
+
+        The pieces have the usual tempo and metre of the primer's piece and go on in its bar: the rest of that bar
+        stands before their first whole one.
+        """
+        primed = primer if isinstance(primer, Primed) else self.primed(primer)
+        primer = primed.classes
         if primer.ndim != 2 or primer.shape[1] != 3:
             raise ComposerError(f"primer: must be (N, 3) classes, not {tuple(primer.shape)}")
         if bool((primer.long() < 0).any() or (primer.long() >= torch.tensor(self.vocabulary.sizes)).any()):
             raise ComposerError(f"primer: holds classes beyond the vocabulary's sizes {self.vocabulary.sizes}")
-        origin = self.origin
+        timing = self.timing(primed.place)
         begun = self.vocabulary.decode(primer.numpy()) if sampling.include_primer else None
-        rows = self._rows(sampling, seed, primer, begun, origin.timing)
+        rows = self._rows(sampling, seed, primer, begun, timing)
         nothing = self.vocabulary.decode(primer[:0].numpy())
-        source = Piece(f"after {origin.piece}", nothing, origin.timing, origin.program)
+        markings, silence = self.markings(primed, begun is not None)
+        title = f"After {primed.piece}" if primed.piece else "Composed"
+        source = Piece(title, nothing, timing, self.origin.program, markings)
         longest = self.longest(sampling)
-        return [self._composition(source, begun, primer, row, longest, k) for k, row in enumerate(rows)]
+        return [self._composition(source, begun, primer, row, longest, k, silence) for k, row in enumerate(rows)]
 
     def continued(self, sampling: SamplingConfig, seed: int, path: Path) -> list[Composition]:
         """As `compose`, from the end of a MIDI file; the pieces begin with its part as it was read.
@@ -262,13 +321,14 @@ class Composer:
         source = self._read(path)
         context = torch.from_numpy(self.vocabulary.encode(source.events))
         rows = self._rows(sampling, seed, context, source.events, source.timing)
-        named = Piece(f"{source.name}, continued", source.events, source.timing, source.program)
+        markings = source.markings.extended(float(source.beats()[-1]))
+        named = replace(source, name=f"{title_of(source.name)}, continued", markings=markings)
         longest = self.longest(sampling)
         return [self._composition(named, source.events, context, row, longest, k) for k, row in enumerate(rows)]
 
-    def session(self, sampling: SamplingConfig, seed: int, primer: Tensor) -> Session:
-        """A piece that is composed as its events are asked for: the first of `seed`."""
-        rules, playing = self._rules(sampling, None, self.origin.timing)
+    def session(self, sampling: SamplingConfig, seed: int, primer: Tensor, timing: Timing | None = None) -> Session:
+        """A piece that is composed as its events are asked for: the first of `seed`; `timing` tells its seconds."""
+        rules, playing = self._rules(sampling, None, timing or self.timing(None))
         context, length = primer.long().to(playing.now.device)[None], self.config.data.window_size
         streams = _generators(seed, 1)
         return Session(self.model, context, sampling, streams, length=length, rules=rules, playing=playing)
@@ -316,30 +376,53 @@ class Composer:
         return self.origin.longest_note_seconds if sampling.max_note_seconds is None else None
 
     def _composition(
-        self, source: Piece, begun: Events | None, primer: Tensor, drawn: Tensor, longest: float | None, number: int
+        self,
+        source: Piece,
+        begun: Events | None,
+        primer: Tensor,
+        drawn: Tensor,
+        longest: float | None,
+        number: int,
+        silence: float = 0.0,
     ) -> Composition:
+        """Make a piece of what was drawn, after `silence` in beats."""
         events, kept = self.vocabulary.decode(drawn.numpy()), 0
         if begun is not None:
             events, kept = join(begun, events), len(begun)
-        piece = written = Piece(f"{source.name}, {number}", events, source.timing, source.program)
+        if silence and len(events):
+            delta_time = events.delta_time.copy()
+            delta_time[0] += silence * source.timing.ticks_per_beat / source.timing.ticks(events.time_unit)
+            events = replace(events, delta_time=delta_time)
+        piece = written = replace(source, name=f"{source.name}, no. {number + 1}", events=events)
         if longest is not None:
             limit = longest * self.units_per_second(source.timing)
-            written = dataclasses.replace(piece, events=released(events, limit, kept))
+            written = replace(piece, events=released(events, limit, kept))
         return Composition(piece, torch.cat([primer.long(), drawn.long()]).numpy(), written)
 
     def _read(self, path: Path) -> Piece:
         return read_as(path, Parameters.of(self.config.data, self.vocabulary.time_unit))
 
-    def primer_from_events(self, events: Events, offset: int, name: str) -> Tensor:
-        """(T, 3) classes of the events from `offset` on, T being the training window."""
-        size = self.config.data.window_size
+    def primed_by(self, piece: Piece, offset: int = 0, name: str = "") -> Primed:
+        """Return the events of a piece from `offset` on, as many as the training window has.
+
+        Args:
+            piece: in any unit of time.
+            offset: number of the first event.
+            name: of the piece, for messages.
+
+        Raises:
+            ComposerError: the piece is too short, or leaves the encoding's range.
+        """
+        piece, name = in_unit(piece, self.vocabulary.time_unit), name or piece.name
+        events, size = piece.events, self.config.data.window_size
         if len(events) < size:
             raise ComposerError(f"primer: {name} has {len(events)} events; a primer of {size} needs as many")
         if offset > len(events) - size:
             raise ComposerError(
                 f"primer: {name} has {len(events)} events; a primer of {size} begins at 0 to {len(events) - size}"
             )
-        return torch.from_numpy(self.vocabulary.encode(events[offset : offset + size]))
+        classes = torch.from_numpy(self.vocabulary.encode(events[offset : offset + size]))
+        return Primed(classes, title_of(piece.name), excerpt_of(piece, offset, size))
 
 
 def _generators(seed: int, count: int) -> list[torch.Generator]:
@@ -402,7 +485,7 @@ def run(config: GenerateConfig) -> list[Path]:
     if config.continue_from is not None:
         compositions = composer.continued(config, config.seed, Path(config.continue_from).expanduser())
     else:
-        compositions = composer.compose(config, config.seed, composer.primer(config.primer))
+        compositions = composer.compose(config, config.seed, composer.primed(config.primer))
     for number, composition in enumerate(compositions):
         path = folder / f"{composer.config.name}-seed{config.seed}-{number:03d}.mid"
         paths.append(composition.save(path))

@@ -98,8 +98,10 @@ def sounding(composer: Composer, config: LiveConfig) -> Iterator[tuple[int, int,
 def composed(composer: Composer, config: LiveConfig) -> Iterator[tuple[int, int, float]]:
     """Events as `play` takes them, up to the config's length."""
     vocabulary = composer.vocabulary
-    seconds = np.asarray(vocabulary.time_values) / composer.units_per_second(composer.origin.timing)
-    session = composer.session(config, config.seed, composer.primer(config.primer))
+    primed = composer.primed(config.primer)
+    timing = composer.timing(primed.place)
+    seconds = np.asarray(vocabulary.time_values) / composer.units_per_second(timing)
+    session = composer.session(config, config.seed, primed.classes, timing)
     elapsed, count = 0.0, 0
     while count < config.events if config.seconds is None else elapsed <= config.seconds:
         note, velocity, wait = session.next()[0].tolist()

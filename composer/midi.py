@@ -11,15 +11,16 @@ import io
 import math
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mido
 import numpy as np
 
 from composer.errors import ComposerError, MidiError
-from composer.events import DEFAULT_MICROSECONDS_PER_BEAT, Events, Piece, Timing, canonical, valid_division
+from composer.events import Events, LeftOut, Piece, Timing, canonical, valid_division
+from composer.markings import DEFAULT_MICROSECONDS_PER_BEAT, Markings
 from composer.rundir import write_atomic
 from composer.scan import CONTROL_CHANGE, NOTE_ON, PROGRAM_CHANGE, Contents, Track, of_mido, scan
 from composer.schema import Order, Pedal, TimeUnit
@@ -90,7 +91,11 @@ def read_piece(
     pedal: Pedal = Pedal.ignore,
     content: bytes | None = None,
 ) -> Piece:
-    """Read one part of a MIDI file (type 0, 1 or 2).
+    """Read the notes of a MIDI file (type 0, 1 or 2) as one sequence of events.
+
+    Where several parts (a track's notes on one channel) are read together, a pitch that two of them hold sounds until
+    the later release and is struck again where one of them strikes it; two strikes of one pitch at one tick are one
+    note, the louder. The notes of a single part stay as the file has them.
 
     Args:
         path: the file.
@@ -109,83 +114,173 @@ def read_piece(
     Raises:
         MidiError: the file is missing, empty, truncated, not MIDI, tells no time, or has no notes in that part.
     """
+    reading = _read(path, part, drums, clip, pedal, content)
+    piece = _piece(path.name, [(_merge(s.messages), s.tempos) for s in reading.sequences], reading, path, time_unit)
+    return replace(piece, events=canonical(piece.events)) if order is Order.canonical else piece
+
+
+@dataclass(frozen=True, slots=True)
+class PlayedPart:
+    """A part of a file: the notes of one track on one channel.
+
+    Attributes:
+        track, channel: both from 0.
+        piece: its events in beats, timed from the start of the file.
+    """
+
+    track: int
+    channel: int
+    piece: Piece
+
+
+def read_parts(path: Path, *, part: str = "all", drums: bool = False, clip: bool = False) -> list[PlayedPart]:
+    """Read the parts of a MIDI file one by one, each with all of its notes, in the order of track and channel.
+
+    See `read_piece` for the arguments and errors; times are in beats, and in seconds for a file in SMPTE frames.
+    """
+    reading = _read(path, part, drums, clip, Pedal.ignore, None)
+    unit = TimeUnit.seconds if reading.timing.smpte else TimeUnit.beats
+    keys = sorted({(m.track, m.channel) for s in reading.sequences for m in s.messages})
+    found = []
+    for track, channel in keys:
+        own = [
+            ([m for m in s.messages if (m.track, m.channel) == (track, channel)], s.tempos) for s in reading.sequences
+        ]
+        own = [(messages, tempos) for messages, tempos in own if messages]
+        if any(message.velocity for messages, _ in own for message in messages):
+            found.append(PlayedPart(track, channel, _piece(path.name, own, reading, path, unit)))
+    return found
+
+
+class _Sequence(NamedTuple):
+    """Tracks that play together: the chosen messages, and (tick, microseconds per beat) of every tempo."""
+
+    messages: list[_Message]
+    tempos: list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What was chosen of a file, and what was left out."""
+
+    sequences: list[_Sequence]
+    timing: Timing
+    markings: Markings
+    left_out: LeftOut
+
+
+def _read(path: Path, part: str, drums: bool, clip: bool, pedal: Pedal, content: bytes | None) -> _Reading:
+    """Choose the messages of a part; see `read_piece` for the arguments and errors."""
     file = _parse(path, load(path) if content is None else content, clip)
     division = file.division
     if not valid_division(division):
         raise MidiError(f"{path}: its header's division is {division}, which tells no time; export the file again")
-    timing = Timing(division)
-    if timing.smpte and time_unit is TimeUnit.beats:
-        raise MidiError(f"{path}: its times are SMPTE frames, without beats; use encoding.time_unit=seconds")
-
     # The tracks of a type 2 file are independent sequences, each with its own tempo; else there is one tempo map.
     sequences = [[track] for track in range(len(file.tracks))] if file.type == 2 else [list(range(len(file.tracks)))]
     choose = _chooser(part)
-    parts: list[tuple[list[_Message], list[tuple[int, int]]]] = []
+    chosen: list[_Sequence] = []
+    left_out, numbers = LeftOut(), list[int]()
     for tracks in sequences:
         messages = _messages({track: file.tracks[track] for track in tracks}, extend=pedal is Pedal.extend)
-        messages = choose([m for m in messages if drums or m.channel != DRUM_CHANNEL], file.type)
-        if messages:
+        pitched = [m for m in messages if drums or m.channel != DRUM_CHANNEL]
+        # One sequence is the first part of a type 2 file.
+        kept = [] if chosen and part == "first" else choose(pitched, file.type)
+        left_out += LeftOut(_strikes(pitched) - _strikes(kept), _strikes(messages) - _strikes(pitched))
+        if kept:
             tempos = _tempo_map(file.tracks[track].tempos for track in tracks)
             if any(microseconds == 0 for _, microseconds in tempos):
                 raise MidiError(f"{path}: a tempo of 0 microseconds a beat, which tells no time; export the file again")
-            parts.append((messages, tempos))
-        if parts and part == "first":
-            break
-    if not any(message.velocity for messages, _ in parts for message in messages):
-        hint = "" if part == "first" else " (data.part=first takes the first part that has some)"
+            chosen.append(_Sequence(kept, tempos))
+            numbers += tracks
+    if not any(message.velocity for sequence in chosen for message in sequence.messages):
+        hint = "" if part in ("first", "all") else " (data.part=all takes all parts)"
         drums_hint = "" if drums else "; the drum channel is left out, data.drums=true keeps it"
         raise MidiError(f"{path}: no notes in part {part}{hint}{drums_hint}")
+    timing = Timing(division, chosen[0].tempos[0][1])
+    first = [file.tracks[number] for number in (numbers[:1] if file.type == 2 else numbers)]
+    return _Reading(chosen, timing, _markings(first, chosen[0].tempos, timing), left_out)
 
+
+def _strikes(messages: list[_Message]) -> int:
+    return sum(message.velocity > 0 for message in messages)
+
+
+def _markings(tracks: list[Track], tempos: list[tuple[int, int]], timing: Timing) -> Markings:
+    """The tempo map and signatures of tracks that play together; none where there are no beats."""
+    if timing.smpte:
+        return Markings()
+    division = timing.division
+    # Of several at one place the last holds.
+    meters = {ticks: (above, below) for track in tracks for ticks, above, below in track.meters}
+    keys = {ticks: name for track in reversed(tracks) for ticks, name in track.keys}
+    changes: list[tuple[float, int]] = []
+    for ticks, tempo in dict(tempos).items():
+        if not changes or changes[-1][1] != tempo:
+            changes.append((ticks / division, tempo))
+    return Markings(
+        tuple(changes),
+        tuple((ticks / division, *meters[ticks]) for ticks in sorted(meters)),
+        tuple((ticks / division, keys[ticks]) for ticks in sorted(keys)),
+    )
+
+
+def _piece(
+    name: str,
+    parts: list[tuple[list[_Message], list[tuple[int, int]]]],
+    reading: _Reading,
+    path: Path,
+    time_unit: TimeUnit,
+) -> Piece:
+    """Messages of sequences that follow each other as one piece."""
+    if reading.timing.smpte and time_unit is TimeUnit.beats:
+        raise MidiError(f"{path}: its times are SMPTE frames, without beats; use encoding.time_unit=seconds")
     deltas: list[float] = []
     for messages, tempos in parts:
         try:
-            deltas += _deltas([m.ticks for m in messages], tempos, timing, time_unit)
+            deltas += _deltas([m.ticks for m in messages], tempos, reading.timing, time_unit)
         except OverflowError:
             deltas.append(math.inf)
     if sum(deltas) > LONGEST:
         raise MidiError(f"{path}: lasts more than {LONGEST:,} {time_unit.name}, so its times are damaged")
-    chosen = [message for messages, _ in parts for message in messages]
+    messages = [message for chosen, _ in parts for message in chosen]
     events = Events(
-        np.array([m.pitch for m in chosen], np.uint8),
-        np.array([m.velocity for m in chosen], np.uint8),
+        np.array([m.pitch for m in messages], np.uint8),
+        np.array([m.velocity for m in messages], np.uint8),
         np.array(deltas, np.float64),
         time_unit,
     )
-    if order is Order.canonical:
-        events = canonical(events)
-    return Piece(path.name, events, Timing(division, parts[0][1][0][1]), chosen[0].program)
+    return Piece(name, events, reading.timing, messages[0].program, reading.markings, reading.left_out)
 
 
-@dataclass(frozen=True, slots=True)
-class Signatures:
-    """What a MIDI file tells of its notation.
-
-    Attributes:
-        meters: (place in beats, numerator, denominator), in order, no two at one place.
-        key: the first key signature by its name, such as `Bbm`; many programs write C whatever the key.
-    """
-
-    meters: tuple[tuple[float, int, int], ...]
-    key: str | None
-
-
-def read_signatures(path: Path, *, clip: bool = False) -> Signatures:
-    """Read the time and key signatures of a MIDI file; see `read_piece` for the arguments and errors."""
-    content = load(path)
-    _parse(path, content, clip)  # refuses in one line what cannot be read
-    file = mido.MidiFile(file=io.BytesIO(content), clip=clip)
-    meters: dict[float, tuple[int, int]] = {}
-    keys: list[tuple[int, str]] = []
-    for track in file.tracks[:1] if file.type == 2 else file.tracks:
-        ticks = 0
-        for message in track:
-            ticks += message.time
-            if message.type == "time_signature" and file.ticks_per_beat > 0:
-                meters[ticks / file.ticks_per_beat] = (message.numerator, message.denominator)
-            elif message.type == "key_signature":
-                keys.append((ticks, message.key))
-    ordered = tuple((place, *meters[place]) for place in sorted(meters))
-    return Signatures(ordered, min(keys)[1] if keys else None)
+def _merge(messages: list[_Message]) -> list[_Message]:
+    """Messages of several parts as those of one instrument, by the rule that `read_piece` states."""
+    if len({(m.track, m.channel) for m in messages}) == 1:
+        return messages
+    merged: list[_Message] = []
+    # By pitch: the parts that hold it, and the place among `merged` of its latest strike.
+    holding: dict[int, set[tuple[int, int]]] = {}
+    struck: dict[int, int] = {}
+    for message in messages:
+        part, pitch = (message.track, message.channel), message.pitch
+        parts = holding.setdefault(pitch, set())
+        if message.velocity:
+            latest = struck.get(pitch)
+            again = latest is not None and merged[latest].ticks == message.ticks
+            if again and parts and part not in parts:
+                assert latest is not None
+                louder = max(merged[latest].velocity, message.velocity)
+                merged[latest] = merged[latest]._replace(velocity=louder)
+            else:
+                struck[pitch] = len(merged)
+                merged.append(message)
+            parts.add(part)
+        elif not parts:
+            merged.append(message)  # a release of nothing, as the file has it
+        elif part in parts:
+            parts.remove(part)
+            if not parts:
+                merged.append(message)
+    return merged
 
 
 def load(path: Path) -> bytes:
@@ -365,8 +460,8 @@ def write_midi(path: Path, piece: Piece, *, audible: bool = False) -> None:
 
     Args:
         path: the file; its folder is made.
-        piece: times are written at the piece's first tempo, rounded to the nearest tick from the start, so that
-            rounding does not add up.
+        piece: written with its tempo map, time signatures and key signatures; times are rounded to the nearest tick
+            from the start, so that rounding does not add up.
         audible: let every note last a tick at least; see `audible_messages`.
 
     Raises:
@@ -375,16 +470,40 @@ def write_midi(path: Path, piece: Piece, *, audible: bool = False) -> None:
     file = mido.MidiFile(type=0, ticks_per_beat=piece.timing.division)
     track = mido.MidiTrack()
     file.tracks.append(track)
-    track.append(mido.MetaMessage("set_tempo", tempo=piece.timing.microseconds_per_beat, time=0))
-    track.append(mido.Message("program_change", program=piece.program, time=0))
-    written = 0
     messages = playable_messages(piece)
-    for tick, pitch, velocity in audible_messages(messages) if audible else messages:
-        track.append(mido.Message("note_on", note=pitch, velocity=velocity, time=tick - written))
-        written = tick
+    timed = [
+        (tick, mido.Message("note_on", note=pitch, velocity=velocity))
+        for tick, pitch, velocity in (audible_messages(messages) if audible else messages)
+    ]
     # Releases left out at the end still take their time.
-    track.append(mido.MetaMessage("end_of_track", time=max([written, *_ticks(piece)[-1:]]) - written))
+    end = max([0, *(tick for tick, _ in timed[-1:]), *_ticks(piece)[-1:]])
+    # Before the notes of their tick; a change after the end is of no use.
+    metas = [(tick, message) for tick, message in _meta_messages(piece) if tick <= end]
+    timed = sorted([*metas, *timed], key=lambda entry: entry[0])
+    written = 0
+    for tick, message in [*timed, (end, mido.MetaMessage("end_of_track"))]:
+        track.append(message.copy(time=tick - written))
+        written = tick
     write_atomic(path, lambda stream: file.save(file=stream))
+
+
+def _meta_messages(piece: Piece) -> list[tuple[int, Any]]:
+    """(tick, message) of tempo, program, metre and key; the tempo and the program stand at the start."""
+    markings, timing = piece.markings, piece.timing
+    tempos = markings.tempos if markings.tempos and not timing.smpte else ((0.0, timing.microseconds_per_beat),)
+    if tempos[0][0] > 0:
+        tempos = ((0.0, DEFAULT_MICROSECONDS_PER_BEAT), *tempos)
+    per_beat = timing.ticks_per_beat
+    messages = [(round(place * per_beat), mido.MetaMessage("set_tempo", tempo=tempo)) for place, tempo in tempos]
+    messages.insert(1, (0, mido.Message("program_change", program=piece.program)))
+    for place, numerator, denominator in markings.meters:
+        if numerator <= 255 and denominator & (denominator - 1) == 0:
+            message = mido.MetaMessage("time_signature", numerator=numerator, denominator=denominator)
+            messages.append((round(place * per_beat), message))
+    messages += [
+        (round(place * per_beat), mido.MetaMessage("key_signature", key=name)) for place, name in markings.keys
+    ]
+    return sorted(messages, key=lambda entry: entry[0])
 
 
 def playable_messages(piece: Piece) -> list[tuple[int, int, int]]:
@@ -434,5 +553,8 @@ def audible_messages(messages: list[tuple[int, int, int]]) -> list[tuple[int, in
 
 def _ticks(piece: Piece) -> list[int]:
     """Each event's ticks from the start, to the nearest."""
+    if len(piece.markings.tempos) > 1:
+        return [round(place * piece.timing.ticks_per_beat) for place in piece.beats().tolist()]
+    # One tempo: no need to go through the tempo map.
     per_unit = piece.timing.ticks(piece.events.time_unit)
     return [round(place * per_unit) for place in np.cumsum(piece.events.delta_time).tolist()]

@@ -13,6 +13,7 @@ from itertools import pairwise
 TITLE = "J. S. Bach: Prelude in C major, BWV 846"
 TICKS_PER_BEAT = 480  # one beat is a quarter note
 BEATS_PER_MINUTE = 72
+METER, KEY = (4, 4), "C"
 PROGRAM = 0  # General MIDI acoustic grand piano, counted from 0
 
 _BEATS_PER_BAR = 4

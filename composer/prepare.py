@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,14 +10,18 @@ from numpy.typing import NDArray
 
 from composer import scale
 from composer.corpus import Corpus, Tokens, read_corpus
-from composer.events import Pieces
+from composer.events import Piece, Pieces
 from composer.ranges import Starts
+from composer.rhythm import Rhythm, measure_rhythm
 from composer.schema import DataConfig, EncodingConfig
 from composer.similarity import Groups
 from composer.splits import Leak, Splits, covered
 from composer.splits import leak as measure_leak
 from composer.store import StoredPieces, StoredTokens
 from composer.vocabulary import Fitted, TimeError, Vocabulary, fit
+
+# Events whose rhythm is looked at.
+MAX_RHYTHM_EVENTS = 1 << 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,7 @@ class Music:
         skipped: files that were left out, with the reason.
         time_error: round-trip error of the training events' times.
         longest: the largest of these, in `vocabulary.time_unit`.
+        rhythm: what encoding does to the inter-onset intervals; None without any, or without beats.
     """
 
     pieces: Pieces
@@ -45,6 +51,7 @@ class Music:
     skipped: list[str]
     time_error: TimeError
     longest: float
+    rhythm: Rhythm | None
 
     @property
     def events(self) -> int:
@@ -58,11 +65,12 @@ def load_music(data: DataConfig, encoding: EncodingConfig, seed: int) -> Music:
     Raises:
         ComposerError: no usable piece, or too little music for the windows and the split; one line with the way out.
     """
-    return prepare(read_corpus(data, encoding), data, encoding, seed)
+    return prepare(read_corpus(data, encoding), data, seed)
 
 
-def prepare(corpus: Corpus, data: DataConfig, encoding: EncodingConfig, seed: int) -> Music:
+def prepare(corpus: Corpus, data: DataConfig, seed: int) -> Music:
     """Encode and split pieces that have been read; see `load_music`."""
+    encoding = corpus.encoding
     splits, groups = corpus.split(data, seed)
     fitted = _fit(corpus, splits, data, encoding)
     tokens = corpus.tokens(fitted.vocabulary)
@@ -82,7 +90,15 @@ def prepare(corpus: Corpus, data: DataConfig, encoding: EncodingConfig, seed: in
         corpus.skipped,
         fitted.time_error,
         fitted.longest,
+        measure_rhythm(_some(corpus.pieces), fitted.vocabulary),
     )
+
+
+def _some(pieces: Pieces) -> Iterator[Piece]:
+    """Yield pieces spread evenly over all, about `MAX_RHYTHM_EVENTS` events of them."""
+    count = int(np.clip(MAX_RHYTHM_EVENTS / max(pieces.lengths.mean(), 1), 1, len(pieces)))
+    for place in np.linspace(0, len(pieces) - 1, count).round().astype(int).tolist():
+        yield pieces[place]
 
 
 def _fit(corpus: Corpus, splits: Splits, data: DataConfig, encoding: EncodingConfig) -> Fitted:

@@ -30,7 +30,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from composer.errors import ComposerError, MidiError
-from composer.events import Events, Piece
+from composer.events import Events, LeftOut, Piece
+from composer.markings import Markings
 from composer.midi import load, read_piece
 from composer.schema import DataConfig, Order, Pedal, TimeUnit
 
@@ -88,6 +89,8 @@ class Entry:
         pitch_low, pitch_high: their lowest and highest pitch.
         division, tempo: header's division, and microseconds a beat at the start.
         program: General MIDI program of the part.
+        other_parts, drums: notes that `data.part` and `data.drums` leave out.
+        tempos, meters, keys: as `Markings` has them.
     """
 
     path: str
@@ -104,6 +107,21 @@ class Entry:
     division: int = 0
     tempo: int = 0
     program: int = 0
+    other_parts: int = 0
+    drums: int = 0
+    tempos: Sequence[tuple[float, int]] = ()
+    meters: Sequence[tuple[float, int, int]] = ()
+    keys: Sequence[tuple[float, str]] = ()
+
+    @property
+    def left_out(self) -> LeftOut:
+        """The notes that are left out."""
+        return LeftOut(self.other_parts, self.drums)
+
+    @property
+    def markings(self) -> Markings:
+        """Tempo, metre and key."""
+        return Markings.from_plain({"tempos": self.tempos, "meters": self.meters, "keys": self.keys})
 
 
 # Seconds within which two changes of a file may get the same time.
@@ -135,6 +153,8 @@ def read_entry(root: Path, name: str, parameters: Parameters) -> tuple[Entry, by
     entry.pitch_low, entry.pitch_high = int(events.pitch.min()), int(events.pitch.max())
     entry.division, entry.tempo = piece.timing.division, piece.timing.microseconds_per_beat
     entry.program = piece.program
+    entry.other_parts, entry.drums = piece.left_out.parts, piece.left_out.drums
+    entry.tempos, entry.meters, entry.keys = piece.markings.tempos, piece.markings.meters, piece.markings.keys
     return entry, to_bytes(events)
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from composer.baselines import Baselines, best, skill
 from composer.prepare import Music
+from composer.rhythm import Rhythm
 from composer.rundir import SAMPLES, program, shown
-from composer.schema import CHANNELS, DataConfig, Split, TrainConfig, split_title
+from composer.schema import CHANNELS, DataConfig, EncodingConfig, Split, TimeUnit, TrainConfig, split_title
 from composer.similarity import Groups
 from composer.splits import Leak
 
@@ -100,9 +101,11 @@ def describe(config: TrainConfig, folder: Path, music: Music, model: Network) ->
         [
             f"run        {shown(folder)}",
             f"data       {pieces}: {events:,} events of part {config.data.part} (data.part)",
+            *([f"left out   {left_out}"] if (left_out := str(music.pieces.left_out)) else []),
             *group_lines(music.groups, config.data),
             f"classes    note {model.sizes[0]}, velocity {model.sizes[1]}, time {model.sizes[2]}; "
             f"time round trip: {music.time_error}",
+            *rhythm_lines(music.rhythm, music.vocabulary.time_unit, config.encoding),
             f"windows    {len(parts.train):,} train, {len(parts.val):,} val ({config.data.split.name} split), "
             f"{len(parts.test):,} test",
             *_drawn(config, music),
@@ -111,6 +114,14 @@ def describe(config: TrainConfig, folder: Path, music: Music, model: Network) ->
             f"{config.regularizer.weight:g}",
         ]
     )
+
+
+def rhythm_lines(rhythm: Rhythm | None, unit: TimeUnit, encoding: EncodingConfig) -> list[str]:
+    """Return what encoding does to the rhythm, and in which unit times are; none where there are no beats."""
+    if rhythm is None:
+        return []
+    chosen = "" if encoding.time_unit else f"; times in {unit.name} (encoding.time_unit)"
+    return [f"rhythm     {rhythm}{chosen}"]
 
 
 def _drawn(config: TrainConfig, music: Music) -> list[str]:

@@ -8,18 +8,23 @@ mido's to say. `tests/test_scan.py` holds the two against each other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 NOTE_OFF, NOTE_ON, CONTROL_CHANGE, PROGRAM_CHANGE = 0x80, 0x90, 0xB0, 0xC0
 # The controller of the sustain pedal, the only one that is kept.
 PEDAL = 64
-_META, _SYSEX, _TEMPO = 0xFF, (0xF0, 0xF7), 0x51
+_META, _SYSEX, _TEMPO, _METER = 0xFF, (0xF0, 0xF7), 0x51, 0x58
 # Metas that may have any content, and those of one length. Tempos are read; the rest (SMPTE offset, odd key
 # signatures) is left to mido.
 _FREE_METAS = frozenset([*range(0x01, 0x10), 0x2F, 0x7F])
 _FIXED_METAS = {0x00: 2, 0x20: 1, 0x21: 1, 0x51: 3, 0x58: 4}
 _KEY_SIGNATURE = 0x59
+# Names of key signatures from seven flats to seven sharps, as mido has them.
+_MAJOR_KEYS = ("Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#")
+_MINOR_KEYS = ("Abm", "Ebm", "Bbm", "Fm", "Cm", "Gm", "Dm", "Am", "Em", "Bm", "F#m", "C#m", "G#m", "D#m", "A#m")
+# Larger denominators of time signatures are damaged: no note is shorter.
+_MAX_DENOMINATOR = 128
 # mido refuses longer messages.
 _LONGEST = 1_000_000
 
@@ -32,12 +37,16 @@ class Track:
         messages: (ticks from the start, status byte, first data byte, second or 0) of notes, program changes and
             the sustain pedal.
         end: ticks from the start to the last message of any kind.
-        tempos: (ticks from the start, microseconds a beat).
+        tempos: (ticks from the start, microseconds per beat).
+        meters: (ticks from the start, numerator, denominator) of the time signatures.
+        keys: (ticks from the start, name) of the key signatures.
     """
 
     messages: list[tuple[int, int, int, int]]
     tempos: list[tuple[int, int]]
     end: int = 0
+    meters: list[tuple[int, int, int]] = field(default_factory=list)
+    keys: list[tuple[int, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,10 @@ def of_mido(file: Any) -> Contents:
                 track.messages.append((ticks, CONTROL_CHANGE | message.channel, PEDAL, message.value))
             elif message.type == "set_tempo":
                 track.tempos.append((ticks, message.tempo))
+            elif message.type == "time_signature":
+                _add_meter(track, ticks, message.numerator, message.denominator)
+            elif message.type == "key_signature":
+                track.keys.append((ticks, message.key))
         track.end = ticks
         tracks.append(track)
     return Contents(file.type, file.ticks_per_beat, tracks)
@@ -128,6 +141,11 @@ def _track(content: bytes, place: int, end: int) -> Track | None:
                 return None
             if kind == _TEMPO:
                 track.tempos.append((ticks, int.from_bytes(data, "big")))
+            elif kind == _METER:
+                _add_meter(track, ticks, data[0], 2 ** min(data[1], 8))
+            elif kind == _KEY_SIGNATURE:
+                names = _MINOR_KEYS if data[1] else _MAJOR_KEYS
+                track.keys.append((ticks, names[int.from_bytes(data[:1], "big", signed=True) + 7]))
             continue
         first = content[place]
         if 0xC0 <= status < 0xE0:
@@ -142,6 +160,12 @@ def _track(content: bytes, place: int, end: int) -> Track | None:
             add((ticks, status, first, second))
     track.end = ticks
     return track if place == end else None
+
+
+def _add_meter(track: Track, ticks: int, numerator: int, denominator: int) -> None:
+    """Keep a time signature unless it is damaged."""
+    if numerator and denominator <= _MAX_DENOMINATOR:
+        track.meters.append((ticks, numerator, denominator))
 
 
 def _number(content: bytes, place: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import Any, ClassVar
 
@@ -21,6 +21,8 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 CHANNELS = ("note", "velocity", "time")
 # How the classes of a channel are cut before one is drawn, each a key of its own.
 CUTS = ("temperature", "top_k", "top_p", "min_p")
+# `encoding.time_bins` where it is null: for `time_binning=distinct`, and for the others.
+MAX_DISTINCT_TIMES, TIME_CLUSTERS = 128, 32
 
 
 def require(holds: bool, key: str, value: object, limit: str) -> None:
@@ -103,6 +105,7 @@ class TimeUnit(Enum):
 class TimeBinning(Enum):
     """How the positive times are divided into classes."""
 
+    distinct = "distinct"
     equal_width = "equal_width"
     quantile = "quantile"
     kmeans = "kmeans"
@@ -306,10 +309,15 @@ class EncodingConfig:
     """Lowest and highest MIDI pitch that has a class, both included."""
     velocity_bins: int | None
     """Classes of the velocities 1 to 127, of one width; null is a class for each. Class 0 besides is a release."""
-    time_unit: TimeUnit
-    time_binning: TimeBinning
-    time_bins: int
-    """Intervals (or clusters) of the positive times; class 0 besides is exact simultaneity."""
+    time_unit: TimeUnit | None
+    """null chooses by the music: `beats` where the onsets keep to the grid of the file's beats (scores), `seconds` for
+    performances."""
+    time_binning: TimeBinning | None
+    """`distinct` has a class for each time that occurs, `kmeans` clusters, `quantile` equal shares, `equal_width` equal
+    intervals, the article's; null is `distinct` in beats and `kmeans` in seconds."""
+    time_bins: int | None
+    """Intervals (or clusters) of the positive times, at most; class 0 in addition is exact simultaneity. null is 128
+    for `distinct` and 32 otherwise."""
 
     def __post_init__(self) -> None:
         require(0 <= self.pitch_low <= 127, "encoding.pitch_low", self.pitch_low, "from 0 to 127")
@@ -317,7 +325,27 @@ class EncodingConfig:
         require(self.pitch_low <= high <= 127, "encoding.pitch_high", high, f"from {self.pitch_low} to 127")
         bins = self.velocity_bins
         require(bins is None or 1 <= bins <= 127, "encoding.velocity_bins", bins, "null or from 1 to 127")
-        require(1 <= self.time_bins <= 254, "encoding.time_bins", self.time_bins, "from 1 to 254")
+        count = self.time_bins
+        require(count is None or 1 <= count <= 254, "encoding.time_bins", count, "null or from 1 to 254")
+
+    @property
+    def unit(self) -> TimeUnit:
+        """The unit of a `resolved` config."""
+        assert self.time_unit is not None
+        return self.time_unit
+
+    @property
+    def bins(self) -> int:
+        """The number of positive time classes of a `resolved` config, at most."""
+        assert self.time_bins is not None
+        return self.time_bins
+
+    def resolved(self, unit: TimeUnit) -> EncodingConfig:
+        """Return the config with `time_unit`, where it is null, as `unit`, and what follows from it."""
+        chosen = self.time_unit or unit
+        binning = self.time_binning or (TimeBinning.distinct if chosen is TimeUnit.beats else TimeBinning.kmeans)
+        bins = self.time_bins or (MAX_DISTINCT_TIMES if binning is TimeBinning.distinct else TIME_CLUSTERS)
+        return replace(self, time_unit=chosen, time_binning=binning, time_bins=bins)
 
 
 @dataclass(kw_only=True, slots=True)

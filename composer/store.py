@@ -21,13 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.errors import ComposerError
-from composer.events import Counts, Events, Piece, Pieces, Timing
+from composer.events import Counts, Events, LeftOut, Piece, Pieces, Timing
 from composer.reading import Entry, Parameters
 from composer.rundir import read_json
 from composer.schema import TimeUnit
 from composer.vocabulary import Vocabulary
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 EVENTS, TIMES = "events.npy", "times.npy"
 PITCH_BITS, EVENT_BITS = 7, 14
@@ -110,7 +110,8 @@ class Store:
         """Read one piece into memory."""
         codes = np.asarray(self.events[entry.offset : entry.offset + entry.events])
         timing = Timing(entry.division, entry.tempo)
-        return Piece(Path(entry.path).name, decode(codes, self.times, self.unit), timing, entry.program)
+        events = decode(codes, self.times, self.unit)
+        return Piece(Path(entry.path).name, events, timing, entry.program, entry.markings, entry.left_out)
 
     def count(self, runs: list[range]) -> Counts:
         """How often each value occurs in these runs of positions; of the times, those that do."""
@@ -174,6 +175,11 @@ class StoredPieces(Pieces):
     def only(self, numbers: Sequence[int]) -> Pieces:
         """The pieces with these numbers."""
         return StoredPieces(self.store, [self.entries[number] for number in numbers])
+
+    @property
+    def left_out(self) -> LeftOut:
+        """Notes of the files that are not among the events."""
+        return sum((entry.left_out for entry in self.entries), LeftOut())
 
     def counts(self) -> Counts:
         """How often each value occurs in them; a little of them is read at once."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.events import Piece
+from composer.markings import Markings
 
 BEATS_PER_BAR = 4
 
@@ -26,6 +27,8 @@ class Strikes:
         duration_seconds: (N,) until the next message of the same pitch; what still sounds ends with the last event.
         event: (N,) number of the strike among the piece's events.
         bar_seconds: four quarter notes at the piece's first tempo; a performance may know nothing of them.
+        onset_beats, duration_beats: (N,) as the times in seconds, in beats, through the piece's tempo map.
+        markings: tempo, metre and key of the piece.
     """
 
     name: str
@@ -34,6 +37,9 @@ class Strikes:
     duration_seconds: NDArray[np.float64]
     event: NDArray[np.int64]
     bar_seconds: float
+    onset_beats: NDArray[np.float64]
+    duration_beats: NDArray[np.float64]
+    markings: Markings
 
     def __len__(self) -> int:
         return len(self.pitch)
@@ -44,14 +50,16 @@ class Strikes:
             pitch=self.pitch[part],
             onset_seconds=self.onset_seconds[part],
             duration_seconds=self.duration_seconds[part],
+            onset_beats=self.onset_beats[part],
+            duration_beats=self.duration_beats[part],
             event=self.event[part],
         )
 
 
 def struck(piece: Piece) -> Strikes:
-    """The struck notes of a piece, paired with their ends as `render.notes` does; times in beats at the first tempo."""
+    """Return the notes of a piece, paired with their ends as `render.notes` does, through its tempo map."""
     events, timing = piece.events, piece.timing
-    seconds = np.cumsum(events.delta_time) * (timing.ticks(events.time_unit) / timing.ticks_per_second)
+    seconds, beats = piece.seconds(), piece.beats()
     # Events by pitch, in their order: the one after a strike ends it if it is of the same pitch.
     by_pitch = np.argsort(events.pitch, kind="stable")
     same = events.pitch[by_pitch[1:]] == events.pitch[by_pitch[:-1]]
@@ -66,6 +74,9 @@ def struck(piece: Piece) -> Strikes:
         seconds[end[order]] - seconds[order],
         order,
         BEATS_PER_BAR * timing.ticks_per_beat / timing.ticks_per_second,
+        beats[order],
+        beats[end[order]] - beats[order],
+        piece.markings,
     )
 
 

@@ -24,6 +24,7 @@ from composer.baselines import measure
 from composer.callback import RunCallback
 from composer.datamodule import MusicDataModule
 from composer.errors import ComposerError, RunInterrupted, UsageError
+from composer.events import excerpt_of
 from composer.litmodule import ComposerModule
 from composer.losses import score
 from composer.manifest import write_manifest
@@ -277,6 +278,9 @@ def _facts(config: TrainConfig, music: Music, callback: RunCallback) -> dict[str
         "leak_rate_transposed": music.leak.by_transposition,
         "time_error_mean": music.time_error.mean,
         "time_error_max": music.time_error.maximum,
+        "time_unit": music.vocabulary.time_unit.name,
+        "on_grid": None if music.rhythm is None else music.rhythm.original,
+        "on_grid_encoded": None if music.rhythm is None else music.rhythm.encoded,
         **callback.metrics,
     }
 
@@ -313,7 +317,8 @@ def _origin(config: TrainConfig, music: Music, longest_note_seconds: float | Non
     if not heard.all():
         begin = first
     primer = torch.from_numpy(music.tokens[begin : begin + size].copy())
-    return ckpt.Origin(primer, piece.name, piece.timing, piece.program, music.sha256, longest_note_seconds)
+    place = excerpt_of(piece, begin - int(music.offsets[number]), size)
+    return ckpt.Origin(primer, piece.name, piece.timing, piece.program, music.sha256, longest_note_seconds, place)
 
 
 def _yardstick(config: TrainConfig, music: Music) -> Yardstick:

@@ -189,19 +189,21 @@ def fit(config: EncodingConfig, times: NDArray[np.float64], velocities: NDArray[
 
     Args:
         config: which pitches, and how to divide the times.
-        times: (N,) times since the previous event, of the training events alone, in `config.time_unit`.
+        times: (N,) times since the previous event, of the training events alone, in `config.unit`.
         velocities: (N,) theirs; only binned ones are fitted, to the middles of their classes where there are none.
     """
+    heard = None if velocities is None else np.bincount(velocities, minlength=VELOCITIES)
     positive = np.sort(times[times > 0])
+    if config.time_binning is TimeBinning.distinct:
+        return _vocabulary(config, *_distinct_classes(config, *np.unique(positive, return_counts=True)), heard)
     if config.time_binning is TimeBinning.kmeans:
         distinct, counts = np.unique(positive, return_counts=True)
     elif config.time_binning is TimeBinning.quantile:
         distinct, counts = np.unique(positive), np.empty(0, np.int64)
     else:
         distinct, counts = positive, np.empty(0, np.int64)
-    ranked = positive[np.arange(config.time_bins) * len(positive) // config.time_bins] if len(positive) else positive
+    ranked = positive[np.arange(config.bins) * len(positive) // config.bins] if len(positive) else positive
     edges = _edges(config, distinct, counts, ranked)
-    heard = None if velocities is None else np.bincount(velocities, minlength=VELOCITIES)
     return _vocabulary(config, edges, _class_means(positive, edges), heard)
 
 
@@ -223,7 +225,9 @@ def fit_counted(
     """
     occurring = (counts > 0) & (times > 0)
     times, counts = times[occurring], counts[occurring]
-    ranks = np.arange(config.time_bins) * int(counts.sum()) // config.time_bins
+    if config.time_binning is TimeBinning.distinct:
+        return _vocabulary(config, *_distinct_classes(config, times, counts), velocities)
+    ranks = np.arange(config.bins) * int(counts.sum()) // config.bins
     ranked = times[np.searchsorted(np.cumsum(counts), ranks, side="right")] if len(times) else times
     edges = _edges(config, times, counts, ranked)
     member = np.searchsorted(edges, times, side="right") - 1
@@ -244,7 +248,7 @@ def _vocabulary(
     config: EncodingConfig, edges: list[float], values: list[float], velocities: NDArray[np.int64] | None
 ) -> Vocabulary:
     heard = () if config.velocity_bins is None else _velocity_values(config.velocity_bins, velocities)
-    return Vocabulary(config.pitch_low, config.pitch_high, config.time_unit, tuple(edges), (0.0, *values), heard)
+    return Vocabulary(config.pitch_low, config.pitch_high, config.unit, tuple(edges), (0.0, *values), heard)
 
 
 def _binned(velocity: NDArray[np.uint8], bins: int) -> NDArray[np.uint8]:
@@ -281,7 +285,7 @@ def _edges(
         counts: (U,) how often each occurs; only k-means asks.
         ranked: (time_bins,) the times at equal shares of all.
     """
-    bins = config.time_bins
+    bins = config.bins
     if not len(distinct):
         return []
     if config.time_binning is TimeBinning.equal_width:
@@ -292,6 +296,22 @@ def _edges(
         # Equal edges fall together.
         return [float(edge) for edge in np.unique(ranked)]
     return _kmeans_edges(distinct, counts, bins)
+
+
+def _distinct_classes(
+    config: EncodingConfig, distinct: NDArray[np.float64], counts: NDArray[np.int64]
+) -> tuple[list[float], list[float]]:
+    """Return edges and values of a class for each time that occurs, so that times on a grid stay on it.
+
+    Of more than `time_bins` different times the commonest and the longest have a class; another time is of the class of
+    the nearest.
+    """
+    if len(distinct) > config.bins:
+        # The commonest first, of equals the shorter.
+        order = np.argsort(-counts[:-1], kind="stable")[: config.bins - 1]
+        distinct = distinct[np.sort(np.append(order, len(distinct) - 1))]
+    between = (distinct[1:] + distinct[:-1]) / 2
+    return [float(edge) for edge in (*distinct[:1], *between)], distinct.tolist()
 
 
 def _equal_width_edges(low: float, high: float, bins: int) -> list[float]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -187,6 +187,18 @@ class Yardstick:
             "collapse": next((reason for piece in pieces if (reason := self._collapse(piece))), None),
         }
 
+    def distance(self, pieces: Sequence[Piece]) -> float | None:
+        """Return how far composed pieces are from held-out music (without any, from training music): 0 is no distance.
+
+        The mean over the figures of `quality` and the share of copied runs of 8 notes, each as |a - b| / (|a| + |b|).
+        """
+        quality, copying = self.quality(pieces), self.copying(pieces)
+        human = {**(quality["held_out"] or quality["training"]), **(copying["held_out"] or {})}
+        made = {**quality["composed"], **copying["composed"]}
+        keys = [key for key in (*quality["composed"], "interval_8") if key in human and key in made]
+        apart = [abs(made[key] - human[key]) / max(abs(made[key]) + abs(human[key]), 1e-9) for key in keys]
+        return float(np.mean(apart)) if apart else None
+
     def _collapse(self, piece: Piece) -> str:
         struck_any = bool((piece.events.velocity > 0).any())
         return collapse(monotony(piece.events), self._usual) if struck_any else "it strikes no note"
@@ -220,7 +232,7 @@ class Yardstick:
             piece, offset = self.pieces[number], int(self.offsets[number])
             strikes = struck(piece)
             for begin, end in _runs(reach.holds(np.arange(offset, offset + len(piece.events)))):
-                run = Piece(piece.name, piece.events[begin:end], piece.timing, piece.program)
+                run = replace(piece, events=piece.events[begin:end])
                 parts.append((run, strikes[(strikes.event >= begin) & (strikes.event < end)]))
         return Part(parts, len(drawn), len(holding))
 

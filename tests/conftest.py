@@ -42,8 +42,8 @@ def data_config() -> Callable[..., DataConfig]:
 
 @pytest.fixture(scope="session")
 def encoding_config() -> Callable[..., EncodingConfig]:
-    """Makes the default `encoding` group with changes."""
-    default = compose().encoding
+    """Makes the article's `encoding` group with changes."""
+    default = compose("encoding=article").encoding
     return lambda **changes: dataclasses.replace(default, **changes)
 
 

@@ -260,7 +260,7 @@ KNOWN = {"shuffled": [0.772, 0.857, 0.907], "end": [0.781, 0.928, 0.975], "middl
 @pytest.fixture(scope="module")
 def krebs(shared_data: Path) -> NDArray[np.uint8]:
     path = f"data.path={shared_data / 'krebs.mid'}"
-    config = compose("data=midi", path, "data.test_fraction=0")
+    config = compose("experiment=article", "data=midi", path)
     return load_music(config.data, config.encoding, config.seed).tokens
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from composer.copying import ORDERS, Reference, measure
 from composer.events import Events, Piece, Timing, prelude_piece
+from composer.markings import Markings
 from composer.render.notes import from_piece
 from composer.schema import TimeUnit
 from composer.strikes import Strikes, excerpts, struck
@@ -18,7 +19,17 @@ def notes(pitches: list[int], name: str = "a") -> Strikes:
     """A note every half second, each with a release after it."""
     count = len(pitches)
     onsets = 0.5 * np.arange(count)
-    return Strikes(name, np.array(pitches, np.int64), onsets, np.full(count, 0.4), 2 * np.arange(count), 2.0)
+    return Strikes(
+        name,
+        np.array(pitches, np.int64),
+        onsets,
+        np.full(count, 0.4),
+        2 * np.arange(count),
+        2.0,
+        2 * onsets,
+        np.full(count, 0.8),
+        Markings(),
+    )
 
 
 def codes(pitches: list[int], transposed: bool) -> list[int]:

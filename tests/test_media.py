@@ -12,14 +12,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from composer.eventfile import EVENTS_PREFIX
 from composer.events import prelude_piece
-from composer.midi import Signatures
+from composer.markings import Markings
 from composer.render import media
 from composer.render.audio import synthesize
 from composer.render.notes import Note, Performance, from_piece
 from composer.runlog import RunLog
 from composer.schema import TimeUnit
 
-NO_SIGNATURES = Signatures((), None)
+NO_SIGNATURES = Markings()
 PNG = b"\x89PNG\r\n\x1a\n"
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from composer import quality
 from composer.events import Events, prelude_piece
+from composer.markings import Markings
 from composer.quality import collapse, compare_densities, distances, features, groove_similarity, likeness, monotony
 from composer.schema import TimeUnit
 from composer.strikes import Strikes, excerpts, struck
@@ -20,7 +21,17 @@ WHOLE = struck(PRELUDE)
 def strikes(rows: list[tuple[int, float, float]], bar_seconds: float = 2.0) -> Strikes:
     """Pitch, onset and duration of each note."""
     pitch, onset, duration = (np.array(column) for column in zip(*rows, strict=True))
-    return Strikes("a", pitch, onset.astype(float), duration.astype(float), np.arange(len(rows)), bar_seconds)
+    return Strikes(
+        "a",
+        pitch,
+        onset.astype(float),
+        duration.astype(float),
+        np.arange(len(rows)),
+        bar_seconds,
+        onset * 2.0,
+        duration * 2.0,
+        Markings(),
+    )
 
 
 def test_the_preludes_figures_are_those_of_muspy() -> None:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from composer.errors import ComposerError
 from composer.events import Events, Piece, Timing, prelude_piece
-from composer.midi import Signatures, playable_messages, write_midi
+from composer.markings import Markings
+from composer.midi import playable_messages, write_midi
 from composer.render.beats import track_beats
 from composer.render.meter import DIVISIONS, Measure, Meter, measures, values
 from composer.render.musicxml import sounding
@@ -267,7 +268,7 @@ def test_a_files_tempo_map_moves_seconds_and_not_beats(midi_file, tmp_path: Path
         mido.MetaMessage("key_signature", key="Bbm"),
     ]
     performance = from_file(midi_file([[*meta, *track]]))
-    assert performance.signatures == Signatures(((0.0, 3, 4),), "Bbm")
+    assert (performance.markings.meters, performance.markings.key) == (((0.0, 3, 4),), "Bbm")
     notation = notate(performance)
     assert (notation.key, notation.quantized.measures[0].meter) == (Key(-5, True), Meter(3, 4))
 
@@ -283,7 +284,7 @@ def performed(beats: list[float], tempo: float = 0.5, noise: float = 0.0, seed: 
         low = 40 if beat % 4 == 0 else 64
         notes.append(Note(low + number % 5, 90 if beat % 1 == 0 else 60, onset, 0.2, onset * 2.63, 0.4))
     notes.sort(key=lambda note: note.onset_seconds)
-    return Performance("performed", tuple(notes), Signatures((), None), 0)
+    return Performance("performed", tuple(notes), Markings(), 0)
 
 
 def test_beats_are_found_in_performed_music() -> None:
@@ -310,7 +311,7 @@ def test_triplets_are_found_and_written_as_such() -> None:
         parts = (0, 1 / 3, 2 / 3) if beat % 2 else (0, 0.25, 0.5, 0.75)
         for part, following in zip(parts, [*parts[1:], 1], strict=True):
             notes.append(Note(60, 80, (beat + part) / 2, (following - part) / 2, beat + part, following - part))
-    performance = Performance("threes", tuple(notes), Signatures((), None), 0)
+    performance = Performance("threes", tuple(notes), Markings(), 0)
     notation = notate(performance)
     check(notation, performance)
     assert notation.quantized.triplets == {DIVISIONS * beat for beat in (1, 3, 5, 7)}
@@ -321,7 +322,7 @@ def test_triplets_are_found_and_written_as_such() -> None:
 def test_a_strum_is_a_chord_and_a_doubled_note_one() -> None:
     notes = [Note(p, 80, 0.012 * n, 0.5, 0.024 * n, 1.0) for n, p in enumerate((50, 55, 59, 67))]
     notes += [Note(60, 80, 1.0, 0.5, 2.0, 1.0), Note(60, 80, 1.03, 0.4, 2.06, 0.8)]
-    quantized = quantize(Performance("strum", tuple(notes), Signatures((), None), 0))
+    quantized = quantize(Performance("strum", tuple(notes), Markings(), 0))
     assert [note.onset for note in quantized.notes] == [0, 0, 0, 0, 2 * DIVISIONS]
     assert quantized.notes[-1].sources == (4, 5)
 
@@ -379,7 +380,7 @@ def test_an_upbeat_and_a_divided_bar_are_parts_of_one() -> None:
 def test_endless_silence_is_refused() -> None:
     notes = (Note(60, 80, 0.0, 0.1, 0.0, 0.2), Note(60, 80, 5e5, 0.1, 1e6, 0.2))
     with pytest.raises(ComposerError, match="bars"):
-        notate(Performance("far", notes, Signatures((), None), 0))
+        notate(Performance("far", notes, Markings(), 0))
 
 
 @pytest.mark.parametrize("text", ["4", "0/4", "4/3", "4/0", "x/4", "-3/4", "3/4/4", "99/4"])
@@ -416,7 +417,7 @@ def scale(tonic: int, steps: tuple[int, ...]) -> Iterator[Note]:
 @pytest.mark.parametrize("fifths", range(-5, 7))
 def test_scales_are_in_their_keys_and_have_no_accidentals(fifths: int) -> None:
     notes = tuple(scale(55 + (7 * fifths + 5) % 12, (0, 2, 4, 5, 7, 9, 11)))
-    notation = notate(Performance("scale", notes, Signatures((), None), 0))
+    notation = notate(Performance("scale", notes, Markings(), 0))
     assert estimate_key(notation.quantized.notes) == notation.key == Key(fifths, False)
     assert "<accidental>" not in notation.musicxml
 

@@ -18,7 +18,7 @@ from composer.errors import ComposerError
 from composer.events import Events, prelude_piece
 from composer.prepare import load_music
 from composer.schema import Block, DataConfig, EncodingConfig, Source, Split, TimeBinning, TimeUnit
-from composer.vocabulary import TimeError, Vocabulary, fit
+from composer.vocabulary import TimeError, Vocabulary, fit, fit_counted
 
 Encoding = Callable[..., EncodingConfig]
 SECONDS, BEATS = TimeUnit.seconds, TimeUnit.beats
@@ -218,7 +218,11 @@ def test_few_distinct_times_have_a_class_each(
 # All binnings
 
 
-@given(times=tick_times | ugly_times, binning=st.sampled_from(TimeBinning), bins=st.integers(1, 30))
+@given(
+    times=tick_times | ugly_times,
+    binning=st.sampled_from([b for b in TimeBinning if b is not TimeBinning.distinct]),
+    bins=st.integers(1, 30),
+)
 def test_a_class_decodes_to_the_mean_of_its_training_members_and_back(
     encoding_config: Encoding, times: list[float], binning: TimeBinning, bins: int
 ) -> None:
@@ -235,6 +239,27 @@ def test_a_class_decodes_to_the_mean_of_its_training_members_and_back(
     assert all((time == 0) == (number == 0) for time, number in zip(times, classes, strict=True))
     assert list(vocabulary.time_edges) == sorted(vocabulary.time_edges)
     assert len(vocabulary.time_values) == vocabulary.sizes[2] <= bins + 2
+
+
+@given(times=tick_times | ugly_times, bins=st.integers(1, 30))
+def test_distinct_classes_decode_to_times_that_occur(encoding_config: Encoding, times: list[float], bins: int) -> None:
+    """The commonest times and the longest have a class, and every time is of the class of the nearest."""
+    vocabulary = fit(encoding_config(time_binning=TimeBinning.distinct, time_bins=bins), array(times))
+    values = np.array(vocabulary.time_values)
+    positive = [time for time in times if time > 0]
+    assert set(values[1:]) <= set(positive)
+    assert len(values) - 1 == min(len(set(positive)), bins)
+    if positive:
+        assert values[-1] == max(positive)
+        kept = sorted(positive.count(value) for value in set(positive) - {max(positive)})
+        assert sum(positive.count(value) for value in values[1:-1]) == sum(kept[::-1][: bins - 1])
+    for time, number in zip(times, classes_of(vocabulary, times), strict=True):
+        nearest = np.abs(values[1:] - time).min() if time else 0.0
+        assert abs(values[number] - time) == pytest.approx(nearest, rel=1e-9)
+    again = fit_counted(
+        encoding_config(time_binning=TimeBinning.distinct, time_bins=bins), *np.unique(array(times), return_counts=True)
+    )
+    assert again == vocabulary
 
 
 @pytest.mark.parametrize("binning", TimeBinning)

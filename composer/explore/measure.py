@@ -18,6 +18,7 @@ from composer.events import Counts, Pieces
 from composer.explore.histograms import Histogram, equal_bins, equal_ratios, whole_numbers
 from composer.prepare import Music, prepare
 from composer.report import group_lines, leak_lines
+from composer.rhythm import measure_rhythm
 from composer.schema import DataConfig, EncodingConfig
 from composer.splits import transposed_digests, window_digests
 from composer.vocabulary import Vocabulary, fit_counted
@@ -127,6 +128,9 @@ class Exploration:
         fitted_to: which events the time classes are fitted to.
         repeats: of some pieces where there are many.
         repeats_of: how many pieces that is.
+        left_out: notes of other parts and of drums that are not read, with the keys that take them; empty without.
+        on_grid: share of inter-onset intervals that are multiples of 1/12 beat; None where there are no beats.
+        on_grid_encoded: the same after encoding and decoding.
         split: the windows of each part and the leak by the names of `summary.json`, or why there is no split.
     """
 
@@ -147,6 +151,9 @@ class Exploration:
     time_error_max: float
     repeats: list[Repeat]
     repeats_of: int
+    left_out: str
+    on_grid: float | None
+    on_grid_encoded: float | None
     split: dict[str, float | str]
     groups: list[str]
     leak: list[str]
@@ -162,11 +169,12 @@ def explore(data: DataConfig, encoding: EncodingConfig, seed: int) -> Exploratio
         ComposerError: no file can be read.
     """
     corpus = read_corpus(data, encoding, check=False)
+    encoding = corpus.encoding
     usable, unusable = corpus.usable(data, encoding)
     music, problem = None, "no piece can be trained on"
     if len(usable.pieces):
         try:
-            music = prepare(usable, data, encoding, seed)
+            music = prepare(usable, data, seed)
         except ComposerError as reason:
             problem = str(reason)
     counts = corpus.pieces.counts()
@@ -175,13 +183,14 @@ def explore(data: DataConfig, encoding: EncodingConfig, seed: int) -> Exploratio
     )
     error = vocabulary.time_error_counted(counts.times, counts.time)
     looked_at = _drawn(corpus.pieces, seed)
+    rhythm = measure_rhythm(looked_at, vocabulary) if music is None else music.rhythm
     return Exploration(
         pieces=len(corpus.pieces),
         names=corpus.pieces.names,
         events=int(counts.pitch.sum()),
         strikes=int(counts.velocity[1:].sum()),
         length=float(counts.times @ counts.time),
-        time_unit=encoding.time_unit.name,
+        time_unit=encoding.unit.name,
         sha256=corpus.sha256,
         skipped=corpus.skipped,
         unusable=unusable,
@@ -201,6 +210,9 @@ def explore(data: DataConfig, encoding: EncodingConfig, seed: int) -> Exploratio
         time_error_max=error.maximum,
         repeats=_repeats(looked_at, vocabulary, data.window_size),
         repeats_of=len(looked_at),
+        left_out=str(corpus.pieces.left_out),
+        on_grid=None if rhythm is None else rhythm.original,
+        on_grid_encoded=None if rhythm is None else rhythm.encoded,
         split=_split(music, data, problem),
         groups=[] if music is None else group_lines(music.groups, data, music.pieces.names),
         leak=[] if music is None else leak_lines(music.leak, data.split),

@@ -6,6 +6,7 @@ import textwrap
 
 from composer.explore.histograms import WIDTH, bars
 from composer.explore.measure import Channel, Exploration
+from composer.rhythm import Rhythm
 from composer.schema import CHANNELS, TimeUnit
 
 UNITS = {TimeUnit.seconds: "ms", TimeUnit.beats: "thousandths of a beat"}
@@ -25,6 +26,11 @@ def text(found: Exploration) -> str:
         lines += _labelled("left out", line)
     if len(left_out) > _MOST_TOLD:
         lines += _labelled("left out", f"{len(left_out) - _MOST_TOLD:,} more")
+    if found.left_out:
+        lines += _labelled("left out", found.left_out)
+    if found.on_grid is not None and found.on_grid_encoded is not None:
+        rhythm = Rhythm(found.on_grid, found.on_grid_encoded)
+        lines += _labelled("rhythm", f"{rhythm} (times in {found.time_unit}, encoding.time_unit)")
     for channel in CHANNELS:
         lines += ["", *_channel_lines(channel, found.channels[channel], unit)]
     lines += ["", *_coverage_lines(found, unit)]

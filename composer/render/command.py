@@ -37,8 +37,8 @@ def run(config: RenderConfig) -> Path:
 
     write_text(folder / "score.musicxml", notation.musicxml)
     _tell("score", folder / "score.musicxml", _about(notation))
-    if others := _others(config, path, len(performance.notes)):
-        print(f"{'':<11}{others:,} notes of other parts are left out; data.part=all takes them")
+    if left_out := str(performance.left_out):
+        print(f"{'left out':<11}{left_out}")
     for left in folder.iterdir():
         if _PAGE.fullmatch(left.name):
             left.unlink()  # of a longer piece
@@ -67,16 +67,9 @@ def run(config: RenderConfig) -> Path:
     return folder
 
 
-def _read(config: RenderConfig, path: Path, title: str | None, part: str | None = None) -> Performance:
+def _read(config: RenderConfig, path: Path, title: str | None) -> Performance:
     data = config.data
-    return from_file(path, part=part or data.part, drums=data.drums, clip=data.clip, title=title)
-
-
-def _others(config: RenderConfig, path: Path, notes: int) -> int:
-    """Notes of the file beyond those of the part that is rendered."""
-    if config.data.part == "all":
-        return 0
-    return max(0, len(_read(config, path, None, "all").notes) - notes)
+    return from_file(path, part=data.part, drums=data.drums, clip=data.clip, title=title)
 
 
 def _sound(config: RenderConfig, path: Path, performance: Performance) -> audio.Samples:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from composer.events import Piece
-from composer.midi import Signatures, read_piece, read_signatures
-from composer.schema import TimeUnit
+from composer.events import LeftOut, Piece
+from composer.markings import Markings
+from composer.midi import read_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +22,7 @@ class Note:
         duration_seconds: until the release, as performed.
         onset_beats: strike in quarter notes as the file counts them, whatever the performer did.
         duration_beats: likewise.
+        part: number of the part of the file that plays it, from 0.
     """
 
     pitch: int
@@ -31,6 +31,7 @@ class Note:
     duration_seconds: float
     onset_beats: float
     duration_beats: float
+    part: int = 0
 
     @property
     def end_seconds(self) -> float:
@@ -45,14 +46,16 @@ class Performance:
     Attributes:
         title: for the head of the score.
         notes: sorted by onset, then pitch.
-        signatures: meters and key, where the file has any.
+        markings: tempo, metre and key, where the file has any.
         program: General MIDI program, from 0.
+        left_out: notes of the file that are not among these.
     """
 
     title: str
     notes: tuple[Note, ...]
-    signatures: Signatures
+    markings: Markings
     program: int
+    left_out: LeftOut = LeftOut()
 
     @property
     def end_seconds(self) -> float:
@@ -60,23 +63,19 @@ class Performance:
         return max(note.end_seconds for note in self.notes)
 
 
-def from_piece(piece: Piece, signatures: Signatures | None = None, title: str | None = None) -> Performance:
-    """The notes of a piece; its first tempo is taken to hold throughout.
+def from_piece(piece: Piece, title: str | None = None) -> Performance:
+    """Return the notes of a piece, through its tempo map.
 
     Raises:
         ValueError: the piece has no notes.
     """
-    places = np.cumsum(piece.events.delta_time)
-    per_unit = piece.timing.ticks(piece.events.time_unit)
-    seconds = places * (per_unit / piece.timing.ticks_per_second)
-    beats = places * (per_unit / piece.timing.ticks_per_beat)
-    return _performance(piece, seconds, beats, signatures or Signatures((), None), title)
+    return _performance([piece], piece, title)
 
 
 def from_file(
-    path: Path, *, part: str = "first", drums: bool = False, clip: bool = False, title: str | None = None
+    path: Path, *, part: str = "all", drums: bool = False, clip: bool = False, title: str | None = None
 ) -> Performance:
-    """The notes of one part of a MIDI file, through its tempo map.
+    """Return the notes of a MIDI file, through its tempo map, each part's with their own ends.
 
     Args:
         path: the file.
@@ -88,32 +87,33 @@ def from_file(
     Raises:
         MidiError: the file cannot be read or has no notes in that part.
     """
-    piece = read_piece(path, part=part, drums=drums, clip=clip)
-    seconds = np.cumsum(piece.events.delta_time)
-    if piece.timing.smpte:
-        beats = seconds * piece.timing.ticks_per_second / piece.timing.ticks_per_beat
-    else:
-        counted = read_piece(path, part=part, time_unit=TimeUnit.beats, drums=drums, clip=clip)
-        beats = np.cumsum(counted.events.delta_time)
-    return _performance(piece, seconds, beats, read_signatures(path, clip=clip), title or path.stem)
+    parts = [played.piece for played in read_parts(path, part=part, drums=drums, clip=clip)]
+    return _performance(parts, parts[0], title or path.stem)
 
 
-def _performance(
-    piece: Piece, seconds: np.ndarray, beats: np.ndarray, signatures: Signatures, title: str | None
-) -> Performance:
+def _performance(parts: Sequence[Piece], source: Piece, title: str | None) -> Performance:
+    notes = [note for number, piece in enumerate(parts) for note in _notes(piece, number)]
+    if not notes:
+        raise ValueError(f"{source.name}: no notes")
+    notes.sort(key=lambda note: (note.onset_seconds, note.pitch, note.part))
+    # A file's name may hold what no document can.
+    printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in title or source.name)
+    return Performance(printable, tuple(notes), source.markings, source.program, source.left_out)
+
+
+def _notes(piece: Piece, part: int) -> list[Note]:
     """Pair as `midi.playable_messages` does: a strike ends the same pitch, what still sounds ends with the piece."""
     strikes: list[tuple[int, int]] = []  # indices of events: strike, release
     sounding: dict[int, int] = {}
     pitches, velocities = piece.events.pitch.tolist(), piece.events.velocity.tolist()
+    seconds, beats = piece.seconds(), piece.beats()
     for index, (pitch, velocity) in enumerate(zip(pitches, velocities, strict=True)):
         if pitch in sounding:
             strikes.append((sounding.pop(pitch), index))
         if velocity:
             sounding[pitch] = index
     strikes += [(start, len(pitches) - 1) for start in sounding.values()]
-    if not strikes:
-        raise ValueError(f"{piece.name}: no notes")
-    notes = [
+    return [
         Note(
             pitch=pitches[start],
             velocity=velocities[start],
@@ -121,10 +121,7 @@ def _performance(
             duration_seconds=float(seconds[end] - seconds[start]),
             onset_beats=float(beats[start]),
             duration_beats=float(beats[end] - beats[start]),
+            part=part,
         )
         for start, end in strikes
     ]
-    notes.sort(key=lambda note: (note.onset_seconds, note.pitch))
-    # A file's name may hold what no document can.
-    printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in title or piece.name)
-    return Performance(printable, tuple(notes), signatures, piece.program)

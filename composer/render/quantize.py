@@ -103,7 +103,7 @@ def quantize(performance: Performance, meter: Meter | None = None) -> Quantized:
         strikes, ends = strikes - shift, ends - shift
         meters = [(0, meter)]
     else:
-        meters = meters_of(performance.signatures.meters) if meter is None else [(0, meter)]
+        meters = meters_of(performance.markings.meters) if meter is None else [(0, meter)]
     skipped = _leading_silence(float(strikes[0]), meters)
     strikes, ends = strikes - skipped, ends - skipped
 

@@ -76,7 +76,7 @@ def notate(performance: Performance, *, meter: str | None = None, key: str | Non
     quantized = quantize(performance, None if meter is None else Meter.parse(meter))
     arrangement = arrange(quantized)
     # Programs that know no key write C.
-    stated = key or (None if performance.signatures.key == "C" else performance.signatures.key)
+    stated = key or (None if performance.markings.key == "C" else performance.markings.key)
     chosen = Key.parse(stated) if stated else estimate_key(quantized.notes)
     names = spell([placed.note for placed in arrangement.placed], chosen)
     musicxml = write_score(quantized, arrangement, names, chosen, performance.title)

@@ -9,23 +9,23 @@ from numpy.typing import NDArray
 
 from composer.corpus import Corpus, read_corpus
 from composer.ranges import Indices
-from composer.schema import DataConfig, EncodingConfig, TimeUnit
+from composer.schema import DataConfig, TimeUnit
 from composer.store import EVENT_BITS, Store, StoredPieces
 
 
 class Seconds:
     """Seconds since the event before, by position among the classes of a corpus (`Corpus.tokens`)."""
 
-    def __init__(self, corpus: Corpus, data: DataConfig, encoding: EncodingConfig) -> None:
+    def __init__(self, corpus: Corpus, data: DataConfig) -> None:
         """Keep the times, or read them.
 
         Args:
-            corpus: as it is scored.
+            corpus: as it is scored. Times in beats are read again in seconds: a tempo map turns equal beats into
+                other times.
             data: what it was read by.
-            encoding: likewise. Times in beats are read anew in seconds: a tempo map turns equal beats into other times.
         """
-        if encoding.time_unit is not TimeUnit.seconds:
-            corpus = read_corpus(data, dataclasses.replace(encoding, time_unit=TimeUnit.seconds))
+        if corpus.encoding.unit is not TimeUnit.seconds:
+            corpus = read_corpus(data, dataclasses.replace(corpus.encoding, time_unit=TimeUnit.seconds))
         self.store: Store | None = None
         self.times: NDArray[np.float64] = np.empty(0)
         if corpus.lazy:

@@ -1,0 +1,245 @@
+"""Tempo, metre and key of a piece: the tempo map, time signatures and key signatures of its MIDI file.
+
+Places are in beats (quarter notes) from the start of the piece; tempos in microseconds per beat, as MIDI has them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.errors import ComposerError
+
+# MIDI's default: 120 beats per minute.
+DEFAULT_MICROSECONDS_PER_BEAT = 500_000
+# A time signature holds whole numbers of these at most; music that begins in mid-bar is written in this resolution.
+_MAX_DENOMINATOR = 32
+# Places are sums of floats: what rounding may add up to, in beats.
+_TOLERANCE = 1e-6
+_DEFAULT_METER = (4, 4)
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Markings:
+    """What a piece says of its tempo, metre and key.
+
+    Attributes:
+        tempos: (place, microseconds per beat), in order; before the first, MIDI's 120 beats per minute.
+        meters: (place, numerator, denominator), in order; before the first, 4/4.
+        keys: (place, name such as `Bbm`), in order. Many programs write C whatever the key.
+    """
+
+    tempos: tuple[tuple[float, int], ...] = ()
+    meters: tuple[tuple[float, int, int], ...] = ()
+    keys: tuple[tuple[float, str], ...] = ()
+
+    @property
+    def key(self) -> str | None:
+        """The first key signature."""
+        return self.keys[0][1] if self.keys else None
+
+    def seconds(self, beats: Array) -> Array:
+        """Seconds (N,) from the start at places (N,) in beats, through the tempo map."""
+        starts, per_beat, elapsed = self._tempo_map()
+        segment = np.searchsorted(starts, beats, side="right") - 1
+        return np.asarray(elapsed[segment] + (beats - starts[segment]) * per_beat[segment])
+
+    def beats(self, seconds: Array) -> Array:
+        """Places (N,) in beats at times (N,) in seconds: the inverse of `seconds`."""
+        starts, per_beat, elapsed = self._tempo_map()
+        segment = np.searchsorted(elapsed, seconds, side="right") - 1
+        return np.asarray(starts[segment] + (seconds - elapsed[segment]) / per_beat[segment])
+
+    def seconds_per_beat(self, beats: Array) -> Array:
+        """Seconds per beat (N,) at places (N,) in beats."""
+        starts, per_beat, _ = self._tempo_map()
+        return np.asarray(per_beat[np.clip(np.searchsorted(starts, beats, side="right") - 1, 0, None)])
+
+    def _tempo_map(self) -> tuple[Array, Array, Array]:
+        """(S,) segments of one tempo: places in beats, seconds per beat, seconds at the start."""
+        tempos = [(max(place, 0.0), tempo) for place, tempo in self.tempos if tempo > 0]
+        if not tempos or tempos[0][0] > 0:
+            tempos.insert(0, (0.0, DEFAULT_MICROSECONDS_PER_BEAT))
+        starts = np.array([place for place, _ in tempos])
+        per_beat = np.array([tempo / 1e6 for _, tempo in tempos])
+        elapsed = np.concatenate([[0.0], np.cumsum(np.diff(starts) * per_beat[:-1])])
+        return starts, per_beat, elapsed
+
+    def usual_tempo(self, end: float) -> int:
+        """Microseconds per beat that hold for most of the beats up to `end`: the median over the beats."""
+        starts, per_beat, _ = self._tempo_map()
+        lasting = np.clip(np.diff(np.append(starts, max(end, starts[-1] + 1e-9))), 0, None)
+        order = np.argsort(per_beat, kind="stable")
+        total = np.cumsum(lasting[order])
+        middle = int(np.searchsorted(total, total[-1] / 2))
+        return round(float(per_beat[order][middle]) * 1e6)
+
+    def usual_meter(self, end: float) -> tuple[int, int]:
+        """(numerator, denominator) of the time signature that holds for most of the beats up to `end`."""
+        lasting: dict[tuple[int, int], float] = {}
+        meters = self._meters()
+        for k, (place, *meter) in enumerate(meters):
+            stop = meters[k + 1][0] if k + 1 < len(meters) else max(end, place + 1e-9)
+            numerator, denominator = meter
+            lasting[numerator, denominator] = lasting.get((numerator, denominator), 0.0) + max(stop - place, 0.0)
+        return max(lasting, key=lambda meter: lasting[meter])
+
+    def _meters(self) -> list[tuple[float, int, int]]:
+        """The time signatures from place 0 on."""
+        meters = [meter for meter in self.meters if meter[1] > 0 and meter[2] > 0]
+        return meters if meters and meters[0][0] <= 0 else [(0.0, *_DEFAULT_METER), *meters]
+
+    def bar_offset(self, place: float) -> float:
+        """Beats from the start of its bar to a place.
+
+        A time signature that holds for less than one of its bars is an upbeat, or a bar that a repeat divides: the bar
+        of the usual metre that ends with it began earlier.
+        """
+        meters = self._meters()
+        number = max(k for k, meter in enumerate(meters) if meter[0] <= place + _TOLERANCE or k == 0)
+        start, numerator, denominator = meters[number]
+        bar = numerator * 4 / denominator
+        last = meters[-1][0] if meters[-1][0] > 0 else place
+        usual = self.usual_meter(max(place, last))
+        usual_bar = usual[0] * 4 / usual[1]
+        if number == 0 and len(meters) > 1 and bar < usual_bar - _TOLERANCE:
+            # An upbeat at the start of the piece.
+            upbeat = meters[1][0] - start
+            if upbeat < usual_bar - _TOLERANCE:
+                return usual_bar - upbeat + (place - start)
+        offset = (place - start) % bar
+        return 0.0 if bar - offset < _TOLERANCE else max(offset, 0.0)
+
+    def after(self, place: float | None, end: float) -> tuple[Markings, float]:
+        """The markings of new music that goes on from a place in this piece, in the middle of a bar perhaps.
+
+        The new music has one tempo, metre and key: the usual tempo and metre of this piece, and the key in force. It
+        begins with the rest of the bar as an upbeat, which MIDI files write as a short bar of its own.
+
+        Args:
+            place: where the new music begins, in beats of this piece; None is the start of a bar.
+            end: the end of this piece, in beats.
+
+        Returns:
+            The markings, and the beats of silence that must stand before the new music because no time signature
+            measures the rest of the bar exactly: less than 1/8 beat.
+        """
+        numerator, denominator = self.usual_meter(end)
+        bar = numerator * 4 / denominator
+        offset = 0.0 if place is None else self.bar_offset(place) % bar
+        place = end if place is None else place
+        remaining = bar - offset if offset > _TOLERANCE else 0.0
+        step = 4 / _MAX_DENOMINATOR
+        written = math.ceil(remaining / step - _TOLERANCE) * step
+        silence = written - remaining if remaining else 0.0
+        if written >= bar - _TOLERANCE:
+            # The whole bar: the music begins a moment after its first beat.
+            meters: tuple[tuple[float, int, int], ...] = ((0.0, numerator, denominator),)
+            silence = bar - remaining if remaining else 0.0
+        elif written:
+            meters = ((0.0, *_signature(written)), (written, numerator, denominator))
+        else:
+            meters = ((0.0, numerator, denominator),)
+        keys = [name for at, name in self.keys if at <= place + _TOLERANCE] or [name for _, name in self.keys[:1]]
+        return Markings(
+            ((0.0, self.usual_tempo(end)),),
+            meters if self.meters else (),
+            ((0.0, keys[-1]),) if keys else (),
+        ), (max(silence, 0.0) if self.meters else 0.0)
+
+    def extended(self, end: float) -> Markings:
+        """Return the markings with more music after the `end` in beats, which has the usual tempo and metre."""
+        tempo, meter = self.usual_tempo(end), self.usual_meter(end)
+        tempos = list(self.tempos)
+        if tempos and tempos[-1][1] != tempo:
+            tempos.append((end, tempo))
+        meters = list(self.meters)
+        if meters and meters[-1][1:] != meter:
+            # From the end of the bar on that the piece ends in.
+            bar = meters[-1][1] * 4 / meters[-1][2]
+            meters.append((meters[-1][0] + math.ceil((end - meters[-1][0]) / bar - _TOLERANCE) * bar, *meter))
+        return Markings(tuple(tempos), tuple(meters), self.keys)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Lists and numbers, for checkpoints and JSON."""
+        return {
+            "tempos": [list(row) for row in self.tempos],
+            "meters": [list(row) for row in self.meters],
+            "keys": [list(row) for row in self.keys],
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Markings:
+        """The inverse of `to_plain`.
+
+        Raises:
+            ComposerError: the values describe no markings.
+        """
+        try:
+            tempos = tuple((float(place), int(tempo)) for place, tempo in plain["tempos"])
+            meters = tuple((float(place), int(above), int(below)) for place, above, below in plain["meters"])
+            keys = tuple((float(place), str(name)) for place, name in plain["keys"])
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ComposerError(f"tempo, metre and key are damaged ({error!r})") from error
+        rows: list[Sequence[Any]] = [*tempos, *meters, *keys]
+        positive = all(tempo > 0 for _, tempo in tempos) and all(a > 0 and b > 0 for _, a, b in meters)
+        if not positive or not all(math.isfinite(row[0]) and row[0] >= 0 for row in rows):
+            raise ComposerError("tempo, metre and key are damaged (a value is impossible)")
+        return cls(tempos, meters, keys)
+
+
+def _signature(beats: float) -> tuple[int, int]:
+    """The time signature with the lowest denominator from 4 on whose bar lasts these beats, a multiple of 1/8."""
+    for denominator in (4, 8, 16, _MAX_DENOMINATOR):
+        numerator = beats * denominator / 4
+        if abs(numerator - round(numerator)) < _TOLERANCE:
+            return round(numerator), denominator
+    raise AssertionError(f"{beats} beats are no multiple of 1/8")
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """Where some events stand in their piece.
+
+    Attributes:
+        markings: of the piece.
+        begin: place of the event before them; of the piece's first event its start.
+        end: place of the last of them.
+        length: place of the piece's last event.
+    """
+
+    markings: Markings
+    begin: float
+    end: float
+    length: float
+
+    def onward(self) -> tuple[Markings, float]:
+        """Return the markings of music that goes on after the excerpt; see `Markings.after`."""
+        return self.markings.after(self.end, self.length)
+
+    def repeated(self) -> tuple[Markings, float]:
+        """Return the markings of music that begins with the excerpt itself; see `Markings.after`."""
+        return self.markings.after(self.begin, self.length)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Lists and numbers, for checkpoints and JSON."""
+        return {**self.markings.to_plain(), "begin": self.begin, "end": self.end, "length": self.length}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Excerpt:
+        """The inverse of `to_plain`; see `Markings.from_plain` for the errors."""
+        markings = Markings.from_plain(plain)
+        try:
+            begin, end, length = (float(plain[key]) for key in ("begin", "end", "length"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ComposerError(f"the place of the primer is damaged ({error!r})") from error
+        if not (0 <= begin <= end <= length < math.inf):
+            raise ComposerError("the place of the primer is damaged (a value is impossible)")
+        return cls(markings, begin, end, length)
