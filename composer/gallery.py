@@ -17,17 +17,17 @@ from composer.copied import of_run
 from composer.copying import LEAST
 from composer.corpus import read_pieces
 from composer.errors import ComposerError
-from composer.events import Piece
+from composer.events import Piece, title_of
 from composer.generate import Composer, Composition
 from composer.markings import Markings
-from composer.midi import read_piece
+from composer.midi import find_files, read_piece
 from composer.render.listening import player
-from composer.render.notes import from_file, from_piece
+from composer.render.notes import Performance, from_file, from_piece
 from composer.render.pianoroll import draw
 from composer.render.player import Image, Player, Section, Table, gallery_page
 from composer.report import accuracy_rows, result_rows
 from composer.rundir import CHECKPOINTS, CONFIG, METRICS, SAMPLES, SWEEP, shown, write_text
-from composer.schema import CompareConfig, ReportConfig
+from composer.schema import CompareConfig, DataConfig, ReportConfig, Source
 
 # What a piece quotes, as players colour it.
 Quoted = Callable[[Piece], list[dict[str, Any]]]
@@ -243,14 +243,14 @@ def _compose(composer: Composer, config: ReportConfig, temperature: float, prime
 
 
 def _length(composition: Composition) -> str:
-    piece = composition.piece
-    seconds = float(piece.events.delta_time.sum()) * piece.timing.ticks(piece.events.time_unit)
-    return f"{seconds / piece.timing.ticks_per_second:.1f} s"
+    return f"{composition.written.seconds()[-1]:.1f} s"
 
 
-def _player(piece: Piece, title: str, subtitle: str, passages: Sequence[dict[str, Any]] = ()) -> Player:
+def _player(
+    piece: Piece | Performance, title: str, subtitle: str, passages: Sequence[dict[str, Any]] = ()
+) -> Player:
     """A piece, or the word that it has no notes: a network that was not trained may strike none."""
-    if not bool((piece.events.velocity > 0).any()):
+    if isinstance(piece, Piece) and not bool((piece.events.velocity > 0).any()):
         return Player(title=title, notes=[], subtitle=f"{subtitle}; it strikes no note")
     return player(piece, title, subtitle, passages)
 
@@ -265,7 +265,7 @@ def _original(composer: Composer, config: ReportConfig) -> list[Section]:
     if sha256 != composer.origin.data_sha256 or composer.origin.piece not in names:
         return []
     piece = pieces[names.index(composer.origin.piece)]
-    beginning = _beginning(piece, _ORIGINAL_EVENTS)
+    beginning = _as_written(composer.config.data, piece) or _beginning(piece, _ORIGINAL_EVENTS)
     text = "For comparison: what was trained on" + (" (its beginning)" if len(piece.events) > _ORIGINAL_EVENTS else "")
     composed = _compose(composer, config, 1.0).written
     rolls = [
@@ -274,8 +274,23 @@ def _original(composer: Composer, config: ReportConfig) -> list[Section]:
         if bool((one.events.velocity > 0).any())
     ]
     image = _picture(draw(rolls, ("png",))["png"], "Piano rolls of the original and of a composed piece")
-    players = [_player(beginning, piece.name, "human")]
+    players = [_player(beginning, title_of(piece.name), "human")]
     return [Section(heading="The original", text=f"{text}.", images=[image], players=players)]
+
+
+def _as_written(data: DataConfig, piece: Piece) -> Performance | None:
+    """Return the beginning of the file of a piece, each part with its own notes, as `composer render` reads it.
+
+    None where there is no file, or several of its name.
+    """
+    if data.source is not Source.midi or data.path is None:
+        return None
+    root = Path(data.path).expanduser()
+    paths = [path for path in find_files(root) if path.name == piece.name]
+    if len(paths) != 1:
+        return None
+    whole = from_file(paths[0], part=data.part, drums=data.drums, clip=data.clip, title=title_of(piece.name))
+    return dataclasses.replace(whole, notes=whole.notes[: _ORIGINAL_EVENTS // 2])
 
 
 def _beginning(piece: Piece, events: int) -> Piece:
