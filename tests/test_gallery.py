@@ -7,13 +7,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import mido
 import pytest
 
 from composer import cli
+from composer.config import compose
 from composer.events import prelude_piece
-from composer.gallery import newest
+from composer.gallery import _as_written, newest
 from composer.generate import Composer, Composition
-from composer.midi import write_midi
+from composer.midi import read_piece, write_midi
 from composer.rundir import METRICS, SUMMARY
 from composer.schema import TimeUnit
 from composer.yardstick import Yardstick
@@ -186,3 +188,24 @@ def test_what_stands_in_the_training_music_is_coloured(folder: Path) -> None:
     coloured = [note for note in data["notes"] if first["start"] <= note["onset"] < first["end"]]
     assert len(coloured) > 200
     assert second["start"] >= first["end"]
+
+
+def test_the_original_is_shown_part_by_part(tmp_path: Path) -> None:
+    """A unison of two parts is two notes in the score, though it is one event of the merged music."""
+    file = mido.MidiFile(type=1, ticks_per_beat=480)
+    for length in (480, 960):
+        track = file.add_track()
+        track.append(mido.Message("note_on", note=60, velocity=64))
+        track.append(mido.Message("note_on", note=60, velocity=0, time=length))
+    file.save(tmp_path / "two-hands.mid")
+    data = compose("data=midi", f"data.path={tmp_path}").data
+    piece = read_piece(tmp_path / "two-hands.mid", part="all")
+    shown = _as_written(data, piece)
+    assert shown is not None
+    assert [(note.part, note.duration_beats) for note in shown.notes] == [(0, 1.0), (1, 2.0)]
+    assert shown.title == "Two Hands"
+    assert len(piece.events) == 2
+    assert _as_written(compose().data, piece) is None
+    (tmp_path / "again").mkdir()
+    shutil.copy(tmp_path / "two-hands.mid", tmp_path / "again")
+    assert _as_written(data, piece) is None
