@@ -19,6 +19,8 @@ from composer.strikes import Strikes
 
 # Notes of the n-grams whose shares are told.
 ORDERS = (4, 8, 16)
+# Notes of the n-grams that stand for copying where one figure must.
+COPIED_NOTES = 8
 # A run of fewer notes is no quotation: scales and broken chords occur everywhere.
 LEAST = 8
 # Lengths of which the reference's digests are kept: a search for the longest run comes back to the same ones.
@@ -69,15 +71,15 @@ class Reference:
         self.ends = np.repeat(np.cumsum(lengths, dtype=np.int64), lengths)
         self._grams = lru_cache(_KEPT)(self._sorted_grams)
 
-    def shares(self, piece: Strikes) -> dict[str, float]:
-        """Share of the piece's n-grams that occur in the reference, for each of `ORDERS`.
+    def shares(self, piece: Strikes, orders: Sequence[int] = ORDERS) -> dict[str, float]:
+        """Return the share of the piece's n-grams that occur in the reference, for each n of `orders`.
 
         Returns:
             `pitch_4`, `interval_4` ...; an interval n-gram is n - 1 intervals, so n notes too. A piece of fewer than n
             notes has no entry.
         """
         shares = {}
-        for n in ORDERS:
+        for n in orders:
             for kind, transposed in (("pitch", False), ("interval", True)):
                 found = self._contains(piece.pitch, n, transposed)
                 if len(found):

@@ -1,4 +1,4 @@
-"""Figures that tell music from what is none, and how alike their distributions are in two sets of pieces.
+"""Musical features, and distances between their distributions in two sets of pieces.
 
 No figure is good or bad alone: each is read beside that of the training music and of held-out music.
 
@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.events import Events
+from composer.phrases import cadence, repetition
+from composer.rhythm import bar_places, grid_share, intervals
 from composer.strikes import Strikes
 
 Array = NDArray[np.float64]
@@ -72,38 +74,109 @@ def histogram(seconds: Array) -> Array:
 
 
 def polyphony(piece: Strikes) -> float:
-    """Pitches that sound at once, a mean over the time when any does; 0 where no note lasts.
+    """Return the pitches that sound at once, a mean over the time when any does; 0 where no note lasts.
 
     MusPy counts time steps; here time is exact. A pitch struck while it sounds is released first (`strikes.py`), so
     notes are pitches.
     """
+    any_time, _ = _sounding_seconds(piece)
+    return float(piece.duration_seconds.sum()) / any_time if any_time > 0 else 0.0
+
+
+def silence(piece: Strikes) -> float:
+    """Return the share of the time from the first onset to the end of the last note when nothing sounds."""
+    any_time, whole = _sounding_seconds(piece)
+    return max(1 - any_time / whole, 0.0) if whole > 0 else 0.0
+
+
+def _sounding_seconds(piece: Strikes) -> tuple[float, float]:
+    """How long any note sounds, and the time from the first onset to the end of the last note."""
     start, end = piece.onset_seconds, piece.onset_seconds + piece.duration_seconds
     times = np.concatenate([start, end])
     order = np.argsort(times, kind="stable")
     sounding = np.cumsum(np.repeat([1, -1], len(start))[order])[:-1]
     lasting = np.diff(times[order])
-    any_time = float(lasting[sounding > 0].sum())
-    return float(piece.duration_seconds.sum()) / any_time if any_time > 0 else 0.0
+    return float(lasting[sounding > 0].sum()), float(times.max() - times.min())
 
 
 def groove_similarity(piece: Strikes) -> float | None:
-    """How alike the bars' onsets are: GS of Wu and Yang 2020, the mean over all pairs of bars; None below two bars.
+    """Return how similar the onsets of the bars are: GS of Wu and Yang 2020, the mean over all pairs of bars.
 
     1 less the share of the 64 positions of a bar at which a note begins in one of two bars and not in the other. Bars
-    are four quarter notes of the file's first tempo: in a performance that was not played to it, a fixed time.
+    are those of the piece's metre, in a performance that was not played to it those of its tempo map.
+
+    Returns:
+        None below two bars.
     """
-    place = (piece.onset_seconds - piece.onset_seconds[0]) / piece.bar_seconds
+    places = bar_places(piece.markings, piece.onset_beats)
     # Onsets a rounding error before a position belong to it.
-    slot = np.floor(place * _POSITIONS + 1e-6).astype(np.int64)
-    bars = np.unique(slot // _POSITIONS)
-    if len(bars) < 2:
+    position = np.minimum((places.offset / places.length * _POSITIONS + 1e-6).astype(np.int64), _POSITIONS - 1)
+    _, bar = np.unique(np.round(places.start, 3), return_inverse=True)
+    bars = int(bar.max()) + 1 if len(bar) else 0
+    if bars < 2:
         return None
-    onsets = np.zeros((len(bars), _POSITIONS))
-    onsets[np.searchsorted(bars, slot // _POSITIONS), slot % _POSITIONS] = 1
+    onsets = np.zeros((bars, _POSITIONS))
+    onsets[bar, position] = 1
     # Of two rows of zeros and ones the number of differing places is |a| + |b| - 2 ab.
     sizes = onsets.sum(1)
     differing = sizes[:, None] + sizes[None] - 2 * onsets @ onsets.T
-    return float(1 - differing[np.triu_indices(len(bars), 1)].mean() / _POSITIONS)
+    return float(1 - differing[np.triu_indices(bars, 1)].mean() / _POSITIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the training music has.
+
+    Attributes:
+        pitch_low, pitch_high: the lowest and the highest pitch.
+        velocities: (128,) whether a note has it.
+        longest_seconds: the longest note; None where no note lasts.
+    """
+
+    pitch_low: int
+    pitch_high: int
+    velocities: NDArray[np.bool_]
+    longest_seconds: float | None
+
+    @classmethod
+    def of(cls, pieces: Sequence[Strikes]) -> Heard | None:
+        """Return what pieces have; None where they have no note."""
+        pieces = [piece for piece in pieces if len(piece)]
+        if not pieces:
+            return None
+        pitch = np.concatenate([piece.pitch for piece in pieces])
+        velocities = np.zeros(128, np.bool_)
+        velocities[np.concatenate([piece.velocity for piece in pieces])] = True
+        longest = max(float(piece.duration_seconds.max()) for piece in pieces)
+        return cls(int(pitch.min()), int(pitch.max()), velocities, longest or None)
+
+
+def measures(piece: Strikes, heard: Heard | None) -> dict[str, float]:
+    """Return the figures of a piece, or of a part of one, that are fast to compute, by the keys of `legend.QUALITY`.
+
+    Args:
+        piece: at least 2 notes.
+        heard: what the training music has; without any the figures that need it are left out.
+
+    Returns:
+        Numbers in the units of `legend.QUALITY`, shares from 0 to 1. What a piece has no occasion for is left out.
+    """
+    found: dict[str, float | None] = {}
+    gaps = intervals(piece.onset_beats)
+    places = bar_places(piece.markings, piece.onset_beats)
+    found["on_grid"] = grid_share(gaps)
+    found["on_beat"] = float(places.on_beat.mean())
+    found["on_bar"] = float(places.on_bar.mean())
+    found["groove_similarity"] = groove_similarity(piece)
+    found["repetition"] = repetition(piece, rhythm=False)
+    found["repetition_rhythm"] = repetition(piece, rhythm=True)
+    found["cadence"] = cadence(piece)
+    found |= {key: float(value) for key, value in features(piece).items() if np.ndim(value) == 0}
+    found["silence"] = silence(piece)
+    if heard is not None:
+        found["pitch_outside"] = float(((piece.pitch < heard.pitch_low) | (piece.pitch > heard.pitch_high)).mean())
+        found["velocity_unheard"] = float((~heard.velocities[piece.velocity]).mean())
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def distances(ones: Sequence[float | Array], others: Sequence[float | Array] | None = None) -> Array:

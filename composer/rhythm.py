@@ -1,4 +1,4 @@
-"""Rhythm: the share of inter-onset intervals that lie on a grid of the beat, before and after encoding.
+"""Rhythm: the share of inter-onset intervals that lie on a grid of the beat, before and after encoding; bars and beats.
 
     inter-onset interval  beats from one onset to the next; notes struck together are one onset
     on the grid           within `TOLERANCE_BEATS` of a multiple of 1/12 beat, which holds sixteenths and triplets;
@@ -16,9 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.events import Piece
+from composer.markings import Markings
 from composer.schema import TimeUnit
 from composer.vocabulary import Vocabulary
 
+# Units of a time signature that make one beat of a compound metre (6/8, 9/8, 12/8).
+_COMPOUND = 3
 # Places of the grid per beat.
 GRID = 12
 # Also thirty-second notes: what tells a score from a performance.
@@ -47,6 +50,66 @@ class Rhythm:
             f"{self.original:.0%} of the inter-onset intervals are multiples of 1/12 beat, "
             f"{self.encoded:.0%} after encoding and decoding"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class BarPlaces:
+    """Where notes stand in their bars, by the metre of the piece. All in quarter notes.
+
+    Attributes:
+        start: (N,) places of the starts of the bars; below 0 where a piece begins with an upbeat.
+        offset: (N,) from there to the note.
+        length: (N,) of the bars.
+        beat: (N,) length of the metre's beat: the unit of the time signature, three of them in a compound metre.
+    """
+
+    start: Array
+    offset: Array
+    length: Array
+    beat: Array
+
+    @property
+    def on_beat(self) -> NDArray[np.bool_]:
+        """(N,) whether a note stands on a beat of its bar."""
+        return np.asarray(np.abs(self.offset - np.rint(self.offset / self.beat) * self.beat) <= TOLERANCE_BEATS)
+
+    @property
+    def on_bar(self) -> NDArray[np.bool_]:
+        """(N,) whether a note stands at the start of a bar."""
+        return np.asarray(np.minimum(self.offset, self.length - self.offset) <= TOLERANCE_BEATS)
+
+
+def bar_places(markings: Markings, places: Array) -> BarPlaces:
+    """Return where notes at places (N,) in beats stand in their bars.
+
+    As `Markings.bar_offset`: a piece whose first time signature holds for less than a bar of its usual metre begins
+    with an upbeat.
+
+    Args:
+        markings: of the piece; without a time signature bars are of four quarter notes.
+        places: in quarter notes from the start of the piece, in order.
+    """
+    later = [(place, above, below) for place, above, below in markings.meters if place > 0]
+    first = [(0.0, above, below) for place, above, below in markings.meters if place <= 0][-1:] or [(0.0, 4, 4)]
+    meters = first + later
+    starts = np.array([place for place, *_ in meters])
+    above, below = markings.usual_meter(max(float(starts[-1]), float(places[-1]) if len(places) else 0.0))
+    usual = above * 4 / below
+    upbeat = float(starts[1]) if later else usual
+    columns = []
+    for number, (_, numerator, denominator) in enumerate(meters):
+        begun = 0.0
+        if number == 0 and upbeat < usual - TOLERANCE_BEATS and numerator * 4 / denominator < usual - TOLERANCE_BEATS:
+            # The end of a bar of the usual metre.
+            numerator, denominator, begun = above, below, usual - upbeat
+        compound = denominator >= 8 and numerator > _COMPOUND and numerator % _COMPOUND == 0
+        columns.append((begun, numerator * 4 / denominator, (_COMPOUND if compound else 1) * 4 / denominator))
+    segment = np.clip(np.searchsorted(starts, places + TOLERANCE_BEATS, side="right") - 1, 0, None)
+    begun, length, beat = np.array(columns, np.float64)[segment].T
+    offset = np.mod(begun + places - starts[segment], length)
+    # A rounding error before a bar's start belongs to it.
+    offset = np.where(length - offset < TOLERANCE_BEATS, 0.0, offset)
+    return BarPlaces(places - offset, offset, length, beat)
 
 
 def intervals(onsets: Array) -> Array:

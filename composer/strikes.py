@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from composer.events import Piece
 from composer.markings import Markings
 
-BEATS_PER_BAR = 4
-
 
 @dataclass(frozen=True, slots=True)
 class Strikes:
@@ -23,20 +21,20 @@ class Strikes:
     Attributes:
         name: of the piece.
         pitch: (N,) MIDI numbers.
+        velocity: (N,) from 1 to 127.
         onset_seconds: (N,) from the beginning of the piece, which a part of it keeps.
         duration_seconds: (N,) until the next message of the same pitch; what still sounds ends with the last event.
         event: (N,) number of the strike among the piece's events.
-        bar_seconds: four quarter notes at the piece's first tempo; a performance may know nothing of them.
         onset_beats, duration_beats: (N,) as the times in seconds, in beats, through the piece's tempo map.
         markings: tempo, metre and key of the piece.
     """
 
     name: str
     pitch: NDArray[np.int64]
+    velocity: NDArray[np.int64]
     onset_seconds: NDArray[np.float64]
     duration_seconds: NDArray[np.float64]
     event: NDArray[np.int64]
-    bar_seconds: float
     onset_beats: NDArray[np.float64]
     duration_beats: NDArray[np.float64]
     markings: Markings
@@ -48,6 +46,7 @@ class Strikes:
         return replace(
             self,
             pitch=self.pitch[part],
+            velocity=self.velocity[part],
             onset_seconds=self.onset_seconds[part],
             duration_seconds=self.duration_seconds[part],
             onset_beats=self.onset_beats[part],
@@ -58,7 +57,7 @@ class Strikes:
 
 def struck(piece: Piece) -> Strikes:
     """Return the notes of a piece, paired with their ends as `render.notes` does, through its tempo map."""
-    events, timing = piece.events, piece.timing
+    events = piece.events
     seconds, beats = piece.seconds(), piece.beats()
     # Events by pitch, in their order: the one after a strike ends it if it is of the same pitch.
     by_pitch = np.argsort(events.pitch, kind="stable")
@@ -70,10 +69,10 @@ def struck(piece: Piece) -> Strikes:
     return Strikes(
         piece.name,
         events.pitch[order].astype(np.int64),
+        events.velocity[order].astype(np.int64),
         seconds[order],
         seconds[end[order]] - seconds[order],
         order,
-        BEATS_PER_BAR * timing.ticks_per_beat / timing.ticks_per_second,
         beats[order],
         beats[end[order]] - beats[order],
         piece.markings,

@@ -22,10 +22,10 @@ def notes(pitches: list[int], name: str = "a") -> Strikes:
     return Strikes(
         name,
         np.array(pitches, np.int64),
+        np.full(count, 64),
         onsets,
         np.full(count, 0.4),
         2 * np.arange(count),
-        2.0,
         2 * onsets,
         np.full(count, 0.8),
         Markings(),
@@ -144,7 +144,7 @@ def test_strikes_are_the_notes_of_the_renderer(found: list[tuple[int, int, float
     theirs = [(note.pitch, note.onset_seconds, note.duration_seconds) for note in slow]
     assert np.allclose(sorted(tuple(map(float, row)) for row in mine), sorted(theirs))
     assert strikes.pitch.tolist() == events.pitch[strikes.event].tolist()
-    assert strikes.bar_seconds == pytest.approx(1.6)
+    assert strikes.velocity.tolist() == events.velocity[strikes.event].tolist()
 
 
 def test_excerpts_are_whole_and_spread_evenly() -> None:

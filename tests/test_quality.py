@@ -18,19 +18,19 @@ PRELUDE = prelude_piece(TimeUnit.seconds)
 WHOLE = struck(PRELUDE)
 
 
-def strikes(rows: list[tuple[int, float, float]], bar_seconds: float = 2.0) -> Strikes:
-    """Pitch, onset and duration of each note."""
+def strikes(rows: list[tuple[int, float, float]], markings: Markings | None = None) -> Strikes:
+    """Pitch, onset and duration of each note in seconds, two beats each."""
     pitch, onset, duration = (np.array(column) for column in zip(*rows, strict=True))
     return Strikes(
         "a",
         pitch,
+        np.full(len(rows), 64),
         onset.astype(float),
         duration.astype(float),
         np.arange(len(rows)),
-        bar_seconds,
         onset * 2.0,
         duration * 2.0,
-        Markings(),
+        markings or Markings(),
     )
 
 

@@ -10,13 +10,10 @@ import numpy as np
 
 from composer.errors import ComposerError
 from composer.render.quantize import GridNote
+from composer.tonality import MAJOR_PROFILE, MINOR_PROFILE
 
 _STEPS = "CDEFGAB"
 _STEP_PITCHES = (0, 2, 4, 5, 7, 9, 11)
-# How well each pitch class fits a key, from the tonic up, as listeners rated it: C. Krumhansl, Cognitive Foundations of
-# Musical Pitch, 1990, p. 30; the method with correlations is hers and M. Schmuckler's, there p. 77.
-_MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
-_MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
 # Steps above the tonic that an interval of semitones is written as, and the notes around one that tell its key:
 # D. Meredith, The ps13 Pitch Spelling Algorithm, Journal of New Music Research 35(2), 2006.
 _INTERVAL_STEPS = (0, 1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 6)
@@ -99,7 +96,7 @@ def estimate_key(notes: Sequence[GridNote]) -> Key:
         # A pedal point is not the whole piece.
         heard[note.pitch % 12] += min(note.duration, 4 * 96)
     scores = {}
-    for minor, profile in ((False, _MAJOR), (True, _MINOR)):
+    for minor, profile in ((False, MAJOR_PROFILE), (True, MINOR_PROFILE)):
         for tonic in range(12):
             fifths = (7 * (tonic + (3 if minor else 0)) + 5) % 12 - 5  # from -5 to 6
             scores[Key(fifths, minor)] = _correlation(heard, np.roll(profile, tonic))
