@@ -1,29 +1,33 @@
-"""What composed pieces are held against: the music that trained, and human music that did not.
+"""The music that composed pieces are compared with: training music and held-out music, and the comparison.
 
-The same figures are taken of composed and of held-out music. Of many pieces a fixed draw stands for all.
+The same figures are computed of composed and of human music. Of many pieces a fixed draw stands for all.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.copying import Passage, Reference, figures, mean, measure
+from composer.copying import COPIED_NOTES, Passage, Reference, figures, mean, measure
+from composer.distance import Distance, HumanMusic
 from composer.events import Piece, Pieces
+from composer.legend import QUALITY
+from composer.phrases import ending
 from composer.quality import (
     PART_NOTES,
+    Heard,
     Likeness,
     Monotony,
     collapse,
     features,
-    groove_similarity,
     likeness,
+    measures,
     monotony,
 )
 from composer.ranges import Indices, Ranges, Starts
@@ -31,6 +35,7 @@ from composer.schema import DataConfig, Split
 from composer.splits import Splits, covered
 from composer.strikes import Strikes, excerpts, struck
 from composer.structure import structure
+from composer.surprise import MAX_NOTES, MarkovModel, cross_bits, noise
 
 # Events at which the draw of pieces ends: quotations are searched for in so much training music.
 MOST_EVENTS = 1 << 20
@@ -41,6 +46,11 @@ _EXCERPTS = 16
 # Parts of each kind of music whose distributions are compared.
 _PARTS = 32
 _DRAW_STREAM = 9
+# Notes of the excerpts of human and of composed music that the summary figure compares: the same for pieces of every
+# length, so that these figures can be compared.
+_DISTANCE_NOTES = 100
+# Events that `released_per_500` counts notes for, and the notes that as many events strike.
+_EVENTS, _NOTES_PER_EVENT = 500, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +61,14 @@ class Part:
         pieces: runs of events without a gap, each with its strikes.
         sources: different pieces that they are from.
         of: pieces that the split has in all.
+        endings: the strikes of the runs that reach the end of their piece, in which some note is struck.
         events: of the runs.
     """
 
     pieces: list[tuple[Piece, Strikes]]
     sources: int
     of: int
+    endings: list[Strikes] = field(default_factory=list)
 
     @property
     def events(self) -> int:
@@ -67,6 +79,52 @@ class Part:
     def strikes(self) -> list[Strikes]:
         """The struck notes of each run."""
         return [strikes for _, strikes in self.pieces]
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What composed pieces are like, beside training and held-out music.
+
+    Attributes:
+        composed: the figures of `legend.QUALITY` that the pieces have, each a mean over those that have it.
+        training, held_out: of human music, means over excerpts as long as the composed pieces at most; None without
+            held-out music.
+        split: where the held-out music is from.
+        overlap, divergence: how similar the distributions of parts of 32 notes are to those of the training music, of
+            `composed` and `held_out` music, by figure; `overlap` with its `mean`.
+        overlap_held_out, divergence_held_out: the same of composed from held-out music.
+        parts: how many parts these were.
+        distance: how far the pieces are from human music; None where nothing can be compared.
+        collapse: why they are those of a collapsed network, or None.
+        noise: why they sound like noise, or None.
+        surprise_shuffled: the figure `surprise` of the training music with its notes in random order; None where it has
+            no two notes.
+    """
+
+    composed: dict[str, float]
+    training: dict[str, float]
+    held_out: dict[str, float] | None
+    split: str | None
+    overlap: dict[str, dict[str, float] | None]
+    divergence: dict[str, dict[str, float] | None]
+    overlap_held_out: dict[str, float] | None
+    divergence_held_out: dict[str, float] | None
+    parts: dict[str, int]
+    distance: Distance | None
+    collapse: str | None
+    noise: str | None
+    surprise_shuffled: float | None
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as `summary.json` has it: the distance as a number, with what belongs to it behind."""
+        plain = {key: getattr(self, key) for key in self.__dataclass_fields__}
+        far = self.distance
+        return plain | {
+            "distance": None if far is None else far.value,
+            "distance_among": None if far is None else far.among,
+            "distance_to": None if far is None else far.to,
+            "distance_by_figure": None if far is None else far.by_figure,
+        }
 
 
 class Yardstick:
@@ -87,6 +145,7 @@ class Yardstick:
         """
         self.pieces, self.offsets, self.splits, self.data = pieces, offsets, splits, data
         self.positions, self.seed = events, seed
+        self._rows = lru_cache(2)(self._measure_rows)
         self._human = lru_cache(2)(self._measure_human)
 
     @property
@@ -113,10 +172,24 @@ class Yardstick:
         return Reference(self.training.strikes)
 
     @cached_property
+    def heard(self) -> Heard | None:
+        """What the training music has; None where it has no note."""
+        return Heard.of(self.training.strikes)
+
+    @property
     def longest_note_seconds(self) -> float | None:
         """Of the training music; None where no note has a length."""
-        longest = max((float(piece.duration_seconds.max()) for piece in self.training.strikes if len(piece)), default=0)
-        return longest or None
+        return None if self.heard is None else self.heard.longest_seconds
+
+    @cached_property
+    def markov(self) -> MarkovModel:
+        """A Markov model of the training music."""
+        return MarkovModel(self.training.strikes)
+
+    @cached_property
+    def _human_music(self) -> HumanMusic | None:
+        training, held_out = self._measure_rows(_DISTANCE_NOTES)
+        return HumanMusic(training, held_out) if training or held_out else None
 
     @cached_property
     def _usual(self) -> Monotony:
@@ -136,8 +209,13 @@ class Yardstick:
     def _held_out_likeness(self) -> Likeness | None:
         return _likeness(self._training_features, self._held_out_features)
 
-    def copying(self, pieces: Sequence[Piece]) -> dict[str, Any]:
-        """What composed pieces quote from the training music, beside what held-out music does.
+    def copying(self, pieces: Sequence[Piece], drawn: Sequence[Piece] | None = None) -> dict[str, Any]:
+        """Return what composed pieces quote from the training music, and what held-out music does.
+
+        Args:
+            pieces: as written: notes that are held too long are released.
+            drawn: the same as the network drew them, whose events decide how long the human excerpts are; None where
+                they are not known.
 
         Returns:
             `composed` and `held_out` as `copying.measure` gives them (`held_out` of excerpts as long as the composed
@@ -150,58 +228,117 @@ class Yardstick:
         return {
             "composed": mean(each),
             "pieces": each,
-            "held_out": self._human(_notes(pieces)).copying,
+            "held_out": self._human(_notes(drawn or pieces)).copying,
             "split": self.held_out_split,
             "longest": [None if passage is None else told(passage) for passage in longest],
             "reference": {"pieces": self.training.sources, "of": self.training.of, "events": self.training.events},
         }
 
-    def quality(self, pieces: Sequence[Piece]) -> dict[str, Any]:
-        """What composed pieces are like, beside training and held-out music.
+    def quality(self, pieces: Sequence[Piece], drawn: Sequence[Piece] | None = None) -> Quality:
+        """Return what composed pieces are like, and what training and held-out music is like.
 
-        Returns:
-            Figures of the `composed` pieces, of `training` and of `held_out` music (means over excerpts as long as the
-            composed pieces at most); `overlap` (with its `mean`) and `divergence` from the training music, of parts of
-            32 notes, each by `composed` and `held_out`; `overlap_held_out` and `divergence_held_out`, those of the
-            composed pieces from the held-out music; `parts`, how many these were; `collapse`, a reason or None.
+        Args:
+            pieces: as written: notes that are held too long are released.
+            drawn: the same as the network drew them, where a collapse is looked for; None where they are not known.
         """
         strikes = [struck(piece) for piece in pieces]
-        human = self._human(_notes(pieces))
+        human = self._human(_notes(drawn or pieces))
         made = _features(strikes)
         alike = {"composed": _likeness(self._training_features, made), "held_out": self._held_out_likeness}
         to_held_out = _likeness(self._held_out_features, made)
-        return {
-            "composed": _means(strikes),
-            "training": human.training,
-            "held_out": human.held_out or None,
-            "split": self.held_out_split,
-            "overlap": {key: value and _with_mean(value.overlap) for key, value in alike.items()},
-            "divergence": {key: value and value.divergence for key, value in alike.items()},
-            "overlap_held_out": to_held_out and _with_mean(to_held_out.overlap),
-            "divergence_held_out": to_held_out and to_held_out.divergence,
-            "parts": {
+        composed = _means([self._row(piece) | structure(piece) for piece in strikes if len(piece) > 1])
+        composed |= _means([{"ending": ending(piece)} for piece in strikes if len(piece)])
+        if drawn:
+            added = sum(len(piece.events) for piece in pieces) - sum(len(piece.events) for piece in drawn)
+            composed["released_per_500"] = _EVENTS * added / max(sum(len(piece.events) for piece in drawn), 1)
+        return Quality(
+            composed=_ordered(composed),
+            training=human.training,
+            held_out=human.held_out or None,
+            split=self.held_out_split,
+            overlap={key: None if value is None else _with_mean(value.overlap) for key, value in alike.items()},
+            divergence={key: None if value is None else value.divergence for key, value in alike.items()},
+            overlap_held_out=None if to_held_out is None else _with_mean(to_held_out.overlap),
+            divergence_held_out=None if to_held_out is None else to_held_out.divergence,
+            parts={
                 "training": len(self._training_features),
                 "composed": len(made),
                 "held_out": len(self._held_out_features),
             },
-            "collapse": next((reason for piece in pieces if (reason := self._collapse(piece))), None),
-        }
+            distance=self.measure_distance(pieces),
+            collapse=next((reason for piece in drawn or pieces if (reason := self._collapse(piece))), None),
+            noise=self._noise(composed, human),
+            surprise_shuffled=self.markov.shuffled_bits,
+        )
 
     def distance(self, pieces: Sequence[Piece]) -> float | None:
-        """Return how far composed pieces are from held-out music (without any, from training music): 0 is no distance.
+        """Return how far composed pieces are from held-out music (without any, from training music): less is nearer.
 
-        The mean over the figures of `quality` and the share of copied runs of 8 notes, each as |a - b| / (|a| + |b|).
+        Args:
+            pieces: as written: notes that are held too long are released.
+
+        Returns:
+            `measure_distance` as a number.
         """
-        quality, copying = self.quality(pieces), self.copying(pieces)
-        human = {**(quality["held_out"] or quality["training"]), **(copying["held_out"] or {})}
-        made = {**quality["composed"], **copying["composed"]}
-        keys = [key for key in (*quality["composed"], "interval_8") if key in human and key in made]
-        apart = [abs(made[key] - human[key]) / max(abs(made[key]) + abs(human[key]), 1e-9) for key in keys]
-        return float(np.mean(apart)) if apart else None
+        found = self.measure_distance(pieces)
+        return None if found is None else found.value
+
+    def measure_distance(self, pieces: Sequence[Piece]) -> Distance | None:
+        """Return how far composed pieces are from human music (`composer/distance.py`).
+
+        Each piece is cut into excerpts of 100 notes, as human music is; a shorter one is one. The first call computes
+        the figures of the human excerpts; others take milliseconds per piece.
+
+        Args:
+            pieces: as written: notes that are held too long are released.
+
+        Returns:
+            None where no piece has two notes, or there is no human music to compare with.
+        """
+        strikes = [found for piece in pieces if len(found := struck(piece)) > 1]
+        if not strikes or self._human_music is None:
+            return None
+        return self._human_music.distance(
+            [[self._row(part, copying=True) for part in _windows(piece, _DISTANCE_NOTES)] for piece in strikes]
+        )
+
+    def _row(self, piece: Strikes, *, copying: bool = False) -> dict[str, float]:
+        """The figures of a piece of at least 2 notes that are fast to compute, and its share of copied runs."""
+        bits = self.markov.bits(piece)
+        row = measures(piece, self.heard) | ({} if bits is None else {"surprise": bits})
+        return row | (self.reference.shares(piece, (COPIED_NOTES,)) if copying else {})
+
+    def _measure_rows(self, notes: int) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
+        """The fast figures of excerpts of training and of held-out music.
+
+        The surprise of a training excerpt is that after the others. What it copies is not measured: itself.
+        """
+        most = max(MAX_NOTES // notes, _EXCERPTS)
+        parts = excerpts(self.training.strikes, notes, most) or self.training.strikes[:most]
+        bits = cross_bits(parts)
+        training = []
+        for k in _spread(len(parts), _EXCERPTS):
+            if len(parts[k]) > 1:
+                found = bits[k]
+                training.append(measures(parts[k], self.heard) | ({} if found is None else {"surprise": found}))
+        return training, [self._row(piece, copying=True) for piece in self._excerpts(self.held_out, notes)]
+
+    def _excerpts(self, part: Part | None, notes: int) -> list[Strikes]:
+        """Excerpts of some music of so many notes, with at least two; of what is shorter all."""
+        found = [] if part is None else excerpts(part.strikes, notes, _EXCERPTS) or part.strikes[:_EXCERPTS]
+        return [piece for piece in found if len(piece) > 1]
 
     def _collapse(self, piece: Piece) -> str:
         struck_any = bool((piece.events.velocity > 0).any())
         return collapse(monotony(piece.events), self._usual) if struck_any else "it strikes no note"
+
+    def _noise(self, composed: dict[str, float], human: _Human) -> str | None:
+        """Why pieces sound like noise beside held-out music, beside training music where that has no surprise."""
+        shuffled = self.markov.shuffled_bits
+        for kind, found in (("held-out music", human.held_out), ("training music", human.training)):
+            if "surprise" in found and "surprise" in composed and shuffled is not None:
+                return noise(composed["surprise"], found["surprise"], shuffled, kind) or None
+        return None
 
     def passages(self, piece: Piece) -> list[dict[str, Any]]:
         """What a piece quotes, as the player page colours it: `start`, `end`, `source`, `transposition` and more."""
@@ -209,12 +346,22 @@ class Yardstick:
 
     def _measure_human(self, notes: int) -> _Human:
         """The figures of human music, in excerpts of so many notes; of what is shorter all."""
-        training, held_out = (
-            [] if part is None else excerpts(part.strikes, notes, _EXCERPTS) or part.strikes[:_EXCERPTS]
-            for part in (self.training, self.held_out)
-        )
-        copying = measure(held_out, self.reference) if held_out else None
-        return _Human(_means(training), _means(held_out), copying)
+        rows = zip((self.training, self.held_out), self._rows(notes), strict=True)
+        training, held_out = (self._human_figures(part, notes, found) for part, found in rows)
+        excerpted = self._excerpts(self.held_out, notes)
+        return _Human(training, held_out, measure(excerpted, self.reference) if excerpted else None)
+
+    def _human_figures(self, part: Part | None, notes: int, rows: list[dict[str, float]]) -> dict[str, float]:
+        if part is None or not rows:
+            return {}
+        found = _means(rows) | _means([structure(piece) for piece in self._excerpts(part, notes)])
+        found |= _means([{"ending": ending(piece)} for piece in part.endings])
+        longest = self.longest_note_seconds
+        if longest is not None:
+            # Notes that are longer than any of the training music, as composing releases them.
+            durations = np.concatenate([piece.duration_seconds for piece in part.strikes])
+            found["released_per_500"] = float((durations > longest + 1e-6).mean()) * _EVENTS * _NOTES_PER_EVENT
+        return _ordered(found)
 
     def _read(self, starts: Indices | Starts, most: int) -> Part:
         """The music that windows hold, of pieces in a random order until there are `most` events of them."""
@@ -228,13 +375,17 @@ class Yardstick:
             drawn.append(number)
             events += int(self.pieces.lengths[number])
         parts: list[tuple[Piece, Strikes]] = []
+        endings = []
         for number in sorted(drawn):
             piece, offset = self.pieces[number], int(self.offsets[number])
             strikes = struck(piece)
             for begin, end in _runs(reach.holds(np.arange(offset, offset + len(piece.events)))):
                 run = replace(piece, events=piece.events[begin:end])
-                parts.append((run, strikes[(strikes.event >= begin) & (strikes.event < end)]))
-        return Part(parts, len(drawn), len(holding))
+                held = strikes[(strikes.event >= begin) & (strikes.event < end)]
+                parts.append((run, held))
+                if end == len(piece.events) and len(held):
+                    endings.append(held)
+        return Part(parts, len(drawn), len(holding), endings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,16 +439,26 @@ def _features(strikes: list[Strikes]) -> list[Any]:
     return [features(part) for part in excerpts(strikes, PART_NOTES, _PARTS) if len(part) > 1]
 
 
-def _means(strikes: list[Strikes]) -> dict[str, float]:
-    """The figures of `features` that are numbers, groove and structure, each a mean over the pieces that have it."""
-    rows: list[dict[str, float]] = []
-    for piece in strikes:
-        if len(piece) < 2:
-            continue
-        groove = groove_similarity(piece)
-        numbers = {key: float(value) for key, value in features(piece).items() if np.ndim(value) == 0}
-        rows.append(numbers | ({} if groove is None else {"groove_similarity": groove}) | structure(piece))
-    return mean(rows)
+def _means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Each figure as a mean over the pieces that have it."""
+    return mean(list(rows))
+
+
+def _ordered(found: dict[str, float]) -> dict[str, float]:
+    """Figures of `legend.QUALITY` in that order; others are left out."""
+    return {key: found[key] for key in QUALITY if key in found}
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Numbers from 0 to `count` - 1: all, or `most` of them at equal distances."""
+    return list(range(count)) if count <= most else np.linspace(0, count - 1, most).round().astype(int).tolist()
+
+
+def _windows(piece: Strikes, notes: int) -> list[Strikes]:
+    """Excerpts of so many notes that cover a piece, evenly, so that they overlap; a shorter piece as it is."""
+    count = max(math.ceil(len(piece) / notes), 1)
+    begins = np.linspace(0, max(len(piece) - notes, 0), count).round().astype(int).tolist()
+    return [piece[begin : begin + notes] for begin in begins]
 
 
 def _with_mean(values: dict[str, float]) -> dict[str, float]:

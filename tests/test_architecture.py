@@ -15,10 +15,11 @@ ORDER = [
     "schema",
     "prelude",
     "markings",
+    "legend",
+    "tonality",
     "events",
     "strikes",
     "copying",
-    "quality",
     "structure",
     "rundir",
     "source",
@@ -28,6 +29,10 @@ ORDER = [
     "reading",
     "vocabulary",
     "rhythm",
+    "phrases",
+    "surprise",
+    "distance",
+    "quality",
     "store",
     "progress",
     "build",
@@ -205,6 +210,7 @@ QUICK = [
 ]
 QUICK += ["scan", "reading", "store", "build", "chorales", "corpus", "splits", "similarity", "prepare", "report"]
 QUICK += ["strikes", "copying", "quality", "structure", "yardstick", "copied"]
+QUICK += ["legend", "tonality", "rhythm", "phrases", "surprise", "distance"]
 QUICK += ["events", "midi", *(module for module in ORDER if module.startswith(("render.", "explore.")))]
 
 

@@ -55,24 +55,27 @@ def test_held_out_music_is_named_and_there_may_be_none(overrides: tuple[str, ...
     found = yardstick(*overrides)
     assert found.held_out_split == split
     copying, quality = found.copying([PRELUDE]), found.quality([PRELUDE])
-    assert copying["split"] == quality["split"] == split
-    assert (copying["held_out"] is None) == (quality["held_out"] is None) == (split is None)
-    assert (quality["overlap"]["held_out"] is None) == (split is None)
+    assert copying["split"] == quality.split == split
+    assert (copying["held_out"] is None) == (quality.held_out is None) == (split is None)
+    assert (quality.overlap["held_out"] is None) == (split is None)
+    assert quality.distance is not None
+    assert quality.distance.to == ("training" if split is None else "held_out and training")
     # Too few parts of 32 notes to be compared with.
-    assert quality["parts"]["held_out"] < 3
-    assert quality["overlap_held_out"] is quality["divergence_held_out"] is None
+    assert quality.parts["held_out"] < 3
+    assert quality.overlap_held_out is quality.divergence_held_out is None
 
 
 def test_what_is_composed_is_compared_with_both_kinds_of_music() -> None:
-    three = Corpus(ReadPieces([PRELUDE] * 3), "", [])
+    three = Corpus(ReadPieces([PRELUDE] * 3), "", [], compose().encoding)
     overrides = ("data=midi", "data.path=.", "data.split=by_piece", "data.group_similarity=null")
     found = yardstick(*overrides, corpus=three)
     quality = found.quality([Piece("beginning", PRELUDE.events[:300], PRELUDE.timing)])
     # The held-out piece is the one that trained too.
-    assert quality["parts"]["held_out"] > 3
-    for kind in ("overlap", "divergence"):
-        assert quality[f"{kind}_held_out"] == quality[kind]["composed"]
-    assert 0 < quality["overlap_held_out"]["mean"] < 1
+    assert quality.parts["held_out"] > 3
+    assert quality.overlap_held_out == quality.overlap["composed"]
+    assert quality.divergence_held_out == quality.divergence["composed"]
+    assert quality.overlap_held_out is not None
+    assert 0 < quality.overlap_held_out["mean"] < 1
 
 
 def test_the_training_piece_copies_itself_and_its_held_out_end_does_not() -> None:
@@ -89,8 +92,10 @@ def test_what_strikes_no_note_is_judged_too() -> None:
     found = yardstick()
     copying, quality = found.copying([Piece("silent", silent)]), found.quality([Piece("silent", silent)])
     assert (copying["longest"], copying["composed"]["notes"]) == ([None], 0)
-    assert (quality["composed"], quality["collapse"]) == ({}, "it strikes no note")
-    assert quality["overlap"]["composed"] is None
+    assert (quality.composed, quality.collapse) == ({}, "it strikes no note")
+    assert quality.overlap["composed"] is None
+    assert quality.distance is quality.noise is None
+    assert found.distance([Piece("silent", silent)]) is None
 
 
 def test_of_many_pieces_a_fixed_draw_is_the_reference(
