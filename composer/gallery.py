@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from composer import legend
 from composer.compare import command, tables, typeset
 from composer.compare.figures import learning, pictures
 from composer.compare.reading import read_run
@@ -35,6 +36,8 @@ PAGE = "report.html"
 _COLOURED = f"Coloured passages, of {LEAST} notes or more, stand in the training music, transposed or not."
 # Pieces of the training that are shown, the first and the last among them.
 _MOST_SAMPLES = 6
+# Figures that are named as the farthest from human music.
+_FARTHEST = 3
 # Of the piece that was trained on.
 _ORIGINAL_EVENTS = 600
 
@@ -181,42 +184,57 @@ def _music(run: Run) -> list[Section]:
     copying, quality = run.summary.get("copying"), run.summary.get("quality")
     if not isinstance(copying, dict) or not isinstance(quality, dict):
         return []
-    kinds = [(name, copying.get(key) or {}) for name, key in (("composed", "composed"), ("held-out music", "held_out"))]
-    alike = {"training music": quality.get("training") or {}, "held-out music": quality.get("held_out") or {}}
-    made = quality.get("composed") or {}
+    copies = [copying.get("composed") or {}, copying.get("held_out") or {}]
+    music = [quality.get(kind) or {} for kind in ("composed", "training", "held_out")]
     overlaps = [(quality.get("overlap") or {}).get("composed") or {}, quality.get("overlap_held_out") or {}]
-    rows = [[_title(key), *(_cell(values.get(key)) for _, values in kinds)] for key in kinds[0][1]]
+    # A row of `legend.rows` for each figure that some music has.
+    shown = [key for key in legend.QUALITY if any(key in figures for figures in music)]
     figures = [
-        [_title(key), _cell(value), *(_cell(values.get(key)) for values in (*alike.values(), *overlaps))]
-        for key, value in made.items()
+        [*row, *(_percent(values.get(key)) for values in overlaps)]
+        for key, row in zip(shown, legend.rows(legend.QUALITY, music), strict=True)
     ]
-    collapse = quality.get("collapse")
-    text = (
-        "Shares of the runs of 4, 8 and 16 notes that stand in the training music, as pitches and as intervals "
-        "(transposed or not); the longest run that does. A share means something only beside that of held-out music."
-    )
+    paragraphs = [
+        *(f"{warning[0].upper()}{warning[1:]}." for warning in legend.warnings(quality)),
+        _distance(quality),
+        "Human music is cut into excerpts as long as the composed pieces. A figure means something only beside that of "
+        "human music: nearer is better, more is not.",
+    ]
     return [
         Section(
             heading="Copying and quality",
-            text=text + (f"\n\nThe music has collapsed: {collapse}." if collapse else ""),
+            text="\n\n".join(paragraph for paragraph in paragraphs if paragraph),
             tables=[
-                Table(columns=["copied", *(name for name, _ in kinds)], rows=rows, caption="Copying, final pieces"),
                 Table(
-                    columns=["figure", "composed", *alike, "overlap with training", "overlap with held-out"],
+                    columns=["copied", "composed", "held-out music"],
+                    rows=legend.rows(legend.COPYING, copies),
+                    caption="What the final pieces copy from the training music",
+                ),
+                Table(
+                    columns=[
+                        *("figure", "composed", "training music", "held-out music"),
+                        *("overlap with training (%)", "overlap with held-out (%)"),
+                    ],
                     rows=figures,
-                    caption="Quality, final pieces; the overlapping area of the densities is 1 where they are alike",
+                    caption="What the final pieces are like; overlap of the distributions: 100 is the same",
                 ),
             ],
         )
     ]
 
 
-def _title(key: str) -> str:
-    return key.replace("_", " ")
+def _distance(quality: dict[str, Any]) -> str:
+    """The summary figure and what is farthest, in words; empty in the record of an older run."""
+    sentence = legend.distance_sentence(quality)
+    by_figure = quality.get("distance_by_figure") or {}
+    known = {**legend.QUALITY, **legend.COPYING}
+    farthest = sorted((key for key in by_figure if key in known), key=lambda key: -by_figure[key])[:_FARTHEST]
+    named = "; ".join(f"{known[key].title}, {by_figure[key]:.1f}" for key in farthest)
+    unit = "In standard deviations of human excerpts, a mean over the figures."
+    return f"{sentence[0].upper()}{sentence[1:]}. {unit} Farthest: {named}." if sentence else ""
 
 
-def _cell(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, (int, float)) else "-"
+def _percent(value: Any) -> str:
+    return f"{value:.0%}".rstrip("%") if isinstance(value, (int, float)) else "-"
 
 
 def _settings(run: Run) -> Table:

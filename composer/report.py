@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from composer import legend
 from composer.baselines import Baselines, best, skill
 from composer.prepare import Music
 from composer.rhythm import Rhythm
@@ -218,6 +219,7 @@ def report(config: TrainConfig, folder: Path, summary: dict[str, Any]) -> str:
         "",
         f"composed     {shown(samples[0])}" if samples else "",
         *copied(summary.get("copying")),
+        *judged(summary.get("quality")),
         f"compose more {program('composer')} generate run={shown(folder)}",
         f"curves       {program('tensorboard')} --logdir {shown(folder.parent)}",
     ]
@@ -233,6 +235,15 @@ def copied(copying: dict[str, Any] | None) -> list[str]:
     mine = copying["composed"]
     longest = f"longest {mine['longest_notes']:.0f} notes, {mine['longest_seconds']:.1f} s"
     return [f"copied       {_quoted(mine)} of its runs of 8 notes stand in the training music ({beside}); {longest}"]
+
+
+def judged(quality: dict[str, Any] | None) -> list[str]:
+    """Lines on how far the composed pieces are from human music, and the alarms; none where nothing was composed."""
+    if not quality:
+        return []
+    sentence = legend.distance_sentence(quality)
+    lines = [f"quality      {sentence}"] if sentence else []
+    return lines + [f"warning      {warning}" for warning in legend.warnings(quality)]
 
 
 def _quoted(figures: dict[str, float]) -> str:

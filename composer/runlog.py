@@ -29,6 +29,7 @@ _CHARTS = {
 # Of the pieces that are composed during the training, with the lines of human music.
 _COMPOSED = (
     *("copying/interval_4", "copying/interval_8", "copying/longest_notes"),
+    *("quality/distance", "quality/on_grid", "quality/on_beat", "quality/repetition", "quality/surprise"),
     *("quality/overlap_mean", "quality/pitch_class_entropy", "quality/polyphony", "quality/note_density"),
 )
 

@@ -1,4 +1,4 @@
-"""What a run composes: a short piece every few epochs, and pieces at its end, each held against human music."""
+"""What a run composes: a short piece every few epochs, and pieces at its end, each compared with human music."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from composer import legend
 from composer.checkpoint import Origin
 from composer.events import Piece
 from composer.generate import Composer, Composition
@@ -59,8 +60,7 @@ class EpochSamples:
                 show(record, epoch, composition.written)
             except Exception as error:  # a picture is not worth a training
                 warnings.warn(f"epoch {epoch}: the sample is not shown in TensorBoard ({error!r})", stacklevel=2)
-        reason = judged["quality"]["collapse"]
-        return [f"epoch {epoch}: what it composes has collapsed: {reason}"] if reason else []
+        return [f"epoch {epoch}: {warning}" for warning in legend.warnings(judged["quality"])]
 
 
 def show(record: RunLog, epoch: int, piece: Piece) -> None:
@@ -83,9 +83,13 @@ def show(record: RunLog, epoch: int, piece: Piece) -> None:
 
 
 def judge(compositions: Sequence[Composition], yardstick: Yardstick) -> dict[str, Any]:
-    """What pieces quote (`copying`) and what they are like (`quality`), as `summary.json` has it."""
-    pieces = [composition.piece for composition in compositions]
-    return {"copying": yardstick.copying(pieces), "quality": yardstick.quality(pieces)}
+    """Return what pieces quote (`copying`) and what they are like (`quality`), as `summary.json` has it.
+
+    The figures are those of the pieces as written: with releases of the notes that the network holds too long.
+    """
+    drawn = [composition.piece for composition in compositions]
+    written = [composition.written for composition in compositions]
+    return {"copying": yardstick.copying(written, drawn), "quality": yardstick.quality(written, drawn).to_plain()}
 
 
 def scalars(judged: dict[str, Any]) -> dict[str, float]:
@@ -109,6 +113,11 @@ def scalars(judged: dict[str, Any]) -> dict[str, float]:
         found |= {f"quality/{kind}_to_held_out_{key}": value for key, value in to_held_out.items()}
     if overlap["held_out"]:
         found["quality/overlap_mean/held_out"] = overlap["held_out"]["mean"]
+    if quality["distance"] is not None:
+        found["quality/distance"] = quality["distance"]
+    if quality["distance_among"] is not None:
+        # What human excerpts have among themselves.
+        found["quality/distance/held_out"] = quality["distance_among"]
     return found
 
 

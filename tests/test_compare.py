@@ -726,6 +726,19 @@ def test_the_best_weights_have_the_same_pieces_and_none_may_be_held_out(tmp_path
     assert any(sentence.endswith("; there is no held-out music beside it.") for sentence in words(c))
 
 
+def test_the_distance_to_human_music_stands_in_the_table(tmp_path: Path) -> None:
+    folder = copying_sweep(tmp_path / "l1")
+    for path in folder.glob("*-l1_*/summary.json"):
+        edit(path, lambda summary: summary["quality"].update({"distance": 1.5, "distance_among": 0.75}))
+    c = of(folder, "figures=false", "metric=quality/distance", "baseline=regularizer=l1")
+    table = comparing.tables.copying_table(c)
+    assert table is not None
+    assert table.header[-1] == "distance to human music"
+    # The runs of the other arm were made before there was one.
+    assert [row[-1] for row in table.rows] == ["-", "1.500 ± 0.000", "0.750 ± 0.000"]
+    assert "standard deviations of human excerpts; lower is better" in comparing.tables.main_table(c, 1000).notes[0]
+
+
 def test_runs_without_composed_pieces_have_no_such_table(sweep: Path) -> None:
     c = of(sweep)
     assert comparing.tables.copying_table(c) is None

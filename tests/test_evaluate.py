@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import mido
@@ -64,7 +65,10 @@ def test_what_a_run_composes_is_held_against_its_music(
     for more in ([], [f"data.path={other}"]):
         path = run(compose(f"run={trained}", *asked, *more, command="evaluate"))
         found.append(json.loads(path.read_text()))
-        assert "of its runs of 8 notes stand in the training music" in capsys.readouterr().out
+        out = capsys.readouterr().out
+        assert "of its runs of 8 notes stand in the training music" in out
+        assert re.search(r"^quality +composed +training( +held-out)?$", out, re.MULTILINE)
+        assert re.search(r"^notes on a beat of the bar \(%\) +\d+ +\d+", out, re.MULTILINE)
     assert found[0]["copying"] == found[1]["copying"]
     assert found[0]["quality"] == found[1]["quality"]
     assert len(found[0]["copying"]["longest"]) == len(found[0]["copying"]["pieces"]) == 2
@@ -74,8 +78,9 @@ def test_what_a_run_composes_is_held_against_its_music(
     player = Composer.load(trained, "last")
     sampling = dataclasses.replace(player.config.sampling, n=2)
     yardstick, _ = of_run(trained)
-    pieces = [composition.piece for composition in player.compose(sampling, player.config.seed)]
+    pieces = [composition.written for composition in player.compose(sampling, player.config.seed)]
     assert found[0]["copying"]["composed"] == yardstick.copying(pieces)["composed"]
+    assert found[0]["quality"]["distance"] == yardstick.distance(pieces)
     assert evaluate(player)["copying"] is None
 
 

@@ -1,5 +1,6 @@
 """`composer report`: the page of a run and of a sweep, from runs that were trained for it."""
 
+import html
 import json
 import os
 import re
@@ -83,6 +84,41 @@ def test_the_newest_run_gets_a_page_that_plays(folder: Path, capsys: pytest.Capt
     assert row is not None
     assert float(row[1]) == pytest.approx(summary["accuracy/val"], abs=5e-4)
     assert "<td>regularizer.weight</td><td>1e-06</td>" in page
+
+
+def test_the_figures_of_the_pieces_are_in_words_and_per_cent(folder: Path) -> None:
+    run = folder / "outputs/train/one"
+    summary = json.loads((run / SUMMARY).read_text())
+    summary["quality"] |= {
+        "composed": {"on_grid": 0.315, "polyphony": 3.0, "silence": 0.051},
+        "training": {"on_grid": 0.89, "polyphony": 2.0, "silence": 0.05},
+        "held_out": {"on_grid": 0.8, "polyphony": 1.5, "silence": 0.04},
+        "distance": 1.24,
+        "distance_among": 0.5,
+        "distance_to": "held_out",
+        "distance_by_figure": {"silence": 0.2, "on_grid": 3.6},
+        "noise": "its notes are a surprise",
+    }
+    (run / SUMMARY).write_text(json.dumps(summary))
+    assert cli.run("report", [str(run), "events=30"]) == 0
+    page = html.unescape((run / "report.html").read_text())
+    assert "Distance to held-out music: 1.2 (held-out excerpts among themselves: 0.5)." in page
+    assert "Farthest: times between onsets that are multiples of 1/12 beat, 3.6; time when nothing sounds, 0.2." in page
+    assert "What it composes is noise: its notes are a surprise." in page
+    row = page[page.index("<td>times between onsets that are multiples of 1/12 beat (%)</td>") :]
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", row)[1:4] == ["32", "89", "80"]
+
+
+def test_a_record_without_the_newer_figures_has_a_page(folder: Path) -> None:
+    run = folder / "outputs/train/one"
+    summary = json.loads((run / SUMMARY).read_text())
+    old = {"composed": {"polyphony": 9.0}, "training": {"polyphony": 2.0}, "held_out": None, "collapse": None}
+    summary["quality"] = old
+    (run / SUMMARY).write_text(json.dumps(summary))
+    assert cli.run("report", [str(run), "events=30"]) == 0
+    page = html.unescape((run / "report.html").read_text())
+    assert "notes that sound at once, while any does (notes)" in page
+    assert "istance to" not in page
 
 
 def test_the_same_run_gives_the_same_page(folder: Path) -> None:

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,18 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from composer import checkpoint as ckpt
 from composer import cli
 from composer.config import compose
+from composer.copied import of_run
 from composer.errors import RunInterrupted
 from composer.events import prelude_piece
+from composer.generate import Composer
 from composer.midi import write_midi
 from composer.progress import Progress
+from composer.quality import polyphony
 from composer.rundir import locked
 from composer.runlog import RunLog
-from composer.samples import show
+from composer.samples import judge, show
 from composer.schema import TimeUnit
+from composer.strikes import struck
 from composer.train import resume, start
 
 QUICK = (
@@ -102,7 +107,10 @@ def test_a_piece_is_written_every_so_many_epochs_and_judged_in_tensorboard(sampl
         assert mido.MidiFile(sampled / "samples" / name).length > 0
     points = of_music(scalars(sampled))
     assert {tuple(step for step, _ in values) for values in points.values()} == {(2, 4)}
-    for tag in ("copying/interval_8", "copying/longest_notes", "quality/pitch_class_entropy", "quality/overlap_mean"):
+    for tag in (
+        *("copying/interval_8", "copying/longest_notes", "quality/pitch_class_entropy", "quality/overlap_mean"),
+        *("quality/distance", "quality/on_grid", "quality/surprise"),
+    ):
         assert tag in points
         ((_, first), (_, second)) = points[f"{tag}/held_out"]
         assert first == second
@@ -183,6 +191,29 @@ def test_the_summary_holds_the_final_pieces_beside_human_music(sampled: Path) ->
     assert longest["file"] == "train-seed0-000.mid"
     assert longest["notes"] == copying["composed"]["longest_notes"]
     assert set(quality["overlap"]["held_out"]) == {*quality["divergence"]["held_out"], "mean"}
+
+
+def test_figures_are_those_of_the_written_piece(sampled: Path) -> None:
+    # So small a network holds notes too long: what it draws is not what is heard.
+    player = Composer.load(sampled)
+    yardstick, _ = of_run(sampled)
+    (composition,) = player.compose(player.config.sampling, player.config.seed)
+    added = len(composition.written.events) - len(composition.piece.events)
+    assert added > 0
+    composed = judge([composition], yardstick)["quality"]["composed"]
+    assert composed["polyphony"] == pytest.approx(polyphony(struck(composition.written)))
+    assert composed["polyphony"] < polyphony(struck(composition.piece))
+    assert composed["released_per_500"] == pytest.approx(500 * added / len(composition.piece.events))
+    summary = json.loads((sampled / "summary.json").read_text())
+    assert summary["quality"]["composed"] == composed
+
+
+def test_noise_is_said_in_the_log_and_at_the_end(sampled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    start(quick("logging.sample_every_epochs=1", "trainer.max_epochs=1"), sampled.parent / "noise")
+    said = capsys.readouterr()
+    assert "epoch 1: what it composes is noise: its notes are a surprise of " in said.err
+    assert "\nwarning      what it composes is noise: its notes are a surprise of " in said.out
+    assert re.search(r"^quality +distance to human music, held out and trained on: \d\.\d \(", said.out, re.MULTILINE)
 
 
 def test_a_collapse_is_said_in_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,6 +22,7 @@ _UNITS = {
     "skill": "share of the way to 1",
 }
 _SPARSITY = {"zeros/all": "exact zeros", "small/all": "weights below 1e-3"}
+DISTANCE = "quality/distance"
 # Figures of the composed pieces, as a person calls them.
 COMPOSED = {
     "copying/interval_4": "4 notes copied, transposed or not",
@@ -32,6 +33,9 @@ COMPOSED = {
     "copying/longest_events": "longest quotation, events",
     "copying/longest_seconds": "longest quotation, seconds",
     "quality/overlap_mean": "overlap with training",
+    "quality/on_grid": "times between onsets on the grid of 1/12 beat",
+    "quality/repetition": "figures of 9 notes that come back",
+    DISTANCE: "distance to human music",
 }
 HELD_OUT = "/held_out"
 
@@ -136,11 +140,15 @@ def unit(metric: str) -> str:
         return "share of the weights"
     if metric.startswith(("copying/pitch", "copying/interval")):
         return "share of runs of notes"
+    if metric == DISTANCE:
+        return "standard deviations of human excerpts"
     return _UNITS.get(rest if kind == "gap" else kind.split("_")[0], "")
 
 
 def higher_is_better(metric: str) -> bool | None:
     """Whether more is better; None where neither is."""
+    if metric == DISTANCE:
+        return False
     kind = metric.split("/")[0].split("_")[0]
     return {"accuracy": True, "skill": True, "loss": False, "nll": False, "gap": False}.get(kind)
 

@@ -166,7 +166,9 @@ def composed(summary: dict[str, Any]) -> dict[str, float]:
             overlap = numbers(_tree(_tree(values.get("overlap")).get(part)))
             figures |= {"overlap_mean": overlap["mean"]} if "mean" in overlap else {}
             found |= {f"{block}/{key}{ending}": value for key, value in figures.items()}
-    return found
+    # What human excerpts have among themselves stands where held-out music does.
+    names = {"distance": "quality/distance", "distance_among": "quality/distance/held_out"}
+    return found | {names[key]: value for key, value in numbers(_tree(summary.get("quality"))).items() if key in names}
 
 
 def _tree(value: Any) -> dict[str, Any]:

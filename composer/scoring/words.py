@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from composer.report import copied
+from composer import legend
+from composer.report import copied, judged
 from composer.schema import CHANNELS
 
 NOTES = """\
@@ -83,15 +84,29 @@ def _pieces(results: dict[str, Any], names: dict[str, str]) -> list[str]:
 
 
 def _composed(results: dict[str, Any]) -> list[str]:
-    if not results["copying"] or not results["quality"]:
+    copying, quality = results["copying"], results["quality"]
+    if not copying or not quality:
         return []
-    overlap, to_held_out = results["quality"]["overlap"]["composed"], results["quality"]["overlap_held_out"]
+    overlap, to_held_out = quality["overlap"]["composed"], quality["overlap_held_out"]
     kinds = (("training", overlap), ("held-out", to_held_out))
-    alike = [f"{values['mean']:.3f} with {kind} music" for kind, values in kinds if values]
+    similar = [f"{values['mean']:.3f} with {kind} music" for kind, values in kinds if values]
     return [
-        *copied(results["copying"]),
-        *([f"alike        overlap of the distributions {', '.join(alike)} (1 is alike)"] if alike else []),
+        *copied(copying),
+        *judged(quality),
+        *([f"similar      overlap of the distributions {', '.join(similar)} (1 is the same)"] if similar else []),
+        "",
+        *_figures(quality),
     ]
+
+
+def _figures(quality: dict[str, Any]) -> list[str]:
+    """A table of the figures of the composed pieces, with those of training and held-out music."""
+    kinds = {"composed": quality["composed"], "training": quality["training"], "held-out": quality["held_out"]}
+    columns = {title: values for title, values in kinds.items() if values}
+    rows = legend.rows(legend.QUALITY, list(columns.values()))
+    width = max((len(title) for title, *_ in rows), default=0)
+    head = f"{'quality':<{width}}" + "".join(f"{title:>10}" for title in columns)
+    return [head, *(f"{title:<{width}}" + "".join(f"{cell:>10}" for cell in cells) for title, *cells in rows)]
 
 
 def _contexts(results: dict[str, Any], names: dict[str, str]) -> list[str]:
