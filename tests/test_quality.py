@@ -8,8 +8,20 @@ import pytest
 
 from composer import quality
 from composer.events import Events, prelude_piece
+from composer.legend import QUALITY
 from composer.markings import Markings
-from composer.quality import collapse, compare_densities, distances, features, groove_similarity, likeness, monotony
+from composer.quality import (
+    Heard,
+    collapse,
+    compare_densities,
+    distances,
+    features,
+    groove_similarity,
+    likeness,
+    measures,
+    monotony,
+    silence,
+)
 from composer.schema import TimeUnit
 from composer.strikes import Strikes, excerpts, struck
 from composer.structure import fitness, similarity, structure
@@ -65,6 +77,44 @@ def test_groove_similarity_is_the_mean_over_all_pairs_of_bars() -> None:
     slow = np.mean([1 - len(one ^ other) / 64 for one, other in itertools.combinations(bars, 2)])
     assert groove_similarity(piece) == pytest.approx(slow)
     assert groove_similarity(piece[:2]) is None
+
+
+def test_bars_are_those_of_the_metre() -> None:
+    # Four bars of 3/8, two beats to the second: an onset at the start of each and in the middle of every other.
+    rows = [(60, 0.75 * bar + extra, 0.1) for bar in range(4) for extra in ((0, 0.375) if bar % 2 else (0,))]
+    found = groove_similarity(strikes(rows, Markings(meters=((0.0, 3, 8),))))
+    # Of six pairs of bars, four differ at one of 64 positions.
+    assert found == pytest.approx(1 - 4 / 6 / 64)
+    assert groove_similarity(strikes(rows)) != pytest.approx(found)
+
+
+def test_silence_is_the_time_when_nothing_sounds() -> None:
+    assert silence(strikes([(60, 0, 1), (64, 0.5, 1), (67, 2, 0.5), (72, 3, 1)])) == pytest.approx((0.5 + 0.5) / 4)
+    assert silence(WHOLE) == pytest.approx(0, abs=1e-9)
+    assert silence(strikes([(60, 0, 0)])) == 0
+
+
+def test_what_the_training_music_does_not_have_is_counted() -> None:
+    heard = Heard.of([strikes([(60, 0, 1), (72, 1, 2)])])
+    assert heard is not None
+    assert (heard.pitch_low, heard.pitch_high, heard.longest_seconds) == (60, 72, 2)
+    piece = dataclasses.replace(
+        strikes([(59, 0, 1), (60, 1, 1), (72, 2, 1), (73, 3, 1), (61, 4, 1)]), velocity=np.array([64, 64, 64, 64, 9])
+    )
+    found = measures(piece, heard)
+    assert found["pitch_outside"] == pytest.approx(2 / 5)
+    assert found["velocity_unheard"] == pytest.approx(1 / 5)
+    assert {"pitch_outside", "velocity_unheard"}.isdisjoint(measures(piece, None))
+    assert Heard.of([]) is None
+
+
+def test_every_figure_of_the_prelude_has_a_title() -> None:
+    found = measures(WHOLE, Heard.of([WHOLE]))
+    assert set(found) <= set(QUALITY)
+    # Semiquavers without a rest: no phrase ends before the last bars.
+    assert found["on_grid"] == 1
+    assert found["on_beat"] == pytest.approx(0.25, abs=0.01)
+    assert found["on_bar"] == pytest.approx(1 / 16, abs=0.01)
 
 
 def slow_fitness(similar: np.ndarray, start: int, length: int) -> float:

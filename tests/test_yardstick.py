@@ -1,5 +1,7 @@
 """The music that composed pieces are held against: what trained, what was held out, and a draw of many pieces."""
 
+import dataclasses
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from composer.config import compose
 from composer.corpus import Corpus, read_corpus
 from composer.events import Events, Piece, ReadPieces, prelude_piece
+from composer.legend import QUALITY
 from composer.ranges import Ranges
 from composer.schema import TimeUnit
 from composer.splits import covered, split_windows
@@ -76,6 +79,35 @@ def test_what_is_composed_is_compared_with_both_kinds_of_music() -> None:
     assert quality.divergence_held_out == quality.divergence["composed"]
     assert quality.overlap_held_out is not None
     assert 0 < quality.overlap_held_out["mean"] < 1
+
+
+def test_human_music_is_measured_as_composed_music_is() -> None:
+    quality = yardstick().quality([PRELUDE])
+    assert quality.held_out is not None
+    for figures in (quality.composed, quality.training, quality.held_out):
+        assert {"on_grid", "on_beat", "repetition", "silence", "surprise", "scale_consistency"} <= figures.keys()
+        assert list(figures) == [key for key in QUALITY if key in figures]
+    # The end of the piece trains; the test block has none.
+    assert quality.training["ending"] == quality.composed["ending"] == 1
+    assert "ending" not in quality.held_out
+    assert quality.noise is None
+    # What training music is surprised by is measured after the rest of it, the piece itself after all of it.
+    assert quality.composed["surprise"] < quality.training["surprise"]
+
+
+def test_random_notes_are_far_and_noise() -> None:
+    found, random = yardstick(), np.random.default_rng(0)
+    pitch = random.integers(0, 128, len(PRELUDE.events)).astype(np.uint8)
+    noise = dataclasses.replace(PRELUDE, events=dataclasses.replace(PRELUDE.events, pitch=pitch))
+    quality, music = found.quality([noise]), found.quality([PRELUDE])
+    assert quality.distance is not None
+    assert music.distance is not None
+    assert quality.distance.value > 3 * music.distance.value
+    assert quality.noise is not None
+    assert found.distance([noise]) == quality.distance.value
+    plain = quality.to_plain()
+    assert json.loads(json.dumps(plain)) == plain
+    assert (plain["distance"], plain["distance_among"]) == (quality.distance.value, quality.distance.among)
 
 
 def test_the_training_piece_copies_itself_and_its_held_out_end_does_not() -> None:
