@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from composer.bars import BarClock, BarStart
 from composer.constraints import Playing, Rules
 from composer.network import Network
 from composer.sampling import Mask, Readout, anything, cuts, legal, masked, probabilities
@@ -36,6 +37,7 @@ class BeamSearch:
         length: int | None = None,
         rules: Rules | None = None,
         playing: Playing | None = None,
+        bars: BarStart | None = None,
     ) -> None:
         """Read the primer.
 
@@ -46,9 +48,13 @@ class BeamSearch:
             length: T, events that `mode=window` reads; None is N.
             rules: what may come next.
             playing: what plays when the piece begins, of one piece; needed for rules.
+            bars: the primer's places in the bar, for a network that reads them.
         """
         self.width = config.beams
         primer = primer.long().expand(self.width, -1, -1)
+        self.bars: BarClock | None = None
+        if bars is not None:
+            primer, self.bars = bars.read(primer)
         self.window = model.running(primer) if config.mode is Mode.stateful else model.window(primer, length)
         self.readout, self.cuts, self.rules = Readout(model, self.window.block), cuts(config), rules
         same = torch.zeros(self.width, dtype=torch.long, device=primer.device)
@@ -78,7 +84,9 @@ class BeamSearch:
         beam, event = beam[chosen], event[chosen]
         self._steps.append((beam, event))
         self.window.select(beam)
-        self.window.read(event)
+        if self.bars is not None:
+            self.bars.select(beam)
+        self.window.read(event if self.bars is None else self.bars.read(event))
         if self.rules is not None and self.playing is not None:
             self.playing = self.rules.after(self.playing.select(beam), event)
 

@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from composer.augment import Augmentation, Played
+from composer.bars import with_bars
 from composer.prepare import Music
 from composer.ranges import Indices, Starts, sample
 from composer.schema import AugmentationConfig, DataConfig, Supervision
@@ -37,6 +38,8 @@ class MusicDataModule(pl.LightningDataModule):
         seed: int,
         supervision: Supervision = Supervision.last,
         augmentation: AugmentationConfig | None = None,
+        *,
+        bar_position: bool = False,
     ) -> None:
         """Make the loaders.
 
@@ -46,11 +49,16 @@ class MusicDataModule(pl.LightningDataModule):
             seed: of the run.
             supervision: which steps are trained on.
             augmentation: how training windows are varied; None does not.
+            bar_position: whether the events of the batches have their place in the bar as a fourth column.
+
+        Raises:
+            ComposerError: places in the bar of pieces that have none, or are too many.
         """
         super().__init__()
         varied = augmentation is not None and augmentation.active
         self.augmentation = Augmentation(augmentation, music.vocabulary, seed) if augmentation and varied else None
         self.music, self.config, self.seed, self.supervision = music, config, seed, supervision
+        self.tokens = with_bars(music.tokens, music.pieces) if bar_position else music.tokens
         self.start = (0, 0)
 
     def start_at(self, epoch: int, batch: int) -> None:
@@ -58,7 +66,7 @@ class MusicDataModule(pl.LightningDataModule):
         self.start = (epoch, batch)
 
     def _windows(self, starts: Indices | Starts, *, training: bool) -> Windows:
-        tokens, size = self.music.tokens, self.config.window_size
+        tokens, size = self.tokens, self.config.window_size
         every = training and self.supervision is Supervision.every
         mask = supervisable(len(tokens), self.music.splits, size) if every else None
         if not training or self.augmentation is None:
@@ -95,11 +103,14 @@ class MusicDataModule(pl.LightningDataModule):
         runs = segments(music.splits.train, len(music.tokens), music.offsets, size)
         order = StreamOrder(runs, size, self.config.batch_size, self.seed)
         order.start_at(*self.start)
-        streams = Streams(music.tokens, size, supervisable(len(music.tokens), music.splits, size))
+        streams = Streams(self.tokens, size, supervisable(len(music.tokens), music.splits, size))
         return DataLoader(streams, sampler=order, batch_size=None, num_workers=self.config.num_workers)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Batches (B, T + 1, 3) uint8 in the epoch's order; with `loss.supervision` `Supervised` or `Streamed` ones."""
+        """Batches (B, T + 1, 3) uint8 in the epoch's order; with `loss.supervision` `Supervised` or `Streamed` ones.
+
+        With the place in the bar they are (B, T + 1, 4).
+        """
         if self.supervision is Supervision.stream:
             return self._streams()
         return self._loader(self.music.splits.train, training=True)

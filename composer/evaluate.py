@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from composer import config as configs
+from composer.bars import with_bars
 from composer.baselines import Baselines, Examples, StoredExamples, examples, measure, skill
 from composer.corpus import Corpus, read_corpus
 from composer.datamodule import scored
@@ -89,8 +90,9 @@ def evaluate(
     results: dict[str, Any] = {"data_sha256": sha256, "same_data": same, "pieces": len(corpus.pieces)}
     by_split: dict[str, dict[str, Any]] = {"calibration": {}, "by_piece": {}, "over_pieces": {}, "context": {}}
     seconds = Seconds(corpus, data)
+    read = with_bars(tokens, corpus.pieces) if composer.model.bar_position else tokens
     for name, part in parts.items():
-        windows = Windows(tokens, scored(part, data, config.seed), data.window_size)
+        windows = Windows(read, scored(part, data, config.seed), data.window_size)
         results[f"windows_{name}"] = len(windows)
         if not len(windows):
             continue

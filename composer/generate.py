@@ -17,6 +17,7 @@ from torch import Tensor
 from composer import checkpoint as ckpt
 from composer import config as configs
 from composer import export, onnxfile
+from composer.bars import BarStart, bar_start
 from composer.constraints import Playing, Rules, rules, silence, sounding_after
 from composer.corpus import read_pieces
 from composer.errors import ComposerError
@@ -304,7 +305,7 @@ class Composer:
             raise ComposerError(f"primer: holds classes beyond the vocabulary's sizes {self.vocabulary.sizes}")
         timing = self.timing(primed.place)
         begun = self.vocabulary.decode(primer.numpy()) if sampling.include_primer else None
-        rows = self._rows(sampling, seed, primer, begun, timing)
+        rows = self._rows(sampling, seed, primed, begun, timing)
         nothing = self.vocabulary.decode(primer[:0].numpy())
         markings, silence = self.markings(primed, begun is not None)
         title = f"After {primed.piece}" if primed.piece else "Composed"
@@ -320,18 +321,28 @@ class Composer:
         """
         source = self._read(path)
         context = torch.from_numpy(self.vocabulary.encode(source.events))
-        rows = self._rows(sampling, seed, context, source.events, source.timing)
+        primed = Primed(context, title_of(source.name), excerpt_of(source, 0, len(context)))
+        rows = self._rows(sampling, seed, primed, source.events, source.timing)
         markings = source.markings.extended(float(source.beats()[-1]))
         named = replace(source, name=f"{title_of(source.name)}, continued", markings=markings)
         longest = self.longest(sampling)
         return [self._composition(named, source.events, context, row, longest, k) for k, row in enumerate(rows)]
 
-    def session(self, sampling: SamplingConfig, seed: int, primer: Tensor, timing: Timing | None = None) -> Session:
+    def session(self, sampling: SamplingConfig, seed: int, primed: Primed, timing: Timing | None = None) -> Session:
         """A piece that is composed as its events are asked for: the first of `seed`; `timing` tells its seconds."""
         rules, playing = self._rules(sampling, None, timing or self.timing(None))
-        context, length = primer.long().to(playing.now.device)[None], self.config.data.window_size
-        streams = _generators(seed, 1)
-        return Session(self.model, context, sampling, streams, length=length, rules=rules, playing=playing)
+        context, length = primed.classes.long().to(playing.now.device)[None], self.config.data.window_size
+        streams, bars = _generators(seed, 1), self._bars(primed)
+        return Session(self.model, context, sampling, streams, length=length, rules=rules, playing=playing, bars=bars)
+
+    def _bars(self, primed: Primed) -> BarStart | None:
+        """Return the places in the bar of a primer, for a network that reads them."""
+        if not self.model.bar_position:
+            return None
+        timing, origin = self.timing(primed.place), self.origin.place
+        metre, end = (Markings(), 0.0) if origin is None else (origin.markings, origin.length)
+        seconds_per_beat = timing.ticks_per_beat / timing.ticks_per_second
+        return bar_start(primed.classes, self.vocabulary, primed.place, seconds_per_beat, metre, end)
 
     def units_per_second(self, timing: Timing) -> float:
         """Units of the vocabulary's time in a second, at the first tempo."""
@@ -351,23 +362,25 @@ class Composer:
         return limits, sounding_after(*heard, notes, device)
 
     def _rows(
-        self, sampling: SamplingConfig, seed: int, primer: Tensor, begun: Events | None, timing: Timing
+        self, sampling: SamplingConfig, seed: int, primed: Primed, begun: Events | None, timing: Timing
     ) -> list[Tensor]:
-        """(N, 3) classes of each piece after `primer`; `begun` are the events that the pieces begin with."""
+        """(N, 3) classes of each piece after a primer; `begun` are the events that the pieces begin with."""
         limits, playing = self._rules(sampling, begun, timing)
+        bars = self._bars(primed)
         seconds, streams = sampling.seconds, _generators(seed, sampling.n)
         rows: list[Tensor] = []
         with one_thread():
             for first in range(0, sampling.n, _AT_ONCE):
                 rows += compose_rows(
                     self.model,
-                    primer.long().to(playing.now.device),
+                    primed.classes.long().to(playing.now.device),
                     sampling,
                     streams[first : first + _AT_ONCE],
                     length=self.config.data.window_size,
                     rules=limits,
                     playing=playing,
                     limit=None if seconds is None else seconds * self.units_per_second(timing),
+                    bars=bars,
                 )
         return [row.cpu() for row in rows]
 

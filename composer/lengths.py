@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from composer.bars import BarStart
 from composer.beam import BeamSearch
 from composer.constraints import Playing, Rules
 from composer.errors import ComposerError
@@ -49,6 +50,7 @@ def compose_rows(
     rules: Rules,
     playing: Playing,
     limit: float | None,
+    bars: BarStart | None = None,
 ) -> list[Tensor]:
     """Classes (N, 3) of each piece.
 
@@ -61,6 +63,7 @@ def compose_rows(
         rules: what may come next.
         playing: what plays when the pieces begin, of one piece.
         limit: the pieces' length in the vocabulary's unit of time; None goes by `config.events`.
+        bars: the primer's places in the bar, for a network that reads them.
 
     Raises:
         ComposerError: the time does not advance, or a search finds fewer pieces than asked for.
@@ -69,12 +72,13 @@ def compose_rows(
     followed = None if rules.free and limit is None else rules
     pieces: _Drawn | BeamSearch
     if config.method is Method.beam:
-        pieces = BeamSearch(model, primer[None], config, length=length, rules=followed, playing=playing)
+        pieces = BeamSearch(model, primer[None], config, length=length, rules=followed, playing=playing, bars=bars)
     else:
         same = torch.zeros(len(generators), dtype=torch.long, device=primer.device)
         batch = primer.expand(len(generators), -1, -1)
         begun = playing.select(same)
-        pieces = _Drawn(Session(model, batch, config, generators, length=length, rules=followed, playing=begun))
+        session = Session(model, batch, config, generators, length=length, rules=followed, playing=begun, bars=bars)
+        pieces = _Drawn(session)
     if limit is None:
         pieces.advance(config.events)
     else:

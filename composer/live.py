@@ -101,7 +101,7 @@ def composed(composer: Composer, config: LiveConfig) -> Iterator[tuple[int, int,
     primed = composer.primed(config.primer)
     timing = composer.timing(primed.place)
     seconds = np.asarray(vocabulary.time_values) / composer.units_per_second(timing)
-    session = composer.session(config, config.seed, primed.classes, timing)
+    session = composer.session(config, config.seed, primed, timing)
     elapsed, count = 0.0, 0
     while count < config.events if config.seconds is None else elapsed <= config.seconds:
         note, velocity, wait = session.next()[0].tolist()

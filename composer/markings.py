@@ -96,26 +96,62 @@ class Markings:
         meters = [meter for meter in self.meters if meter[1] > 0 and meter[2] > 0]
         return meters if meters and meters[0][0] <= 0 else [(0.0, *_DEFAULT_METER), *meters]
 
-    def bar_offset(self, place: float) -> float:
-        """Beats from the start of its bar to a place.
+    def bar_offsets(self, places: Array, end: float) -> Array:
+        """Return the beats (N,) from the start of its bar to each place.
 
-        A time signature that holds for less than one of its bars is an upbeat, or a bar that a repeat divides: the bar
-        of the usual metre that ends with it began earlier.
+        Successive time signatures that each hold for less than a bar of the usual metre, and together for a bar of it
+        at most, are one bar that an upbeat or a repeat divides. Those at the start of the piece are an upbeat: their
+        bar ends with them.
+
+        Args:
+            places: (N,) in beats, not below 0.
+            end: the end of the piece, in beats.
         """
+        starts, origins, bars = self._bars(end)
+        segment = np.clip(np.searchsorted(starts, places + _TOLERANCE, side="right") - 1, 0, None)
+        offsets = (places - origins[segment]) % bars[segment]
+        return np.where(bars[segment] - offsets < _TOLERANCE, 0.0, offsets)
+
+    def bar_offset(self, place: float, end: float | None = None) -> float:
+        """Return `bar_offsets` of one place; `end` is by default the place itself, or the last time signature."""
+        end = max(place, self._meters()[-1][0]) if end is None else end
+        return float(self.bar_offsets(np.array([place]), end)[0])
+
+    def _bars(self, end: float) -> tuple[Array, Array, Array]:
+        """(S,) stretches of one metre: their place, the place of a bar line, beats of a bar; see `bar_offsets`."""
+        meters = self._meters()
+        starts = np.array([place for place, _, _ in meters])
+        bars = np.array([numerator * 4 / denominator for _, numerator, denominator in meters])
+        stops = np.append(starts[1:], max(end, starts[-1]))
+        numerator, denominator = self.usual_meter(end)
+        usual, origins = numerator * 4 / denominator, starts.copy()
+        short = stops - starts < usual - _TOLERANCE
+        first = 0
+        while first < len(meters):
+            last = first
+            while short[first] and last + 1 < len(meters) and short[last + 1]:
+                last += 1
+            if short[first] and stops[last] - starts[first] < usual + _TOLERANCE and (first or last + 1 < len(meters)):
+                origins[first : last + 1] = starts[first] if first else stops[last] - usual
+                bars[first : last + 1] = usual
+            first = last + 1
+        return starts, origins, bars
+
+    def rest_of_bar(self, place: float) -> float:
+        """Return the beats from a place to the next bar line, by the time signature in force; 0 on a bar line."""
         meters = self._meters()
         number = max(k for k, meter in enumerate(meters) if meter[0] <= place + _TOLERANCE or k == 0)
         start, numerator, denominator = meters[number]
         bar = numerator * 4 / denominator
-        last = meters[-1][0] if meters[-1][0] > 0 else place
-        usual = self.usual_meter(max(place, last))
-        usual_bar = usual[0] * 4 / usual[1]
-        if number == 0 and len(meters) > 1 and bar < usual_bar - _TOLERANCE:
-            # An upbeat at the start of the piece.
-            upbeat = meters[1][0] - start
-            if upbeat < usual_bar - _TOLERANCE:
-                return usual_bar - upbeat + (place - start)
-        offset = (place - start) % bar
-        return 0.0 if bar - offset < _TOLERANCE else max(offset, 0.0)
+        following = meters[number + 1][0] if number + 1 < len(meters) else math.inf
+        rest = min(bar - (place - start) % bar, following - place)
+        return 0.0 if min(rest, bar - rest) < _TOLERANCE else rest
+
+    def bar_after(self, place: float | None, end: float) -> tuple[float, float]:
+        """Return the beats from the start of a bar to where new music goes on, and those of its bars; see `after`."""
+        numerator, denominator = self.usual_meter(end)
+        bar = numerator * 4 / denominator
+        return 0.0 if place is None else -self.rest_of_bar(place) % bar, bar
 
     def after(self, place: float | None, end: float) -> tuple[Markings, float]:
         """The markings of new music that goes on from a place in this piece, in the middle of a bar perhaps.
@@ -132,8 +168,7 @@ class Markings:
             measures the rest of the bar exactly: less than 1/8 beat.
         """
         numerator, denominator = self.usual_meter(end)
-        bar = numerator * 4 / denominator
-        offset = 0.0 if place is None else self.bar_offset(place) % bar
+        offset, bar = self.bar_after(place, end)
         place = end if place is None else place
         remaining = bar - offset if offset > _TOLERANCE else 0.0
         step = 4 / _MAX_DENOMINATOR

@@ -28,11 +28,11 @@ class MetricSums:
 
         Args:
             logits: (B, V[channel]) each; their likeliest classes are the prediction.
-            targets: (B, 3) classes.
+            targets: (B, 3) classes; columns that are read and not predicted may follow.
             nll: (3,) mean negative log-likelihoods of the batch, in nats.
         """
         predicted = torch.stack([channel.argmax(-1) for channel in logits], dim=1)
-        right = predicted == targets
+        right = predicted == targets[:, : len(CHANNELS)]
         count = len(targets)
         joint = right.all(dim=1).sum()
         batch = torch.cat([nll * count, right.sum(0), joint[None], joint.new_full((1,), count)])

@@ -2,8 +2,8 @@
 
     B = batch, T = events read, H = hidden_size
     V = sizes of the three channels; sum(V) = 229 in the article
-    C = channels that are read: 3, or 2 where `model.inputs` drops one
-    tokens (B, T, 3) integers in the channels' order note, velocity, time
+    C = channels that are read: 3, or 2 where `model.inputs` drops one; one more with `model.bar_position`
+    tokens (B, T, 3) integers in the channels' order note, velocity, time; (B, T, 4) with the place in the bar
     hidden (..., H) what was read up to an event, from which the next is predicted
 
 A kind of network (`recurrent.py`, `transformer.py`) adds the layers between: `read`, and `window` for composing.
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from composer.bars import BAR_CLASSES
 from composer.errors import ComposerError
 from composer.schema import CHANNELS, Heads, ModelConfig
 
@@ -70,12 +71,17 @@ class Network(nn.Module):
         action, _, channel = config.inputs.name.partition("_")
         self.shuffled = CHANNELS.index(channel) if action == "shuffle" else None
         self.channels = [k for k, name in enumerate(CHANNELS) if action != "drop" or name != channel]
+        self.bar_position = config.bar_position
+        # Classes of each column of the events that are read: the channels, then the place in the bar.
+        self.widths: tuple[int, ...] = (*sizes, BAR_CLASSES) if config.bar_position else sizes
+        if config.bar_position:
+            self.channels.append(len(CHANNELS))
         # Column of the class 0 of each channel that is read, in the concatenated input.
-        offsets = torch.tensor([sum(sizes[:k]) for k in self.channels])
+        offsets = torch.tensor([sum(self.widths[:k]) for k in self.channels])
         self.register_buffer("offsets", offsets, persistent=False)
         size = config.embedding_size
-        self.embedding = None if size is None else nn.Embedding(sum(sizes), size)
-        self.input_size = sum(sizes) if size is None else len(CHANNELS) * size
+        self.embedding = None if size is None else nn.Embedding(sum(self.widths), size)
+        self.input_size = sum(self.widths) if size is None else len(self.widths) * size
 
     def add_heads(self, config: ModelConfig) -> None:
         """Make what follows the layers; called after these, so that a seed gives them the weights it always did."""
@@ -180,7 +186,7 @@ class Network(nn.Module):
         if self.embedding is None:
             return self.one_hot(tokens)
         rows = self.embedding(self.columns(tokens))
-        if len(self.channels) < len(CHANNELS):
+        if len(self.channels) < len(self.widths):
             read = rows
             rows = read.new_zeros(*tokens.shape, read.shape[-1])
             rows[..., self.channels, :] = read
@@ -188,16 +194,16 @@ class Network(nn.Module):
         return flat
 
     def one_hot(self, tokens: Tensor) -> Tensor:
-        """The concatenated input (B, T, sum(V)) with C ones an event: a channel that is not read is all zeros.
+        """The concatenated input (B, T, I) with C ones an event: a channel that is not read is all zeros.
 
         Made for one batch at a time and dropped after it.
         """
-        ones = torch.zeros(*tokens.shape[:-1], sum(self.sizes), device=tokens.device, dtype=self.linear.weight.dtype)
+        ones = torch.zeros(*tokens.shape[:-1], sum(self.widths), device=tokens.device, dtype=self.linear.weight.dtype)
         return ones.scatter_(-1, self.columns(tokens), 1.0)
 
     def columns(self, tokens: Tensor) -> Tensor:
-        """Columns (..., C) of the ones in the concatenated input, for events (..., 3)."""
-        if len(self.channels) < len(CHANNELS):
+        """Columns (..., C) of the ones in the concatenated input, for events (..., 3) or (..., 4)."""
+        if len(self.channels) < len(self.widths):
             tokens = tokens[..., self.channels]
         return tokens.long() + self.offsets
 

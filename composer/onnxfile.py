@@ -90,10 +90,13 @@ def write(path: Path, network: Network, values: dict[str, Any]) -> None:
         values: plain values for the metadata.
 
     Raises:
-        ComposerError: the network keeps no state, onnx is not installed, or the file cannot be written.
+        ComposerError: the network keeps no state or reads the place in the bar, onnx is not installed, or the file
+            cannot be written.
     """
     if not isinstance(network, Recurrent):
         raise ComposerError(f"output={path}: ONNX takes a network with a state, lstm or gru; write .safetensors")
+    if network.bar_position:
+        raise ComposerError(f"output={path}: ONNX takes no network with model.bar_position=true; write .safetensors")
     graph = _Graph()
     cells = network.cells()
     columns = graph.add("Add", _read_channels(graph, network), graph.weight(network.offsets))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from composer.network import Logits, Network, State
-from composer.schema import CHANNELS, ModelConfig
+from composer.schema import ModelConfig
 from composer.stepping import Cells, GRUCells, LSTMCells, RunningState, SlidingWindow
 
 
@@ -188,12 +188,14 @@ class Recurrent(Network):
         return self.kind(self.table(), slice(begin, begin + self.sizes[first]), weights, self.columns)
 
     def table(self) -> Tensor:
-        """(sum(V), G H): what each class of each channel adds to the gates of the first layer."""
+        """(I, G H) of the one-hot input: what each class of each channel adds to the gates of the first layer."""
         into = self.weights()[0].detach()
         if self.embedding is None:
             return into.t()
         parts = zip(
-            torch.split(self.embedding.weight.detach(), list(self.sizes)), into.chunk(len(CHANNELS), dim=1), strict=True
+            torch.split(self.embedding.weight.detach(), list(self.widths)),
+            into.chunk(len(self.widths), dim=1),
+            strict=True,
         )
         return torch.cat([rows @ columns.t() for rows, columns in parts])
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from composer.bars import BarClock, BarStart
 from composer.constraints import Playing, Rules
 from composer.network import Network
 from composer.schema import CHANNELS, Method, Mode, SamplingConfig
@@ -191,6 +192,7 @@ class Session:
         length: int | None = None,
         rules: Rules | None = None,
         playing: Playing | None = None,
+        bars: BarStart | None = None,
     ) -> None:
         """Read the primer.
 
@@ -202,11 +204,15 @@ class Session:
             length: T, events that `mode=window` reads; None is N.
             rules: what may be drawn.
             playing: what plays when the pieces begin; needed for rules.
+            bars: the primer's places in the bar, for a network that reads them.
 
         Raises:
             ComposerError: the network has no running state.
         """
         primer = primer.long()
+        self.bars: BarClock | None = None
+        if bars is not None:
+            primer, self.bars = bars.read(primer)
         self.window = model.running(primer) if config.mode is Mode.stateful else model.window(primer, length)
         self.readout, self.cuts = Readout(model, self.window.block), cuts(config)
         self.greedy = config.method is Method.greedy
@@ -228,7 +234,7 @@ class Session:
             event = choose(self.readout.channels(hidden), self.cuts, uniform, self.greedy, self._mask())
         if self.rules is not None and self.playing is not None:
             self.playing = self.rules.after(self.playing, event)
-        self.window.read(event)
+        self.window.read(event if self.bars is None else self.bars.read(event))
         return event
 
     def _mask(self) -> Mask:

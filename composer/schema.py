@@ -395,6 +395,9 @@ class ModelConfig:
     given both."""
     inputs: Inputs
     """`drop_*` leaves a channel out of the input, `shuffle_*` permutes its values over all events of a batch."""
+    bar_position: bool
+    """Whether the place in the bar at which each event stands is read with it, in steps of 1/12 beat; nothing predicts
+    it."""
 
     def __post_init__(self) -> None:
         require(1 <= self.hidden_size <= 16_384, "model.hidden_size", self.hidden_size, "from 1 to 16384")
@@ -413,6 +416,9 @@ class ModelConfig:
                 require(not (transformer and value), f"model.{key}", value, limit)
         size = self.embedding_size
         require(size is None or 1 <= size <= 4096, "model.embedding_size", size, "null, or from 1 to 4096")
+        timed = self.inputs not in (Inputs.drop_time, Inputs.shuffle_time)
+        limit = f"false with model.inputs={self.inputs.name}, since places in the bar say the times"
+        require(timed or not self.bar_position, "model.bar_position", "true", limit)
 
 
 @dataclass(kw_only=True, slots=True)

@@ -148,7 +148,14 @@ def _train(config: TrainConfig, folder: Path, changed: Sequence[str]) -> dict[st
             seed=config.seed,
             max_epochs=config.trainer.max_epochs,
         )
-        data = MusicDataModule(music, config.data, config.seed, config.loss.supervision, config.augmentation)
+        data = MusicDataModule(
+            music,
+            config.data,
+            config.seed,
+            config.loss.supervision,
+            config.augmentation,
+            bar_position=config.model.bar_position,
+        )
         yardstick = _yardstick(config, music)
         origin = _origin(config, music, yardstick.longest_note_seconds)
         values = ckpt.composer_values(configs.to_yaml(config), music.vocabulary, origin)

@@ -34,6 +34,7 @@ ORDER = [
     "distance",
     "quality",
     "store",
+    "bars",
     "progress",
     "build",
     "permutation",

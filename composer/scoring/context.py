@@ -161,7 +161,7 @@ def _read_pieces(
     counts = [int((targets[own] - begin).max()) for own, begin in zip(wanted, pieces, strict=True)]
     state = model.empty_state(len(pieces))
     for first in range(0, max(counts), _STEPS):
-        rows = np.zeros((len(pieces), _STEPS, 3), np.uint8)
+        rows = np.zeros((len(pieces), _STEPS, len(model.widths)), np.uint8)
         for row, begin, count in zip(rows, pieces.tolist(), counts, strict=True):
             # What lies behind the end of a piece is never asked for.
             read = tokens[begin + first : begin + min(first + _STEPS, count)] if first < count else row[:0]

@@ -123,8 +123,9 @@ def nlls(logits: Logits, targets: Tensor) -> NDArray[np.float64]:
 
 
 def _right(logits: Logits, targets: Tensor) -> NDArray[np.bool_]:
-    """(B, 3) whether the likeliest classes are the targets (B, 3)."""
-    found: NDArray[np.bool_] = (torch.stack([c.argmax(-1) for c in logits], dim=1) == targets).cpu().numpy()
+    """(B, 3) whether the likeliest classes are the targets (B, 3); what is read and not predicted may follow these."""
+    predicted = torch.stack([c.argmax(-1) for c in logits], dim=1)
+    found: NDArray[np.bool_] = (predicted == targets[:, : len(logits)]).cpu().numpy()
     return found
 
 
