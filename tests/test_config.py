@@ -44,6 +44,7 @@ ABLATIONS = {
     "label_smoothing": ("loss.label_smoothing", ["0.0", "0.05", "0.1", "0.2"]),
     "num_layers": ("model.num_layers", ["1", "2", "3"]),
     "stateful": ("loss.supervision", ["every", "stream"]),
+    "bar_position": ("model.bar_position", ["False", "True"]),
     "augmentation": ("augmentation", ["none", "transpose", "stretch", "velocity", "all"]),
 }
 # What the arms of a sweep share with each other and not with the default.
@@ -194,6 +195,7 @@ def test_the_article_to_the_letter() -> None:
         "model.embedding_size": None,
         "model.heads": "independent",
         "model.inputs": "all",
+        "model.bar_position": False,
         "loss.note_weight": 1.0,
         "loss.velocity_weight": 1.0,
         "loss.time_weight": 1.0,

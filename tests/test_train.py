@@ -503,6 +503,7 @@ def test_every_step_learns_faster_and_is_measured_on_the_same_steps(finished: Pa
         ),
         ("model.variational_dropout=0.2", "model.embedding_size=4", "loss.supervision=every"),
         ("model=transformer", "model.heads=chained", "loss.supervision=every", "model.inputs=shuffle_note"),
+        ("model.bar_position=true", "augmentation=all", "loss.supervision=every", "encoding=score"),
     ],
 )
 def test_every_kind_of_training_resumes_to_the_same_end(
