@@ -107,7 +107,7 @@ class Markings:
             places: (N,) in beats, not below 0.
             end: the end of the piece, in beats.
         """
-        starts, origins, bars = self._bars(end)
+        starts, origins, bars, _ = self._bars(end)
         segment = np.clip(np.searchsorted(starts, places + _TOLERANCE, side="right") - 1, 0, None)
         offsets = (places - origins[segment]) % bars[segment]
         return np.where(bars[segment] - offsets < _TOLERANCE, 0.0, offsets)
@@ -117,41 +117,45 @@ class Markings:
         end = max(place, self._meters()[-1][0]) if end is None else end
         return float(self.bar_offsets(np.array([place]), end)[0])
 
-    def _bars(self, end: float) -> tuple[Array, Array, Array]:
-        """(S,) stretches of one metre: their place, the place of a bar line, beats of a bar; see `bar_offsets`."""
+    def _bars(self, end: float) -> tuple[Array, Array, Array, Array]:
+        """Return the bars of each time signature as (S,) arrays, signatures that share a bar with the same values.
+
+        They are the place of the signature, the place of a bar line, the beats of a bar, and the place at which the
+        last bar ends; see `bar_offsets`.
+        """
         meters = self._meters()
         starts = np.array([place for place, _, _ in meters])
         bars = np.array([numerator * 4 / denominator for _, numerator, denominator in meters])
         stops = np.append(starts[1:], max(end, starts[-1]))
         numerator, denominator = self.usual_meter(end)
-        usual, origins = numerator * 4 / denominator, starts.copy()
+        usual, origins, ends = numerator * 4 / denominator, starts.copy(), stops.copy()
+        ends[-1] = starts[-1] + math.ceil((stops[-1] - starts[-1]) / bars[-1] - _TOLERANCE) * bars[-1]
         short = stops - starts < usual - _TOLERANCE
         first = 0
         while first < len(meters):
             last = first
             while short[first] and last + 1 < len(meters) and short[last + 1]:
                 last += 1
+            shared = slice(first, last + 1)
             if short[first] and stops[last] - starts[first] < usual + _TOLERANCE and (first or last + 1 < len(meters)):
-                origins[first : last + 1] = starts[first] if first else stops[last] - usual
-                bars[first : last + 1] = usual
+                origins[shared] = starts[first] if first else stops[last] - usual
+                bars[shared], ends[shared] = usual, ends[last]
             first = last + 1
-        return starts, origins, bars
+        return starts, origins, bars, ends
 
-    def rest_of_bar(self, place: float) -> float:
-        """Return the beats from a place to the next bar line, by the time signature in force; 0 on a bar line."""
-        meters = self._meters()
-        number = max(k for k, meter in enumerate(meters) if meter[0] <= place + _TOLERANCE or k == 0)
-        start, numerator, denominator = meters[number]
-        bar = numerator * 4 / denominator
-        following = meters[number + 1][0] if number + 1 < len(meters) else math.inf
-        rest = min(bar - (place - start) % bar, following - place)
-        return 0.0 if min(rest, bar - rest) < _TOLERANCE else rest
+    def rest_of_bar(self, place: float, end: float) -> float:
+        """Return the beats from a place to the end of its bar; 0 on a bar line. See `bar_offsets` for `end`."""
+        starts, _, bars, ends = self._bars(end)
+        number = max(int(np.searchsorted(starts, place + _TOLERANCE, side="right")) - 1, 0)
+        offset = self.bar_offset(place, end)
+        rest = min(float(bars[number]) - offset, float(ends[number]) - place) if offset else 0.0
+        return max(rest, 0.0)
 
     def bar_after(self, place: float | None, end: float) -> tuple[float, float]:
         """Return the beats from the start of a bar to where new music goes on, and those of its bars; see `after`."""
         numerator, denominator = self.usual_meter(end)
         bar = numerator * 4 / denominator
-        return 0.0 if place is None else -self.rest_of_bar(place) % bar, bar
+        return 0.0 if place is None else -self.rest_of_bar(place, end) % bar, bar
 
     def after(self, place: float | None, end: float) -> tuple[Markings, float]:
         """The markings of new music that goes on from a place in this piece, in the middle of a bar perhaps.

@@ -147,10 +147,17 @@ def test_upbeats_and_divided_bars_keep_their_places(
 
 def test_music_after_a_place_begins_with_the_rest_of_its_bar() -> None:
     elise = Markings(meters=((0.0, 1, 8), (0.5, 3, 8), (11.0, 2, 8), (12.0, 1, 8), (12.5, 3, 8)))
-    for place, offset in ((0.25, 1.25), (0.5, 0.0), (1.0, 0.5), (11.5, 1.0), (12.25, 1.25)):
+    for place, offset in ((0.25, 1.25), (0.5, 0.0), (1.0, 0.5), (11.5, 0.5), (12.25, 1.25)):
         assert elise.bar_after(place, 100.0) == (pytest.approx(offset), 1.5)
         meters = elise.after(place, 100.0)[0].meters
         assert [start for start, _, _ in meters] == ([0.0, 1.5 - offset] if offset else [0.0])
+
+
+def test_a_short_last_bar_ends_with_its_own_signature() -> None:
+    closing = Markings(meters=((0.0, 3, 8), (186.0, 2, 8)))
+    assert closing.rest_of_bar(186.25, 186.25) == pytest.approx(0.75)
+    # Where the usual metre goes on in a piece that is continued.
+    assert closing.extended(186.25).meters[-1] == (187.0, 3, 8)
 
 
 def test_places_are_twelfths_of_a_beat_from_the_bar_line() -> None:
