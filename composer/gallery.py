@@ -264,9 +264,7 @@ def _length(composition: Composition) -> str:
     return f"{composition.written.seconds()[-1]:.1f} s"
 
 
-def _player(
-    piece: Piece | Performance, title: str, subtitle: str, passages: Sequence[dict[str, Any]] = ()
-) -> Player:
+def _player(piece: Piece | Performance, title: str, subtitle: str, passages: Sequence[dict[str, Any]] = ()) -> Player:
     """A piece, or the word that it has no notes: a network that was not trained may strike none."""
     if isinstance(piece, Piece) and not bool((piece.events.velocity > 0).any()):
         return Player(title=title, notes=[], subtitle=f"{subtitle}; it strikes no note")

@@ -107,29 +107,36 @@ class Markings:
             places: (N,) in beats, not below 0.
             end: the end of the piece, in beats.
         """
-        starts, origins, bars, _ = self._bars(end)
+        return self.bars_at(places, end)[0]
+
+    def bars_at(self, places: Array, end: float) -> tuple[Array, NDArray[np.int64]]:
+        """Return `bar_offsets` (N,) and the metre (N, 2) of the bar at each place, numerator and denominator."""
+        starts, origins, meters, _ = self._bars(end)
         segment = np.clip(np.searchsorted(starts, places + _TOLERANCE, side="right") - 1, 0, None)
-        offsets = (places - origins[segment]) % bars[segment]
-        return np.where(bars[segment] - offsets < _TOLERANCE, 0.0, offsets)
+        found = meters[segment]
+        bars = found[:, 0] * 4 / found[:, 1]
+        offsets = (places - origins[segment]) % bars
+        return np.where(bars - offsets < _TOLERANCE, 0.0, offsets), found
 
     def bar_offset(self, place: float, end: float | None = None) -> float:
         """Return `bar_offsets` of one place; `end` is by default the place itself, or the last time signature."""
         end = max(place, self._meters()[-1][0]) if end is None else end
         return float(self.bar_offsets(np.array([place]), end)[0])
 
-    def _bars(self, end: float) -> tuple[Array, Array, Array, Array]:
+    def _bars(self, end: float) -> tuple[Array, Array, NDArray[np.int64], Array]:
         """Return the bars of each time signature as (S,) arrays, signatures that share a bar with the same values.
 
-        They are the place of the signature, the place of a bar line, the beats of a bar, and the place at which the
-        last bar ends; see `bar_offsets`.
+        They are the place of the signature, the place of a bar line, the metre of a bar (S, 2), and the place at which
+        the last bar ends; see `bar_offsets`.
         """
         meters = self._meters()
         starts = np.array([place for place, _, _ in meters])
-        bars = np.array([numerator * 4 / denominator for _, numerator, denominator in meters])
+        held = np.array([meter for _, *meter in meters], np.int64)
+        last_bar = held[-1, 0] * 4 / held[-1, 1]
         stops = np.append(starts[1:], max(end, starts[-1]))
         numerator, denominator = self.usual_meter(end)
         usual, origins, ends = numerator * 4 / denominator, starts.copy(), stops.copy()
-        ends[-1] = starts[-1] + math.ceil((stops[-1] - starts[-1]) / bars[-1] - _TOLERANCE) * bars[-1]
+        ends[-1] = starts[-1] + math.ceil((stops[-1] - starts[-1]) / last_bar - _TOLERANCE) * last_bar
         short = stops - starts < usual - _TOLERANCE
         first = 0
         while first < len(meters):
@@ -139,16 +146,16 @@ class Markings:
             shared = slice(first, last + 1)
             if short[first] and stops[last] - starts[first] < usual + _TOLERANCE and (first or last + 1 < len(meters)):
                 origins[shared] = starts[first] if first else stops[last] - usual
-                bars[shared], ends[shared] = usual, ends[last]
+                held[shared], ends[shared] = (numerator, denominator), ends[last]
             first = last + 1
-        return starts, origins, bars, ends
+        return starts, origins, held, ends
 
     def rest_of_bar(self, place: float, end: float) -> float:
         """Return the beats from a place to the end of its bar; 0 on a bar line. See `bar_offsets` for `end`."""
-        starts, _, bars, ends = self._bars(end)
+        starts, _, meters, ends = self._bars(end)
         number = max(int(np.searchsorted(starts, place + _TOLERANCE, side="right")) - 1, 0)
-        offset = self.bar_offset(place, end)
-        rest = min(float(bars[number]) - offset, float(ends[number]) - place) if offset else 0.0
+        offset, bar = self.bar_offset(place, end), float(meters[number, 0] * 4 / meters[number, 1])
+        rest = min(bar - offset, float(ends[number]) - place) if offset else 0.0
         return max(rest, 0.0)
 
     def bar_after(self, place: float | None, end: float) -> tuple[float, float]:

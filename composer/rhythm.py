@@ -80,34 +80,19 @@ class BarPlaces:
 
 
 def bar_places(markings: Markings, places: Array) -> BarPlaces:
-    """Return where notes at places (N,) in beats stand in their bars.
-
-    As `Markings.bar_offset`: a piece whose first time signature holds for less than a bar of its usual metre begins
-    with an upbeat.
+    """Return where notes at places (N,) in beats stand in their bars; see `Markings.bar_offsets`.
 
     Args:
         markings: of the piece; without a time signature bars are of four quarter notes.
         places: in quarter notes from the start of the piece, in order.
     """
-    later = [(place, above, below) for place, above, below in markings.meters if place > 0]
-    first = [(0.0, above, below) for place, above, below in markings.meters if place <= 0][-1:] or [(0.0, 4, 4)]
-    meters = first + later
-    starts = np.array([place for place, *_ in meters])
-    above, below = markings.usual_meter(max(float(starts[-1]), float(places[-1]) if len(places) else 0.0))
-    usual = above * 4 / below
-    upbeat = float(starts[1]) if later else usual
-    columns = []
-    for number, (_, numerator, denominator) in enumerate(meters):
-        begun = 0.0
-        if number == 0 and upbeat < usual - TOLERANCE_BEATS and numerator * 4 / denominator < usual - TOLERANCE_BEATS:
-            # The end of a bar of the usual metre.
-            numerator, denominator, begun = above, below, usual - upbeat
-        compound = denominator >= 8 and numerator > _COMPOUND and numerator % _COMPOUND == 0
-        columns.append((begun, numerator * 4 / denominator, (_COMPOUND if compound else 1) * 4 / denominator))
-    segment = np.clip(np.searchsorted(starts, places + TOLERANCE_BEATS, side="right") - 1, 0, None)
-    begun, length, beat = np.array(columns, np.float64)[segment].T
-    offset = np.mod(begun + places - starts[segment], length)
+    end = float(places[-1]) if len(places) else 0.0
+    offset, meters = markings.bars_at(places, end)
+    numerator, denominator = meters.T
+    compound = (denominator >= 8) & (numerator > _COMPOUND) & (numerator % _COMPOUND == 0)
+    beat = np.where(compound, _COMPOUND, 1) * 4 / denominator
     # A rounding error before a bar's start belongs to it.
+    length = numerator * 4 / denominator
     offset = np.where(length - offset < TOLERANCE_BEATS, 0.0, offset)
     return BarPlaces(places - offset, offset, length, beat)
 
