@@ -196,8 +196,8 @@ def _music(run: Run) -> list[Section]:
     paragraphs = [
         *(f"{warning[0].upper()}{warning[1:]}." for warning in legend.warnings(quality)),
         _distance(quality),
-        "Human music is cut into excerpts as long as the composed pieces. A figure means something only beside that of "
-        "human music: nearer is better, more is not.",
+        "Human music is cut into excerpts as long as the composed pieces. A figure must be compared with that of human "
+        "music: nearer is better, more is not.",
     ]
     return [
         Section(

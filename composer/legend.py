@@ -91,8 +91,8 @@ def distance_sentence(quality: Mapping[str, Any]) -> str:
     if not isinstance(value, (int, float)):
         return ""
     music, excerpts = DISTANCE_TO.get(str(quality.get("distance_to")), ("human music", "its excerpts"))
-    beside = f" ({excerpts} among themselves: {among:.1f})" if isinstance(among, (int, float)) else ""
-    return f"distance to {music}: {value:.1f}{beside}"
+    aim = f" ({excerpts} among themselves: {among:.1f})" if isinstance(among, (int, float)) else ""
+    return f"distance to {music}: {value:.1f}{aim}"
 
 
 def warnings(quality: Mapping[str, Any]) -> list[str]:

@@ -27,17 +27,18 @@ Array = NDArray[np.float64]
 ORDER = 2
 # Training notes that are counted: more say little more of two symbols' successors.
 MAX_NOTES = 1 << 15
-# Velocities are told apart where the training music has as few as a score; else 16 classes of 8.
+# Velocities are distinguished where the training music has at most this number of them, as scores have; else 16
+# classes of 8.
 _MAX_VELOCITIES = 16
 _VELOCITIES_PER_CLASS = 8
-# Times of performances, in logarithmic classes: so many to the octave, from 1/128 second on.
+# Times of performances, in logarithmic classes per octave, from 1/128 second on.
 _CLASSES_PER_OCTAVE, _SHORTEST_SECONDS = 4, 1 / 128
 # Times of scores that are not on the grid lie above those that are.
 _OFF_GRID = 1 << 20
 _LONGEST_BEATS = 64
 # Symbols that are possible: what an unheard one costs.
 _INTERVALS, _VELOCITIES = 255, 127
-# Parts of music are held out from a model of the others in so many groups.
+# Groups in which parts of music are held out from a model of the others.
 _FOLDS = 8
 # Bits per note that noise has above human music at least.
 MIN_EXCESS_BITS = 2.0
@@ -206,7 +207,7 @@ def _logarithmic(seconds: Array) -> Symbols:
 
 
 def _first(pieces: Sequence[Strikes], notes: int) -> list[Strikes]:
-    """The pieces of at least 2 notes, until they have so many notes."""
+    """The pieces of at least 2 notes, the last cut so that they have `notes` in all at most."""
     found, total = [], 0
     for piece in pieces:
         if len(piece) < 2:

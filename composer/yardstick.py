@@ -83,7 +83,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What composed pieces are like, beside training and held-out music.
+    """What composed pieces are like, and what training and held-out music is like.
 
     Attributes:
         composed: the figures of `legend.QUALITY` that the pieces have, each a mean over those that have it.
@@ -244,7 +244,7 @@ class Yardstick:
         strikes = [struck(piece) for piece in pieces]
         human = self._human(_notes(drawn or pieces))
         made = _features(strikes)
-        alike = {"composed": _likeness(self._training_features, made), "held_out": self._held_out_likeness}
+        similar = {"composed": _likeness(self._training_features, made), "held_out": self._held_out_likeness}
         to_held_out = _likeness(self._held_out_features, made)
         composed = _means([self._row(piece) | structure(piece) for piece in strikes if len(piece) > 1])
         composed |= _means([{"ending": ending(piece)} for piece in strikes if len(piece)])
@@ -256,8 +256,8 @@ class Yardstick:
             training=human.training,
             held_out=human.held_out or None,
             split=self.held_out_split,
-            overlap={key: None if value is None else _with_mean(value.overlap) for key, value in alike.items()},
-            divergence={key: None if value is None else value.divergence for key, value in alike.items()},
+            overlap={key: None if value is None else _with_mean(value.overlap) for key, value in similar.items()},
+            divergence={key: None if value is None else value.divergence for key, value in similar.items()},
             overlap_held_out=None if to_held_out is None else _with_mean(to_held_out.overlap),
             divergence_held_out=None if to_held_out is None else to_held_out.divergence,
             parts={
@@ -324,7 +324,7 @@ class Yardstick:
         return training, [self._row(piece, copying=True) for piece in self._excerpts(self.held_out, notes)]
 
     def _excerpts(self, part: Part | None, notes: int) -> list[Strikes]:
-        """Excerpts of some music of so many notes, with at least two; of what is shorter all."""
+        """Excerpts of `notes` notes, at least two; of music that is shorter all."""
         found = [] if part is None else excerpts(part.strikes, notes, _EXCERPTS) or part.strikes[:_EXCERPTS]
         return [piece for piece in found if len(piece) > 1]
 
@@ -333,7 +333,7 @@ class Yardstick:
         return collapse(monotony(piece.events), self._usual) if struck_any else "it strikes no note"
 
     def _noise(self, composed: dict[str, float], human: _Human) -> str | None:
-        """Why pieces sound like noise beside held-out music, beside training music where that has no surprise."""
+        """Why pieces sound like noise, compared with held-out music, or training music where none is held out."""
         shuffled = self.markov.shuffled_bits
         for kind, found in (("held-out music", human.held_out), ("training music", human.training)):
             if "surprise" in found and "surprise" in composed and shuffled is not None:
@@ -455,7 +455,7 @@ def _spread(count: int, most: int) -> list[int]:
 
 
 def _windows(piece: Strikes, notes: int) -> list[Strikes]:
-    """Excerpts of so many notes that cover a piece, evenly, so that they overlap; a shorter piece as it is."""
+    """Excerpts of `notes` notes that cover a piece, evenly, so that they overlap; a shorter piece as it is."""
     count = max(math.ceil(len(piece) / notes), 1)
     begins = np.linspace(0, max(len(piece) - notes, 0), count).round().astype(int).tolist()
     return [piece[begin : begin + notes] for begin in begins]

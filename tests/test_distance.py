@@ -32,7 +32,7 @@ def test_distance_is_in_spreads_of_human_excerpts() -> None:
     assert found.farthest == ["on_grid", "polyphony"]
 
 
-def test_excerpts_count_in_their_piece_and_pieces_alike() -> None:
+def test_each_piece_counts_once_whatever_its_excerpts() -> None:
     human = HumanMusic([], [{"silence": 0.0}] * 4)
     one, other = [{"silence": 0.03}, {"silence": 0.09}], [{"silence": 0.0}]
     found = human.distance([one, other])

@@ -27,7 +27,7 @@ def melody(rows: list[tuple[int, float]], last: float = 1.0, markings: Markings 
     )  # fmt: skip
 
 
-def test_a_figure_comes_back_transposed_and_with_its_rhythm_or_not() -> None:
+def test_a_figure_comes_back_transposed_with_its_rhythm_or_not() -> None:
     random = np.random.default_rng(0)
     phrase = random.integers(55, 75, 9)
     link = random.integers(30, 90, 30)
@@ -65,7 +65,7 @@ def test_an_even_rhythm_has_no_phrase_end() -> None:
     assert cadence(melody([(60, 1.0)])) is None
 
 
-def test_the_prelude_ends_like_a_piece_and_its_first_half_does_not() -> None:
+def test_the_prelude_ends_like_a_piece_its_first_half_does_not() -> None:
     assert ending(PRELUDE) == 1
     assert ending(PRELUDE[: len(PRELUDE) // 2]) <= 1 / 3
 
