@@ -38,6 +38,7 @@ class BeamSearch:
         rules: Rules | None = None,
         playing: Playing | None = None,
         bars: BarStart | None = None,
+        smoothing: float = 0.0,
     ) -> None:
         """Read the primer.
 
@@ -49,6 +50,7 @@ class BeamSearch:
             rules: what may come next.
             playing: what plays when the piece begins, of one piece; needed for rules.
             bars: the primer's places in the bar, for a network that reads them.
+            smoothing: label smoothing that the network was trained with; the search is without it.
         """
         self.width = config.beams
         primer = primer.long().expand(self.width, -1, -1)
@@ -56,7 +58,8 @@ class BeamSearch:
         if bars is not None:
             primer, self.bars = bars.read(primer)
         self.window = model.running(primer) if config.mode is Mode.stateful else model.window(primer, length)
-        self.readout, self.cuts, self.rules = Readout(model, self.window.block), cuts(config), rules
+        self.readout = Readout(model, self.window.block, smoothing)
+        self.cuts, self.rules = cuts(config), rules
         same = torch.zeros(self.width, dtype=torch.long, device=primer.device)
         self.playing = None if playing is None else playing.select(same)
         # All begin as one.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -42,6 +42,7 @@ from composer.schema import (
     TimeUnit,
     TrainConfig,
 )
+from composer.setting import Setting, read_setting
 from composer.vocabulary import Vocabulary
 
 _PIECE_STREAM = 5
@@ -95,11 +96,31 @@ class Primed:
 
 
 class Composer:
-    """A trained network with its vocabulary, ready to compose."""
+    """A trained network with its vocabulary, ready to compose.
 
-    def __init__(self, model: Network, vocabulary: Vocabulary, origin: ckpt.Origin, config: TrainConfig) -> None:
-        """Args: what a checkpoint holds; see `Composer.load`."""
+    Attributes:
+        setting: temperature and top_p where a config or an argument says none.
+    """
+
+    def __init__(
+        self,
+        model: Network,
+        vocabulary: Vocabulary,
+        origin: ckpt.Origin,
+        config: TrainConfig,
+        setting: Setting | None = None,
+    ) -> None:
+        """Keep what a checkpoint holds; see `Composer.load`.
+
+        Args:
+            model: the network, which is put into evaluation mode.
+            vocabulary: classes of events.
+            origin: what composing needs of the training music.
+            config: of the run.
+            setting: what the run has chosen at its end; None takes that of `config.sampling`.
+        """
         self.model, self.vocabulary, self.origin, self.config = model.eval(), vocabulary, origin, config
+        self.setting = Setting.of(config.sampling) if setting is None else setting
 
     @classmethod
     def load(cls, run: str | Path, checkpoint: str = "best") -> Composer:
@@ -108,13 +129,15 @@ class Composer:
         Raises:
             ComposerError: there is no such run or checkpoint, or it is damaged.
         """
-        path = checkpoint_path(Path(run).expanduser(), checkpoint)
+        folder = Path(run).expanduser()
+        path = checkpoint_path(folder, checkpoint)
         values = export.read(path) if path.suffix == export.SUFFIX else ckpt.load(path)
         try:
             plain = values["composer"]
             config = configs.parse_config(plain["config"], str(path))
             vocabulary = Vocabulary.from_plain(plain["vocabulary"])
             origin = ckpt.Origin.from_plain(plain["origin"])
+            setting = Setting.from_plain(plain["sampling"]) if "sampling" in plain else None
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ComposerError(f"{path}: what it says of its training is damaged ({error})") from error
         # On the meta device a config of absurd sizes takes no memory before it is compared with the weights.
@@ -122,7 +145,8 @@ class Composer:
             ckpt.check_fits(path, values, build_model(config.model, vocabulary.sizes))
         model = build_model(config.model, vocabulary.sizes)
         model.load_state_dict(ckpt.model_state(values))
-        return cls(model, vocabulary, origin, config)
+        # The file of the run directory comes first: a person can read and change it.
+        return cls(model, vocabulary, origin, config, (read_setting(folder) if folder.is_dir() else None) or setting)
 
     def generate(
         self,
@@ -132,7 +156,7 @@ class Composer:
         mode: str = "window",
         method: str = "sample",
         beams: int = 8,
-        temperature: float = 1.0,
+        temperature: float | None = None,
         top_k: int | None = None,
         top_p: float | None = None,
         min_p: float | None = None,
@@ -158,9 +182,9 @@ class Composer:
             mode: `window` reads the last events, as in training; `stateful` all since the primer began.
             method: `sample`, `greedy` or `beam`.
             beams: pieces that `beam` keeps in view.
-            temperature: below 1 is safer, above 1 is bolder.
+            temperature: below 1 is safer, above 1 is bolder; None is the run's own (`setting`).
             top_k: sample among the k likeliest classes of each channel.
-            top_p: sample among the likeliest classes whose probabilities reach p.
+            top_p: sample among the likeliest classes whose probabilities reach p; 1 is no cut, None the run's own.
             min_p: sample among the classes at least so likely as this share of the likeliest.
             repeats: play no figure more often in a row.
             playable: release no silent pitch, strike no sounding one.
@@ -215,6 +239,11 @@ class Composer:
         return self.compose(sampling, seed, self.primed(primer))[0]
 
     @property
+    def smoothing(self) -> float:
+        """The label smoothing of the training, which is removed from the probabilities before an event is drawn."""
+        return self.config.loss.label_smoothing
+
+    @property
     def encoding(self) -> EncodingConfig:
         """The run's encoding, with what the music decided."""
         return self.config.encoding.resolved(self.vocabulary.time_unit)
@@ -227,6 +256,9 @@ class Composer:
             "vocabulary": self.vocabulary.to_plain(),
             "primer": origin.primer.tolist(),
             "stream": _PIECE_STREAM,
+            "label_smoothing": self.smoothing,
+            # Where `compose` of the file is given none.
+            "sampling": self.setting.to_plain(),
             "division": origin.timing.division,
             "microseconds_per_beat": self.timing(origin.place).microseconds_per_beat,
             "program": origin.program,
@@ -297,6 +329,28 @@ class Composer:
         The pieces have the usual tempo and metre of the primer's piece and go on in its bar: the rest of that bar
         stands before their first whole one.
         """
+        return self._composed(self.setting.fill(sampling), seed, primer, None)
+
+    def compose_each(self, sampling: SamplingConfig, settings: Sequence[Setting], seed: int) -> list[list[Composition]]:
+        """Compose `sampling.n` pieces with each setting, from the same random numbers, in one batch.
+
+        They differ, if at all, in rounding from what `compose` makes with that setting.
+
+        Args:
+            sampling: with `method=sample`; its temperature and top_p are not looked at.
+            settings: temperature and top_p.
+            seed: of the random numbers.
+        """
+        made = self._composed(self.setting.fill(sampling), seed, None, settings)
+        return [made[first : first + sampling.n] for first in range(0, len(made), sampling.n)]
+
+    def _composed(
+        self,
+        sampling: SamplingConfig,
+        seed: int,
+        primer: Tensor | Primed | None,
+        settings: Sequence[Setting] | None,
+    ) -> list[Composition]:
         primed = primer if isinstance(primer, Primed) else self.primed(primer)
         primer = primed.classes
         if primer.ndim != 2 or primer.shape[1] != 3:
@@ -305,7 +359,7 @@ class Composer:
             raise ComposerError(f"primer: holds classes beyond the vocabulary's sizes {self.vocabulary.sizes}")
         timing = self.timing(primed.place)
         begun = self.vocabulary.decode(primer.numpy()) if sampling.include_primer else None
-        rows = self._rows(sampling, seed, primed, begun, timing)
+        rows = self._rows(sampling, seed, primed, begun, timing, settings)
         nothing = self.vocabulary.decode(primer[:0].numpy())
         markings, silence = self.markings(primed, begun is not None)
         title = f"After {primed.piece}" if primed.piece else "Composed"
@@ -319,6 +373,7 @@ class Composer:
         Raises:
             ComposerError: the file cannot be read, or leaves the encoding's range.
         """
+        sampling = self.setting.fill(sampling)
         source = self._read(path)
         context = torch.from_numpy(self.vocabulary.encode(source.events))
         primed = Primed(context, title_of(source.name), excerpt_of(source, 0, len(context)))
@@ -330,10 +385,20 @@ class Composer:
 
     def session(self, sampling: SamplingConfig, seed: int, primed: Primed, timing: Timing | None = None) -> Session:
         """A piece that is composed as its events are asked for: the first of `seed`; `timing` tells its seconds."""
+        sampling = self.setting.fill(sampling)
         rules, playing = self._rules(sampling, None, timing or self.timing(None))
         context, length = primed.classes.long().to(playing.now.device)[None], self.config.data.window_size
-        streams, bars = _generators(seed, 1), self._bars(primed)
-        return Session(self.model, context, sampling, streams, length=length, rules=rules, playing=playing, bars=bars)
+        return Session(
+            self.model,
+            context,
+            sampling,
+            _generators(seed, 1),
+            length=length,
+            rules=rules,
+            playing=playing,
+            bars=self._bars(primed),
+            smoothing=self.smoothing,
+        )
 
     def _bars(self, primed: Primed) -> BarStart | None:
         """Return the places in the bar of a primer, for a network that reads them."""
@@ -362,15 +427,28 @@ class Composer:
         return limits, sounding_after(*heard, notes, device)
 
     def _rows(
-        self, sampling: SamplingConfig, seed: int, primed: Primed, begun: Events | None, timing: Timing
+        self,
+        sampling: SamplingConfig,
+        seed: int,
+        primed: Primed,
+        begun: Events | None,
+        timing: Timing,
+        settings: Sequence[Setting] | None = None,
     ) -> list[Tensor]:
-        """(N, 3) classes of each piece after a primer; `begun` are the events that the pieces begin with."""
+        """(N, 3) classes of each piece after a primer; `begun` are the events that the pieces begin with.
+
+        With `settings` there are `sampling.n` pieces of each, one setting after the other.
+        """
         limits, playing = self._rules(sampling, begun, timing)
         bars = self._bars(primed)
         seconds, streams = sampling.seconds, _generators(seed, sampling.n)
+        each = None
+        if settings is not None:
+            each = [setting for setting in settings for _ in range(sampling.n)]
+            streams = [stream for _ in settings for stream in _generators(seed, sampling.n)]
         rows: list[Tensor] = []
         with one_thread():
-            for first in range(0, sampling.n, _AT_ONCE):
+            for first in range(0, len(streams), _AT_ONCE):
                 rows += compose_rows(
                     self.model,
                     primed.classes.long().to(playing.now.device),
@@ -381,6 +459,8 @@ class Composer:
                     playing=playing,
                     limit=None if seconds is None else seconds * self.units_per_second(timing),
                     bars=bars,
+                    smoothing=self.smoothing,
+                    settings=None if each is None else each[first : first + _AT_ONCE],
                 )
         return [row.cpu() for row in rows]
 
@@ -495,6 +575,7 @@ def run(config: GenerateConfig) -> list[Path]:
     composer = Composer.load(config.run, config.checkpoint)
     folder = Path(config.output) if config.output else Path("outputs") / "generate" / configs.run_id()
     paths = []
+    print(drawn_at(composer, config))
     if config.continue_from is not None:
         compositions = composer.continued(config, config.seed, Path(config.continue_from).expanduser())
     else:
@@ -504,6 +585,15 @@ def run(config: GenerateConfig) -> list[Path]:
         paths.append(composition.save(path))
         print(f"{path}  {_told(composition)}")
     return paths
+
+
+def drawn_at(composer: Composer, config: SamplingConfig) -> str:
+    """Return one line that names the temperature and cut of a command, and which of them are the run's own."""
+    setting = Setting.of(composer.setting.fill(config))
+    unsaid = [key for key in ("temperature", "top_p") if getattr(config, key) is None]
+    of_run = f" ({' and '.join(unsaid)} of the run)" if unsaid else ""
+    drawn = "drawn at" if config.method is Method.sample else f"method={config.method.name},"
+    return f"{drawn} {setting}{of_run}"
 
 
 def _told(composition: Composition) -> str:
@@ -524,6 +614,8 @@ def export_run(config: ExportConfig) -> Path:
         print(f"{shown(path)}  {path.stat().st_size:,} bytes; run it with onnxruntime (docs/compose.md)")
         return path
     yaml = configs.to_yaml(composer.config)
-    export.write(path, composer.model.state_dict(), ckpt.composer_values(yaml, composer.vocabulary, composer.origin))
+    values = ckpt.composer_values(yaml, composer.vocabulary, composer.origin)
+    values["sampling"] = composer.setting.to_plain()
+    export.write(path, composer.model.state_dict(), values)
     print(f"{shown(path)}  {path.stat().st_size:,} bytes; compose with: composer generate run={shown(path)}")
     return path

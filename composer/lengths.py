@@ -5,6 +5,8 @@ B = pieces, N = events composed so far
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,7 @@ from composer.errors import ComposerError
 from composer.network import Network
 from composer.sampling import Session
 from composer.schema import Ending, Method, SamplingConfig
+from composer.setting import Setting
 
 # Events composed between two looks at the length in seconds.
 _CHUNK = 64
@@ -50,7 +53,9 @@ def compose_rows(
     rules: Rules,
     playing: Playing,
     limit: float | None,
+    smoothing: float,
     bars: BarStart | None = None,
+    settings: Sequence[Setting] | None = None,
 ) -> list[Tensor]:
     """Classes (N, 3) of each piece.
 
@@ -64,6 +69,8 @@ def compose_rows(
         playing: what plays when the pieces begin, of one piece.
         limit: the pieces' length in the vocabulary's unit of time; None goes by `config.events`.
         bars: the primer's places in the bar, for a network that reads them.
+        smoothing: label smoothing that the network was trained with, 0 for none.
+        settings: temperature and top_p of each piece in place of the config's, with `method=sample`.
 
     Raises:
         ComposerError: the time does not advance, or a search finds fewer pieces than asked for.
@@ -72,12 +79,32 @@ def compose_rows(
     followed = None if rules.free and limit is None else rules
     pieces: _Drawn | BeamSearch
     if config.method is Method.beam:
-        pieces = BeamSearch(model, primer[None], config, length=length, rules=followed, playing=playing, bars=bars)
+        pieces = BeamSearch(
+            model,
+            primer[None],
+            config,
+            length=length,
+            rules=followed,
+            playing=playing,
+            bars=bars,
+            smoothing=smoothing,
+        )
     else:
         same = torch.zeros(len(generators), dtype=torch.long, device=primer.device)
         batch = primer.expand(len(generators), -1, -1)
         begun = playing.select(same)
-        session = Session(model, batch, config, generators, length=length, rules=followed, playing=begun, bars=bars)
+        session = Session(
+            model,
+            batch,
+            config,
+            generators,
+            length=length,
+            rules=followed,
+            playing=begun,
+            bars=bars,
+            smoothing=smoothing,
+            settings=settings,
+        )
         pieces = _Drawn(session)
     if limit is None:
         pieces.advance(config.events)

@@ -101,12 +101,14 @@ class Network(nn.Module):
         """As `read`, but from `state` on, and the state after the last event; where `carries`."""
         raise NotImplementedError
 
-    def window(self, primer: Tensor, length: int | None = None) -> Window:
+    def window(self, primer: Tensor, length: int | None = None, *, apart: bool = True) -> Window:
         """The window of a composition that begins after `primer`; the network in evaluation mode.
 
         Args:
             primer: (B, N, 3).
             length: T, events that the window holds; None is N. Before T events it holds all there are.
+            apart: read each piece to the same bits whatever else is in the batch; without it, where that is faster,
+                all pieces are read together.
         """
         raise NotImplementedError
 

@@ -6,8 +6,10 @@
              given (B, 3) int64, of chained heads alone: what is known of the next event
     outputs  note, velocity, time (B, V) logits of the next event; next_0 .. the state after `event`
 
-The file's metadata holds, under `composer`, the vocabulary, the primer and what writing MIDI needs, as JSON. `compose`
-needs onnxruntime and numpy alone, and draws what `composer generate mode=stateful` draws for the same seed.
+The file's metadata holds, under `composer`, the vocabulary, the primer, what writing MIDI needs, and how the run draws,
+as JSON. The logits are the network's own: where it was trained with `label_smoothing` e > 0, what is drawn from is
+p = (q - e / V) / (1 - e) of q = softmax(logits), before the temperature. `compose` needs onnxruntime and numpy alone,
+and draws what `composer generate mode=stateful` draws for the same seed.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from composer.network import Chain, Network
 from composer.recurrent import Recurrent
 from composer.rundir import write_atomic
 from composer.schema import CHANNELS
+from composer.setting import MIN_SHARE
 from composer.stepping import Layer
 
 SUFFIX = ".onnx"
@@ -191,14 +194,27 @@ def _save(path: Path, graph: _Graph, network: Recurrent, parts: int, layers: int
     write_atomic(path, lambda stream: stream.write(model.SerializeToString()))
 
 
-def compose(path: Path, events: int, seed: int, *, temperature: float = 1.0) -> NDArray[np.uint8]:
-    """Classes (events, 3) of the piece that `composer generate mode=stateful` composes first for `seed`.
+def compose(
+    path: Path, events: int, seed: int, *, temperature: float | None = None, top_p: float | None = None
+) -> NDArray[np.uint8]:
+    """Return the classes (events, 3) of the piece that `composer generate mode=stateful` composes first for `seed`.
+
+    Args:
+        path: the ONNX file.
+        events: how many to compose.
+        seed: as for `composer generate`.
+        temperature: divides the logits; None is the run's own, as the file's metadata say it.
+        top_p: draw among the likeliest classes whose probabilities reach p; 1 is no cut, None the run's own.
 
     Raises:
         ComposerError: onnxruntime is not installed.
     """
     session = _package("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
     values = json.loads(session.get_modelmeta().custom_metadata_map[_KEY])
+    # Files of earlier versions say neither.
+    own, smoothing = values.get("sampling", {"temperature": 1.0, "top_p": 1.0}), values.get("label_smoothing", 0.0)
+    temperature = own["temperature"] if temperature is None else temperature
+    top_p = own["top_p"] if top_p is None else top_p
     feeds = {}
     for given in session.get_inputs():
         if given.name.startswith("state"):
@@ -217,7 +233,8 @@ def compose(path: Path, events: int, seed: int, *, temperature: float = 1.0) -> 
             if channel == 0 or "given" in feeds:
                 feeds = feeds | ({"given": event[None]} if "given" in feeds else {})
                 outputs = session.run(None, feeds)
-            event[channel] = _draw(outputs[channel][0].astype(np.float64) / temperature, uniform[k, channel])
+            p = _probabilities(outputs[channel][0].astype(np.float64), smoothing, temperature, top_p)
+            event[channel] = _draw(p, uniform[k, channel])
         feeds |= _next_state(outputs)
         composed[k] = event
     return composed
@@ -227,10 +244,32 @@ def _next_state(outputs: list[Any]) -> dict[str, Any]:
     return {f"state_{k}": part for k, part in enumerate(outputs[len(CHANNELS) :])}
 
 
-def _draw(logits: NDArray[np.float64], uniform: float) -> int:
-    """As `sampling.draw`."""
+def _probabilities(
+    logits: NDArray[np.float64], smoothing: float, temperature: float, top_p: float
+) -> NDArray[np.float64]:
+    """Return the distribution (V,) that is drawn from, made as in `sampling.unsmoothed` and `.probabilities`."""
+    if smoothing:
+        q = _softmax(logits)
+        p = np.maximum(q - smoothing / len(q), MIN_SHARE * q)
+        logits = np.log(p / p.sum())
+    p = _softmax(logits / temperature)
+    if top_p == 1:
+        return p
+    order = np.argsort(-p, kind="stable")
+    ranked = p[order]
+    ranked[np.cumsum(ranked) - ranked >= top_p] = 0
+    p[order] = ranked
+    return np.asarray(p / p.sum())
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     p = np.exp(logits - logits.max())
-    cumulative = np.cumsum(p / p.sum())
+    return np.asarray(p / p.sum())
+
+
+def _draw(p: NDArray[np.float64], uniform: float) -> int:
+    """As `sampling.draw`."""
+    cumulative = np.cumsum(p)
     return int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
 
 

@@ -172,7 +172,7 @@ class Recurrent(Network):
             after.append(self.unit(rows, before, before[0], weights[4 * layer + 1 : 4 * layer + 4]))
         return after[-1][0], tuple(torch.stack(part) for part in zip(*after, strict=True))
 
-    def window(self, primer: Tensor, length: int | None = None) -> SlidingWindow:
+    def window(self, primer: Tensor, length: int | None = None, *, apart: bool = True) -> SlidingWindow:
         """The window of a composition that begins after `primer` (B, N, 3): the last `length` events, or N."""
         return SlidingWindow(self.cells(), primer, length or primer.shape[1])
 

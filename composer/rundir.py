@@ -23,6 +23,7 @@ SUMMARY = "summary.json"
 METRICS = "metrics.csv"
 CHECKPOINTS = "checkpoints"
 SAMPLES = "samples"
+SAMPLING = "sampling.json"
 LOCK = ".lock"
 # Of a sweep, and of a job in it.
 SWEEP = "sweep.json"

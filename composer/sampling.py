@@ -6,7 +6,8 @@ B = pieces composed at once, T = window, V = classes of a channel, W = classes o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from composer.bars import BarClock, BarStart
 from composer.constraints import Playing, Rules
 from composer.network import Network
 from composer.schema import CHANNELS, Method, Mode, SamplingConfig
+from composer.setting import MIN_SHARE, Setting
 from composer.stepping import BLOCK, blocks, product
 
 # Events whose random numbers are drawn at once.
@@ -25,9 +27,9 @@ _CHUNK = 64
 class Cut(NamedTuple):
     """How the classes of a channel are cut before one is drawn; see `probabilities`."""
 
-    temperature: float = 1.0
+    temperature: float | Tensor = 1.0
     top_k: int | None = None
-    top_p: float | None = None
+    top_p: float | Tensor | None = None
     min_p: float | None = None
 
 
@@ -36,14 +38,40 @@ def cuts(config: SamplingConfig) -> tuple[Cut, ...]:
     return tuple(Cut(*config.cut(channel)) for channel in CHANNELS)
 
 
+def cuts_of_each(config: SamplingConfig, settings: Sequence[Setting], device: torch.device) -> tuple[Cut, ...]:
+    """Return the cuts of the three channels for pieces that differ in temperature and top_p.
+
+    Args:
+        config: what they share; a channel's own temperature or top_p holds for all.
+        settings: one per piece, in place of the config's temperature and top_p.
+        device: where the logits are.
+    """
+    configs = [replace(config, temperature=setting.temperature, top_p=setting.top_p) for setting in settings]
+    found = []
+    for rows in zip(*(cuts(one) for one in configs), strict=True):
+        # No sum of probabilities reaches 2: no cut.
+        top_p = [2.0 if row.top_p is None else row.top_p for row in rows]
+        columns = (
+            torch.tensor(values, dtype=torch.float64, device=device)[:, None]
+            for values in ([row.temperature for row in rows], top_p)
+        )
+        temperature_of, top_p_of = columns
+        found.append(rows[0]._replace(temperature=temperature_of, top_p=top_p_of))
+    return tuple(found)
+
+
 def probabilities(
-    logits: Tensor, temperature: float, top_k: int | None, top_p: float | None, min_p: float | None = None
+    logits: Tensor,
+    temperature: float | Tensor,
+    top_k: int | None,
+    top_p: float | Tensor | None,
+    min_p: float | None = None,
 ) -> Tensor:
     """The distribution that is sampled: softmax of logits / temperature, cut to the likeliest classes.
 
     Args:
         logits: (..., V); a class of -inf is never drawn.
-        temperature: above 0.
+        temperature: above 0; a tensor (B, 1) is one per row of logits (B, V), here and for `top_p`.
         top_k: keep the k likeliest classes (Fan et al. 2018).
         top_p: keep the likeliest classes up to the one whose sum reaches p (Holtzman et al. 2020, nucleus).
         min_p: keep the classes at least as likely as this share of the likeliest (Nguyen et al. 2024).
@@ -52,8 +80,7 @@ def probabilities(
         (..., V), each row summing to 1.
     """
     # In double precision: the sums that top_p compares then do not depend on the order of addition.
-    scaled = logits.double() if temperature == 1 else logits.double() / temperature
-    p = torch.softmax(scaled, dim=-1)
+    p = torch.softmax(logits.double() / temperature, dim=-1)
     if top_k is None and top_p is None and min_p is None:
         return p
     ranked, order = p.sort(dim=-1, descending=True, stable=True)
@@ -66,6 +93,27 @@ def probabilities(
         ranked[ranked < min_p * ranked[..., :1]] = 0
     kept = torch.zeros_like(p).scatter_(-1, order, ranked)
     return kept / kept.sum(-1, keepdim=True)
+
+
+def unsmoothed(logits: Tensor, smoothing: float) -> Tensor:
+    """Return the logits of a network as they are without the label smoothing that it was trained with.
+
+    A target smoothed by e is (1 - e) onehot + e / V (Szegedy et al. 2016, section 7), so the cross-entropy is least for
+    q = (1 - e) p + e / V, where p are the probabilities of the data. This returns the logarithm of
+    p = (q - e / V) / (1 - e), at least 1e-12 q so that every class stays possible, normalised to a sum of 1.
+
+    Args:
+        logits: (..., V) of a whole channel, before rules and cuts.
+        smoothing: e, at least 0 and less than 1; 0 returns `logits` as they are.
+
+    Returns:
+        (..., V) in double precision, or `logits`.
+    """
+    if smoothing == 0:
+        return logits
+    q = torch.softmax(logits.double(), dim=-1)
+    p = (q - smoothing / logits.shape[-1]).clamp(min=MIN_SHARE * q)
+    return (p / p.sum(-1, keepdim=True)).log()
 
 
 def draw(p: Tensor, uniform: Tensor) -> Tensor:
@@ -140,9 +188,15 @@ def choose(
 class Readout:
     """A network's heads in composing: products in blocks of one shape (`stepping.py`), each taken once an event."""
 
-    def __init__(self, network: Network, block: int = BLOCK) -> None:
-        """Args: `network` in evaluation mode; rows of a block of independent heads."""
-        self.network, self.sizes, self.block = network, network.sizes, block
+    def __init__(self, network: Network, block: int = BLOCK, smoothing: float = 0.0) -> None:
+        """Keep the weights as they are multiplied.
+
+        Args:
+            network: in evaluation mode.
+            block: rows of a block of independent heads.
+            smoothing: label smoothing of the training, which the logits are freed from.
+        """
+        self.network, self.sizes, self.block, self.smoothing = network, network.sizes, block, smoothing
         linear = network.linear
         # The channels' heads side by side at the same width: classes that fill up are never drawn.
         width, hidden_size = max(network.sizes), linear.in_features
@@ -160,8 +214,14 @@ class Readout:
 
     def joint(self, hidden: Tensor) -> Tensor:
         """Logits (B, 3, W) of independent heads, for `hidden` (B, H)."""
-        logits = product(blocks(hidden, self.block), self.weights, self.bias)
-        return logits.view(-1, 3, len(self.bias) // 3)[: len(hidden)]
+        product_of_all = product(blocks(hidden, self.block), self.weights, self.bias)
+        logits = product_of_all.view(-1, 3, len(self.bias) // 3)[: len(hidden)]
+        if self.smoothing == 0:
+            return logits
+        freed = logits.new_full(logits.shape, -math.inf, dtype=torch.float64)
+        for k, size in enumerate(self.sizes):
+            freed[:, k, :size] = unsmoothed(logits[:, k, :size], self.smoothing)
+        return freed
 
     def channels(self, hidden: Tensor) -> Callable[[int, Tensor], Tensor]:
         """Logits (B, V) of channel k given the event (B, 3) so far, after `hidden` (B, H)."""
@@ -173,7 +233,7 @@ class Readout:
         def chained(k: int, event: Tensor) -> Tensor:
             given = blocks(event, rows.shape[1])
             parts = [self.network.heads(block, known)[k] for block, known in zip(rows, given, strict=True)]
-            return torch.cat(parts)[: len(event)]
+            return unsmoothed(torch.cat(parts)[: len(event)], self.smoothing)
 
         return chained
 
@@ -193,6 +253,8 @@ class Session:
         rules: Rules | None = None,
         playing: Playing | None = None,
         bars: BarStart | None = None,
+        smoothing: float = 0.0,
+        settings: Sequence[Setting] | None = None,
     ) -> None:
         """Read the primer.
 
@@ -205,6 +267,9 @@ class Session:
             rules: what may be drawn.
             playing: what plays when the pieces begin; needed for rules.
             bars: the primer's places in the bar, for a network that reads them.
+            smoothing: label smoothing that the network was trained with; what is drawn is without it.
+            settings: temperature and top_p of each piece in place of the config's; the pieces are then read together
+                and depend, in the last bits of their probabilities, on the others of the batch.
 
         Raises:
             ComposerError: the network has no running state.
@@ -213,12 +278,17 @@ class Session:
         self.bars: BarClock | None = None
         if bars is not None:
             primer, self.bars = bars.read(primer)
-        self.window = model.running(primer) if config.mode is Mode.stateful else model.window(primer, length)
-        self.readout, self.cuts = Readout(model, self.window.block), cuts(config)
+        if config.mode is Mode.stateful:
+            self.window = model.running(primer)
+        else:
+            self.window = model.window(primer, length, apart=settings is None)
+        self.readout = Readout(model, self.window.block, smoothing)
+        self.cuts = cuts(config) if settings is None else cuts_of_each(config, settings, primer.device)
         self.greedy = config.method is Method.greedy
         self.generators, self.rules, self.playing = generators, rules, playing
         self.ruled = rules is not None and not rules.free
-        self.together = self.readout.independent and not self.ruled and len(set(self.cuts)) == 1
+        independent = self.readout.independent and not self.ruled
+        self.together = independent and settings is None and len(set(self.cuts)) == 1
         self.uniform, self.used = torch.empty(0), _CHUNK
 
     @torch.inference_mode()

@@ -45,9 +45,9 @@ class ThreeHeadTransformer(Network):
         normed: Tensor = self.norm(x)
         return normed
 
-    def window(self, primer: Tensor, length: int | None = None) -> ReadAnew:
+    def window(self, primer: Tensor, length: int | None = None, *, apart: bool = True) -> ReadAnew:
         """The window of a composition that begins after `primer` (B, N, 3): the last `length` events, or N."""
-        return ReadAnew(self, primer, length or primer.shape[1])
+        return ReadAnew(self, primer, length or primer.shape[1], apart)
 
 
 class Block(nn.Module):
@@ -108,15 +108,17 @@ class ReadAnew:
 
     block: ClassVar[int] = 1
 
-    def __init__(self, network: Network, primer: Tensor, length: int) -> None:
+    def __init__(self, network: Network, primer: Tensor, length: int, apart: bool = True) -> None:
         """Read the primer.
 
         Args:
             network: in evaluation mode.
             primer: (B, N, 3) classes; without any, `hidden` is 0.
             length: T.
+            apart: read one piece after the other on a CPU.
         """
         self.network, self.length, self.events = network, length, primer[:, -length:]
+        self.apart = apart and primer.device.type == "cpu"
         self.hidden = network.linear.weight.new_zeros(len(primer), network.linear.in_features)
         if primer.shape[1]:
             self.hidden = self.last()
@@ -124,10 +126,10 @@ class ReadAnew:
     def last(self) -> Tensor:
         """(B, H) of the window.
 
-        On a CPU one piece after the other, which takes as long: the rounding of a product depends on its shape, and
-        so a piece does not depend on those beside it.
+        With `apart` one piece after the other: the rounding of a product depends on its shape, and so a piece does not
+        depend on the others of the batch. 36 pieces of `experiment=best` take 37 ms per event apart, 11 ms together.
         """
-        pieces = torch.split(self.events, 1) if self.events.device.type == "cpu" else [self.events]
+        pieces = torch.split(self.events, 1) if self.apart else [self.events]
         return torch.cat([self.network.read(piece)[:, -1] for piece in pieces])
 
     def read(self, event: Tensor) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from composer import stepping
@@ -14,9 +16,11 @@ from composer.beam import BeamSearch
 from composer.config import compose
 from composer.constraints import rules, silence
 from composer.errors import ComposerError
+from composer.losses import nll
 from composer.model import Network, build_model
-from composer.sampling import Cut, Session, cuts, probabilities
+from composer.sampling import Cut, Session, cuts, cuts_of_each, masked, probabilities, unsmoothed
 from composer.schema import Method, Mode, SamplingConfig
+from composer.setting import Setting
 
 SIZES = (5, 4, 3)
 NETWORKS = [
@@ -140,6 +144,116 @@ def test_channel_by_channel_draws_what_all_channels_at_once_draw(ruled: bool, ch
     assert fast.together
     assert not slow.together
     assert torch.equal(fast.take(50), slow.take(50))
+
+
+# Label smoothing
+
+
+@given(weights=st.lists(st.floats(0, 1), min_size=2, max_size=20).filter(any), smoothing=st.floats(0.001, 0.9))
+def test_smoothing_is_removed_exactly(weights: list[float], smoothing: float) -> None:
+    p = torch.tensor(weights, dtype=torch.float64)
+    p = p / p.sum()
+    q = (1 - smoothing) * p + smoothing / len(p)
+    for logits in (q.log(), q.log() + 7):
+        found = torch.softmax(unsmoothed(logits, smoothing), -1)
+        assert torch.allclose(found, p, atol=1e-9)
+        assert bool((found > 0).all()), "a rule may leave any class alone"
+
+
+def test_without_smoothing_the_logits_are_returned_as_they_are() -> None:
+    logits = torch.randn(3, 5)
+    assert unsmoothed(logits, 0.0) is logits
+
+
+def test_what_training_with_smoothing_learns_is_undone() -> None:
+    # Counts of the classes of a channel: the network's least loss with smoothed targets, found by gradient descent.
+    counts = torch.tensor([60, 30, 10, 0, 0])
+    targets = torch.repeat_interleave(torch.arange(5), counts)
+    logits = torch.zeros(5, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([logits], max_iter=200, tolerance_grad=1e-12, tolerance_change=1e-15)
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = nll((logits.expand(100, -1),), targets[:, None], 0.1).sum()  # type: ignore[arg-type]
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    learned = logits.detach()
+    assert torch.softmax(learned, -1)[3].item() == pytest.approx(0.02, abs=1e-6)
+    assert torch.softmax(unsmoothed(learned, 0.1), -1).tolist() == pytest.approx([0.6, 0.3, 0.1, 0, 0], abs=1e-6)
+
+
+@pytest.mark.parametrize("overrides", ["", "model.heads=chained", "model=transformer model.heads=chained"])
+@pytest.mark.parametrize("mode", list(Mode))
+def test_every_draw_is_from_the_distribution_without_smoothing(overrides: str, mode: Mode) -> None:
+    if "transformer" in overrides and mode is Mode.stateful:
+        pytest.skip("has no running state")
+    smoothing = 0.3
+    model, primer = network(overrides).double(), random_events(1, 6)
+    drawn = Session(model, primer, sampling(mode=mode), generators(1), smoothing=smoothing).take(12)[0].tolist()
+    generator, events = torch.Generator().manual_seed(0), primer[0].tolist()
+    for expected in drawn:
+        uniform = torch.rand(3, dtype=torch.float64, generator=generator)
+        event = [0, 0, 0]
+        with torch.no_grad():
+            read = model.read(torch.tensor([events if mode is Mode.stateful else events[-6:]]))[:, -1]
+            for k in range(3):
+                q = torch.softmax(model.heads(read, torch.tensor([event]))[k], -1)
+                p = ((q - smoothing / SIZES[k]) / (1 - smoothing)).clamp(min=0)
+                event[k] = int((p.cumsum(-1) / p.sum() > uniform[k]).long().argmax())
+        assert event == expected
+        events.append(event)
+
+
+@pytest.mark.parametrize("overrides", ["", "model.heads=chained"])
+def test_a_beam_is_scored_without_smoothing(overrides: str) -> None:
+    model, primer = network(overrides).double(), random_events(1, 4)
+    search = BeamSearch(model, primer, sampling(method=Method.beam, beams=1), smoothing=0.2)
+    search.advance(1)
+    event = search.rows()[0]
+    with torch.no_grad():
+        logits = model.heads(model.read(primer)[:, -1], event)
+        score = sum(float(torch.log_softmax(unsmoothed(logits[k], 0.2), -1)[0, event[0, k]]) for k in range(3))
+    assert search.scores[0].item() == pytest.approx(score)
+
+
+def test_a_rule_that_leaves_only_unlikely_classes_still_has_some_to_draw() -> None:
+    # All of the probability is the smoothing's, but for class 0, which the mask forbids.
+    logits = torch.tensor([[0.925, 0.025, 0.025, 0.025]]).log()
+    allowed = torch.tensor([[False, True, True, False]])
+    p = probabilities(masked(unsmoothed(logits, 0.1), allowed), 0.8, None, 0.9)
+    assert p.tolist()[0] == pytest.approx([0, 0.5, 0.5, 0])
+
+
+# Pieces with settings of their own
+
+
+@pytest.mark.parametrize("overrides", ["", "model.heads=chained", "model=transformer", "model=gru model.num_layers=2"])
+def test_a_piece_with_its_own_setting_is_that_of_a_session_with_it(overrides: str) -> None:
+    model, primer = network(overrides).double(), random_events(1, 6).expand(3, -1, -1)
+    each = [Setting(1.0, 1.0), Setting(0.5, 1.0), Setting(0.8, 0.6)]
+    same = [torch.Generator().manual_seed(1) for _ in each]
+    together = Session(model, primer, sampling(), same, settings=each).take(30)
+    for piece, setting in zip(together, each, strict=True):
+        config = sampling(temperature=setting.temperature, top_p=setting.top_p)
+        alone = Session(model, primer[:1], config, [torch.Generator().manual_seed(1)]).take(30)
+        assert torch.equal(piece, alone[0])
+
+
+def test_a_channels_own_cut_holds_for_every_setting() -> None:
+    config = sampling(note_top_p=0.5, time_top_k=2)
+    note, velocity, time = cuts_of_each(config, [Setting(0.5, 1.0), Setting(1.0, 0.9)], torch.device("cpu"))
+    assert torch.as_tensor(note.top_p).tolist() == [[0.5], [0.5]]
+    # No sum of probabilities reaches 2: no cut.
+    assert torch.as_tensor(velocity.top_p).tolist() == [[2.0], [0.9]]
+    assert (velocity.top_k, time.top_k) == (None, 2)
+    assert torch.as_tensor(time.temperature).tolist() == [[0.5], [1.0]]
+
+
+def test_null_is_temperature_1_and_a_top_p_of_1_is_no_cut() -> None:
+    assert cuts(sampling(temperature=None, top_p=None)) == (Cut(),) * 3
+    assert cuts(sampling(temperature=1.0, top_p=1.0)) == (Cut(),) * 3
 
 
 def test_min_p_keeps_what_is_near_the_likeliest() -> None:
