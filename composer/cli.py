@@ -71,14 +71,14 @@ def _summarise_sweep(folder: Path, run: Callable[[CompareConfig], Path], write_o
 
 
 def generate(arguments: list[str]) -> None:
-    """`composer generate run=RUN_DIR_OR_CKPT [key=value ...]`."""
+    """`composer generate RUN_DIR_OR_CKPT [sampling=PRESET] [key=value ...]`."""
 
     def job(config: GenerateConfig, folder: Path) -> list[str]:
         from composer.generate import run
 
         return [str(path) for path in run(config)]
 
-    hydra_command("generate", arguments, job)
+    hydra_command("generate", run_first(arguments), job)
 
 
 def evaluate(arguments: list[str]) -> None:
@@ -161,14 +161,24 @@ def copying(arguments: list[str]) -> None:
 
 
 def live(arguments: list[str]) -> None:
-    """`composer live run=RUN_DIR_OR_CKPT [port=NAME] [key=value ...]`."""
+    """`composer live RUN_DIR_OR_CKPT [port=NAME] [sampling=PRESET] [key=value ...]`."""
 
     def job(config: LiveConfig, folder: Path) -> None:
         from composer.live import run
 
         run(config)
 
-    hydra_command("live", arguments, job)
+    hydra_command("live", run_first(arguments), job)
+
+
+def run_first(arguments: list[str]) -> list[str]:
+    """Let a run stand without its key: `RUN_DIR n=4` as `run=RUN_DIR n=4`.
+
+    Raises:
+        UsageError: more than one run.
+    """
+    named = any(argument.startswith("run=") for argument in arguments)
+    return arguments if named else folder_first(arguments, "run", ())
 
 
 def file_first(arguments: list[str]) -> list[str]:

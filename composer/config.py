@@ -82,7 +82,9 @@ _NAMED_BY = {
     "optimizer": "optimizer.name",
 }
 # What was done before a key existed, where its default is something else.
-_MEANT_BEFORE = {"data.group_similarity": None, "data.group_by": None}
+_MEANT_BEFORE = {"data.group_similarity": None, "data.group_by": None, "sampling_grid.pieces": 0}
+# Commands that have the keys of a group at their root, and what Hydra calls the group there.
+_AT_ROOT = {"generate": {"sampling": "sampling@_global_"}, "live": {"sampling": "sampling@_global_"}}
 _MAX_CONFIG_BYTES = 1 << 20
 _MAX_CONFIG_DEPTH = 8
 # What lies in a run directory when no run has begun: Hydra's notes, and what a failed atomic write leaves.
@@ -361,7 +363,7 @@ def check_keys(overrides: Iterable[Override], command: str) -> None:
     schema = _SCHEMAS[command]
     keys = schema_keys(schema)
     folders = [path.name for path in sorted(CONF_DIR.iterdir()) if path.is_dir() and path.name != "hydra"]
-    groups = {"train": folders, "explore": ["data", "encoding"]}.get(command, [])
+    groups = {"train": folders, "explore": ["data", "encoding"]}.get(command, list(_AT_ROOT.get(command, ())))
     known = set(keys) | set(groups)
     for override in overrides:
         key = override.key_or_group
@@ -371,9 +373,30 @@ def check_keys(overrides: Iterable[Override], command: str) -> None:
         if key in groups and not choosable:
             options = ", ".join(path.stem for path in sorted((CONF_DIR / key).glob("*.yaml")))
             raise ComposerError(f"{override.input_line}: {key} is one of {options}")
+        if key == "sampling" and key in groups:
+            _check_preset(override.input_line, values)
         if key in known or key.split(".")[0] == "hydra" or key.split("/")[0] == "hydra":
             continue
         raise ComposerError(f"{override.input_line}: there is no key {key}{_suggestion(key, sorted(known), command)}")
+
+
+def _check_preset(typed_as: str | None, values: Iterable[Any]) -> None:
+    """Refuse a preset of `conf/sampling` that does not exist, and suggest the nearest one."""
+    options = sorted(path.stem for path in (CONF_DIR / "sampling").glob("*.yaml"))
+    for value in (value for value in values if isinstance(value, str) and value not in options):
+        near = difflib.get_close_matches(value, options, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ComposerError(f"{typed_as}: sampling is one of {', '.join(options)}{hint}")
+
+
+def _as_hydra_names(arguments: Iterable[str], command: str) -> list[str]:
+    """Write the choice of a group whose keys stand at a command's root, such as `sampling=bold`, as Hydra names it."""
+    names = _AT_ROOT.get(command, {})
+    changed = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        changed.append(f"{names.get(key, key)}={value}" if equals else argument)
+    return changed
 
 
 def _suggestion(key: str, known: list[str], command: str) -> str:
@@ -537,6 +560,7 @@ def hydra_command(
     """
     register()
     check_keys(parse_overrides(get_args_parser().parse_args(list(arguments)).overrides), command)
+    arguments = _as_hydra_names(arguments, command)
     schema = _SCHEMAS[command]
 
     failures: list[tuple[str, ComposerError]] = []
@@ -652,4 +676,4 @@ def compose(*overrides: str, command: str = "train", conf: Path = CONF_DIR) -> A
     register()
     check_keys(parse_overrides(overrides), command)
     with hydra.initialize_config_dir(str(conf.absolute()), version_base="1.3"):
-        return typed(hydra.compose(command, list(overrides)), _SCHEMAS[command])
+        return typed(hydra.compose(command, _as_hydra_names(overrides, command)), _SCHEMAS[command])

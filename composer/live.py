@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from composer.errors import ComposerError
 from composer.events import let_go
-from composer.generate import Composer, one_thread
+from composer.generate import Composer, drawn_at, one_thread
 from composer.schema import LiveConfig
 
 # The name of the port of our own that `port=virtual` opens.
@@ -142,7 +142,7 @@ def run(config: LiveConfig) -> Latency:
     """Play as configured, and tell how late the messages were."""
     composer = Composer.load(config.run, config.checkpoint)
     with open_port(config.port) as port, one_thread():
-        print(f"playing to {port.name}; Ctrl-C stops")
+        print(f"playing to {port.name}, {drawn_at(composer, config)}; Ctrl-C stops")
         latency = play(sounding(composer, config), port, program=composer.origin.program)
     print(latency)
     return latency

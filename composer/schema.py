@@ -544,9 +544,10 @@ class LoggingConfig:
     """A short piece every so many epochs into `samples/`, its copying and quality into TensorBoard; null composes at
     the end of the training only."""
     sample_events: int
-    """Events of such a piece; temperature and cuts are those of `sampling`."""
+    """Events of such a piece; temperature and cuts are those of `sampling`, 1 and none where these are null."""
     sample_media: bool
-    """Its score, piano roll and sound into TensorBoard too, which takes one or two seconds a piece."""
+    """Score, piano roll and sound into TensorBoard too, of such a piece and, at the end, of the run's first final
+    piece, which takes one or two seconds per piece."""
 
     def __post_init__(self) -> None:
         for key in ("histogram_every_epochs", "sample_every_epochs"):
@@ -574,12 +575,13 @@ class SamplingConfig:
     """`sample` draws, `greedy` takes the likeliest class of each channel, `beam` searches for the likeliest pieces."""
     beams: int
     """Pieces that `method=beam` keeps in view; the `n` likeliest of them are written."""
-    temperature: float
-    """Divides the logits before the softmax: below 1 is safer, above 1 is bolder."""
+    temperature: float | None
+    """Divides the logits before the softmax: below 1 is safer, above 1 is bolder. null is the run's own: what its end
+    has chosen (`sampling_grid`), or else its config; 1 where neither says one."""
     top_k: int | None
     """Sample among the k likeliest classes of each channel; null among all."""
     top_p: float | None
-    """Sample among the likeliest classes whose probabilities reach p; null among all."""
+    """Sample among the likeliest classes whose probabilities reach p; 1 among all. null is the run's own, as above."""
     min_p: float | None
     """Sample among the classes at least so likely as this share of the likeliest one's probability; null among all."""
     note_temperature: float | None
@@ -622,7 +624,6 @@ class SamplingConfig:
         self._check("beams", 1 <= self.beams <= 16, "from 1 to 16")
         limit = f"at most beams={self.beams} with method=beam"
         self._check("n", self.method is not Method.beam or self.n <= self.beams, limit)
-        require(self.temperature is not None, f"{self.prefix}temperature", None, "finite and above 0")
         for channel in ("", *(f"{name}_" for name in CHANNELS)):
             self._check_channel(channel)
         self._check("repeats", self.repeats is None or self.repeats >= 2, "null or at least 2")
@@ -640,9 +641,8 @@ class SamplingConfig:
     def _check_channel(self, channel: str) -> None:
         """Check the keys of a channel, or the common ones; null is the common value, or none."""
         temperature, top_k, top_p, min_p = (getattr(self, channel + key) for key in CUTS)
-        null = "null, or " if channel else ""
         valid = temperature is None or (temperature > 0 and _finite(temperature))
-        self._check(f"{channel}temperature", valid, f"{null}finite and above 0")
+        self._check(f"{channel}temperature", valid, "null, or finite and above 0")
         self._check(f"{channel}top_k", top_k is None or top_k >= 1, "null or at least 1")
         self._check(f"{channel}top_p", top_p is None or 0 < top_p <= 1, "null, or above 0 up to 1")
         self._check(f"{channel}min_p", min_p is None or 0 <= min_p <= 1, "null, or from 0 to 1")
@@ -652,11 +652,43 @@ class SamplingConfig:
         require(holds, f"{self.prefix}{key}", value.name if isinstance(value, Enum) else value, limit)
 
     def cut(self, channel: str) -> tuple[float, int | None, float | None, float | None]:
-        """The values of `CUTS` that hold for a channel: its own, or else the common ones."""
+        """Return the values of `CUTS` for a channel: its own, else the common ones, else temperature 1 and no cut.
+
+        A `top_p` of 1 cuts nothing and is returned as None.
+        """
         own = (getattr(self, f"{channel}_{key}") for key in CUTS)
         common = (getattr(self, key) for key in CUTS)
-        values = [of_all if one is None else one for one, of_all in zip(own, common, strict=True)]
-        return values[0], values[1], values[2], values[3]
+        temperature, top_k, top_p, min_p = (
+            of_all if one is None else one for one, of_all in zip(own, common, strict=True)
+        )
+        return 1.0 if temperature is None else temperature, top_k, None if top_p == 1 else top_p, min_p
+
+
+@dataclass(kw_only=True, slots=True)
+class SamplingGridConfig:
+    """Node `sampling_grid`: what a run tries at its end where `sampling.temperature` or `sampling.top_p` is null.
+
+    Each is composed with the best weights; the one nearest to held-out music becomes the run's own.
+    """
+
+    pieces: int
+    """Pieces composed with each setting; 0 tries none, and the run composes at temperature 1 without a cut."""
+    events: int
+    """Events of each piece, at most `sampling.events`."""
+    temperatures: list[float]
+    top_p: list[float]
+    """1 is no cut."""
+
+    def __post_init__(self) -> None:
+        require(self.pieces >= 0, "sampling_grid.pieces", self.pieces, "at least 0")
+        require(self.events >= 1, "sampling_grid.events", self.events, "at least 1")
+        for key, values in (("temperatures", self.temperatures), ("top_p", self.top_p)):
+            require(bool(values), f"sampling_grid.{key}", "[]", "a list of at least one number")
+        for value in self.temperatures:
+            limit = "finite and above 0, each of them"
+            require(value > 0 and _finite(value), "sampling_grid.temperatures", value, limit)
+        for value in self.top_p:
+            require(0 < value <= 1, "sampling_grid.top_p", value, "above 0 up to 1, each of them")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -679,6 +711,7 @@ class TrainConfig:
     checkpoint: CheckpointConfig
     logging: LoggingConfig
     sampling: SamplingConfig
+    sampling_grid: SamplingGridConfig
 
     def __post_init__(self) -> None:
         valid = SAFE_NAME.fullmatch(self.name) is not None
@@ -841,7 +874,7 @@ class ReportConfig:
     folder: str | None
     """A run directory, or a sweep's folder; stands first, without its key. Null takes the newest below `outputs`."""
     temperatures: list[float]
-    """A run composes a piece at each."""
+    """A run composes a piece at its own temperature and at each of these, all with its own top_p."""
     events: int
     """Events of each piece that is composed for the page."""
     seed: int

@@ -98,7 +98,9 @@ def test_every_option_composes_to_the_values_of_its_file(group: str, option: str
     config = compose_option(group, option)
     assert isinstance(config, TrainConfig)
     assert list(flat(config)) == list(leaves(TrainConfig)), "every run has the same columns"
-    assert all(isinstance(value, type(None) | bool | int | float | str) for value in flat(config).values())
+    plain_types = type(None) | bool | int | float | str
+    lists = {"sampling_grid.temperatures", "sampling_grid.top_p"}
+    assert all(isinstance(value, list if key in lists else plain_types) for key, value in flat(config).items())
 
     written = OmegaConf.load(CONF / group / f"{option}.yaml")
     assert isinstance(written, DictConfig)
@@ -117,7 +119,7 @@ def test_all_groups_are_directories_of_the_schema_or_whole_experiments() -> None
     groups = {group for group, _ in options()}
     nodes = {key for key, hint in typing.get_type_hints(TrainConfig).items() if dataclasses.is_dataclass(hint)}
     assert groups - nodes == {"experiment", "ablation"}
-    assert nodes - groups == {"loss", "checkpoint", "logging"}
+    assert nodes - groups == {"loss", "checkpoint", "logging", "sampling_grid"}
 
 
 def test_values_are_typed_all_the_way_down(default: TrainConfig) -> None:
@@ -126,7 +128,7 @@ def test_values_are_typed_all_the_way_down(default: TrainConfig) -> None:
         for part in key.split("."):
             value = getattr(value, part)
         if key != "regularizer.parameters":
-            assert isinstance(value, hint), key
+            assert isinstance(value, list if hint == list[float] else hint), key
     assert default.regularizer.parameters == "all"
 
 
@@ -233,7 +235,7 @@ def test_the_article_to_the_letter() -> None:
         "sampling.n": 1,
         "sampling.temperature": 1.0,
         "sampling.top_k": None,
-        "sampling.top_p": None,
+        "sampling.top_p": 1.0,
         "sampling.mode": "window",
         "sampling.method": "sample",
         "sampling.beams": 8,
@@ -243,11 +245,16 @@ def test_the_article_to_the_letter() -> None:
         **{f"sampling.{key}": None for key in ("min_p", "repeats", "polyphony", "pitch_low", "pitch_high", "scale")},
         "sampling.max_note_seconds": None,
         "sampling.include_primer": False,
+        # Used where sampling.temperature or sampling.top_p is null, which the article's are not.
+        "sampling_grid.pieces": 4,
+        "sampling_grid.events": 200,
+        "sampling_grid.temperatures": [0.8, 0.9, 1.0],
+        "sampling_grid.top_p": [1.0, 0.95, 0.9],
     }
 
 
 def test_the_default_run_is_the_article_with_a_test_block(default: TrainConfig) -> None:
-    article = compose("experiment=article")
+    article = compose("experiment=article", "sampling=auto")
     encoding = ["pitch_low", "pitch_high", "time_unit", "time_binning", "time_bins"]
     keys = ["name", "data.test_fraction", *(f"encoding.{key}" for key in encoding)]
     assert configs.differing_keys(default, article) == keys
@@ -455,6 +462,8 @@ BAD = {
     "sampling.pitch_low": ["-1", "128"],
     "sampling.pitch_high": ["-1", "128"],
     "sampling.max_note_seconds": ["0", "inf", "nan"],
+    "sampling_grid.pieces": ["-1"],
+    "sampling_grid.events": ["0"],
 }
 GOOD = {
     "seed": ["0", "4294967295"],
@@ -509,7 +518,7 @@ GOOD = {
     "sampling.events": ["1"],
     "sampling.seconds": ["null", "0.1"],
     "sampling.n": ["1"],
-    "sampling.temperature": ["1e-3"],
+    "sampling.temperature": ["null", "1e-3"],
     "sampling.top_k": ["null", "1"],
     "sampling.top_p": ["null", "1", "1e-3"],
     "sampling.min_p": ["null", "0", "1"],
@@ -523,6 +532,8 @@ GOOD = {
     "sampling.pitch_low": ["null", "0", "127"],
     "sampling.pitch_high": ["null", "0", "127"],
     "sampling.max_note_seconds": ["null", "0.1"],
+    "sampling_grid.pieces": ["0"],
+    "sampling_grid.events": ["1"],
 }
 
 
@@ -569,6 +580,10 @@ def test_a_value_on_its_limit_is_taken(key: str, value: str, default: TrainConfi
         ("regularizer.parameters=[]", "regularizer.parameters=[]: must be"),
         ("regularizer.parameters=[1]", "regularizer.parameters=[1]: must be"),
         ("regularizer.parameters=null", "regularizer.parameters=null: must be"),
+        ("sampling_grid.temperatures=[]", "sampling_grid.temperatures=[]: must be a list of at least one number"),
+        ("sampling_grid.temperatures=[1,0]", "sampling_grid.temperatures=0.0: must be finite and above 0"),
+        ("sampling_grid.top_p=[]", "sampling_grid.top_p=[]: must be a list"),
+        ("sampling_grid.top_p=[0.9,1.1]", "sampling_grid.top_p=1.1: must be above 0 up to 1"),
         ("regularizer.parameters={_target_: os.system}", "must be all, weights"),
     ],
 )
@@ -792,6 +807,43 @@ def test_a_config_older_than_the_search_for_copies_keeps_its_split(tmp_path: Pat
     with pytest.warns(UserWarning, match="data.group_by and 1 more"):
         data = configs.read_config(path).data
     assert (data.group_similarity, data.group_by) == (None, None)
+
+
+def test_an_old_run_is_read_with_its_sampling_and_without_a_grid(tmp_path: Path) -> None:
+    text = without(configs.to_yaml(compose("sampling=article")), "sampling_grid").replace("top_p: 1.0", "top_p: null")
+    path = tmp_path / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.warns(UserWarning, match="without sampling_grid"):
+        config = configs.read_config(path)
+    assert (config.sampling.temperature, config.sampling.top_p, config.sampling_grid.pieces) == (1.0, None, 0)
+
+
+@pytest.mark.parametrize("command", ["generate", "live"])
+def test_a_preset_is_chosen_by_its_group_and_keys_stand_over_it(command: str) -> None:
+    def setting(*overrides: str) -> tuple[float | None, float | None]:
+        config = compose("run=x", *overrides, command=command)
+        return config.temperature, config.top_p
+
+    presets = {name: compose(f"sampling={name}").sampling for name in ("auto", "article", "faithful", "bold")}
+    for name, sampling in presets.items():
+        assert setting(f"sampling={name}") == (sampling.temperature, sampling.top_p)
+    assert setting() == setting("sampling=auto") == (None, None)
+    assert setting("sampling=article") == (1.0, 1.0)
+    assert setting("temperature=0.4", "sampling=bold") == (0.4, presets["bold"].top_p)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("sampling=bald", "sampling=bald: sampling is one of article, auto, bold, faithful; did you mean bold?"),
+        ("samplng=bold", "there is no key samplng; did you mean sampling?"),
+        ("sampling=0.5", "sampling=0.5: sampling is one of article, auto, bold, faithful"),
+    ],
+)
+@pytest.mark.parametrize("command", ["train", "generate", "live"])
+def test_a_misspelt_preset_is_refused_with_the_nearest(override: str, words: str, command: str) -> None:
+    with pytest.raises(ComposerError, match=re.escape(words)):
+        compose(*(() if command == "train" else ("run=x",)), override, command=command)
 
 
 def test_a_config_that_is_absent_or_no_text_gets_one_line_too(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def test_every_documented_command_composes(page: str, line: str) -> None:
         arguments = configs.folder_first(arguments, "sweep", ("baseline", "output"))
     if command == "report":
         arguments = configs.folder_first(arguments, "folder", ("output",))
+    arguments = cli.run_first(arguments) if command in ("generate", "live") else arguments
     arguments = cli.file_first(arguments) if command in ("render", "copying") else arguments
     overrides = configs.get_args_parser().parse_args(arguments).overrides
     configs.check_keys(configs.parse_overrides(overrides), command)
