@@ -42,7 +42,7 @@ class RunCallback(Checkpoint):
         values: dict[str, Any],
         hyperparameters: dict[str, Any],
         progress: Progress,
-        sample: Callable[[int, Network, RunLog], list[str]] | None = None,
+        sample: Callable[[int, Network, RunLog, bool], list[str]] | None = None,
     ) -> None:
         """Keep what the hooks need.
 
@@ -52,8 +52,8 @@ class RunCallback(Checkpoint):
             values: what every checkpoint holds besides the weights (`checkpoint.composer_values`).
             hyperparameters: for TensorBoard, the same keys in every run.
             progress: where the figures of each epoch are shown.
-            sample: composes after an epoch, in the first process: gets the finished epochs, the network and the
-                record, gives lines for the log.
+            sample: composes after an epoch, in the first process: gets the finished epochs, the network, the record
+                and whether the epoch is the last, gives lines for the log.
         """
         self.folder, self.config, self.values, self.progress = folder, config, values, progress
         self.sample = sample
@@ -168,7 +168,7 @@ class RunCallback(Checkpoint):
                 self.record.add_histograms(epoch, pl_module.model)
         self.progress.epoch(epoch, self.metrics)
         if self.record is not None and self.sample is not None:
-            for line in self.sample(epoch, pl_module.model, self.record):
+            for line in self.sample(epoch, pl_module.model, self.record, last):
                 self.progress.say(line)
         if last:
             self._test(trainer, pl_module)

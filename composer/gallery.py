@@ -29,6 +29,7 @@ from composer.render.player import Image, Player, Section, Table, gallery_page
 from composer.report import accuracy_rows, result_rows
 from composer.rundir import CHECKPOINTS, CONFIG, METRICS, SAMPLES, SWEEP, shown, write_text
 from composer.schema import CompareConfig, DataConfig, ReportConfig, Source
+from composer.setting import Setting
 
 # What a piece quotes, as players colour it.
 Quoted = Callable[[Piece], list[dict[str, Any]]]
@@ -243,21 +244,32 @@ def _settings(run: Run) -> Table:
 
 
 def _temperatures(composer: Composer, config: ReportConfig, quoted: Quoted) -> Section:
-    players = []
-    for temperature in config.temperatures:
-        piece = _compose(composer, config, temperature)
-        title, subtitle = f"Temperature {temperature:g}", f"seed {config.seed}, {_length(piece)}"
+    players, own = [], composer.setting
+    for setting in dict.fromkeys([own, *(Setting(value, own.top_p) for value in config.temperatures)]):
+        piece = _compose(composer, config, setting)
+        title = f"{_setting_title(setting)} (the run's own)" if setting == own else _setting_title(setting)
+        subtitle = f"seed {config.seed}, {_length(piece)}"
         players.append(_player(piece.written, title, subtitle, quoted(piece.written)))
     return Section(
         heading="What it composes",
         text=f"{config.events} events after the same primer, which is not played. A low temperature keeps to the "
-        f"likeliest events, a high one dares more. {_COLOURED}",
+        f"likeliest events, a high one dares more; top_p leaves the unlikeliest out. {_COLOURED}",
         players=players,
     )
 
 
-def _compose(composer: Composer, config: ReportConfig, temperature: float, primer: Any = None) -> Composition:
-    return composer.generate(events=config.events, temperature=temperature, seed=config.seed, primer=primer)
+def _setting_title(setting: Setting) -> str:
+    return f"Temperature {setting.temperature:g}" + ("" if setting.top_p == 1 else f", top_p {setting.top_p:g}")
+
+
+def _compose(composer: Composer, config: ReportConfig, setting: Setting, primer: Any = None) -> Composition:
+    return composer.generate(
+        events=config.events,
+        temperature=setting.temperature,
+        top_p=setting.top_p,
+        seed=config.seed,
+        primer=primer,
+    )
 
 
 def _length(composition: Composition) -> str:
@@ -283,10 +295,10 @@ def _original(composer: Composer, config: ReportConfig) -> list[Section]:
     piece = pieces[names.index(composer.origin.piece)]
     beginning = _as_written(composer.config.data, piece) or _beginning(piece, _ORIGINAL_EVENTS)
     text = "For comparison: what was trained on" + (" (its beginning)" if len(piece.events) > _ORIGINAL_EVENTS else "")
-    composed = _compose(composer, config, 1.0).written
+    composed = _compose(composer, config, composer.setting).written
     rolls = [
         from_piece(one, title=title)
-        for one, title in ((_beginning(piece, config.events), piece.name), (composed, "composed, temperature 1"))
+        for one, title in ((_beginning(piece, config.events), piece.name), (composed, f"composed, {composer.setting}"))
         if bool((one.events.velocity > 0).any())
     ]
     image = _picture(draw(rolls, ("png",))["png"], "Piano rolls of the original and of a composed piece")
@@ -365,14 +377,14 @@ def sweep_page(folder: Path, config: ReportConfig) -> str:
             markings = Markings() if place is None else place.repeated()[0]
             timing = composer.timing(place)
             primer = Piece(composer.origin.piece, begun, timing, composer.origin.program, markings)
-        piece = _compose(composer, config, 1.0, _shared_primer(composer, primer))
+        piece = _compose(composer, config, Setting(), _shared_primer(composer, primer))
         passages = _quoted(found[0].folder)(piece.written)
         quoted = count(len(passages), "copied passage") if passages else "nothing copied"
         told = f"seed {found[0].seed} of the sweep, {_length(piece)}, {quoted}"
         players.append(_player(piece.written, arm.label, told, passages))
     text = (
-        "Every arm goes on from the same primer, which is not played, with the same random numbers, at temperature 1. "
-        + _COLOURED
+        "Every arm goes on from the same primer, which is not played, with the same random numbers, at temperature 1 "
+        "without a cut. " + _COLOURED
     )
     sections.append(Section(heading="The arms side by side", text=text, players=players, beside=True))
     sections.append(Section(heading="Figures", images=[_picture(png, name) for name, png in pictures(c).items()]))

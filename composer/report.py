@@ -12,6 +12,7 @@ from composer.prepare import Music
 from composer.rhythm import Rhythm
 from composer.rundir import SAMPLES, program, shown
 from composer.schema import CHANNELS, DataConfig, EncodingConfig, Split, TimeUnit, TrainConfig, split_title
+from composer.setting import Setting
 from composer.similarity import Groups
 from composer.splits import Leak
 
@@ -218,12 +219,31 @@ def report(config: TrainConfig, folder: Path, summary: dict[str, Any]) -> str:
         UNITS,
         "",
         f"composed     {shown(samples[0])}" if samples else "",
+        *drawn(summary.get("sampling")),
         *copied(summary.get("copying")),
         *judged(summary.get("quality")),
         f"compose more {program('composer')} generate run={shown(folder)}",
         f"curves       {program('tensorboard')} --logdir {shown(folder.parent)}",
     ]
     return "\n".join(lines)
+
+
+def drawn(sampling: dict[str, Any] | None) -> list[str]:
+    """Return one line on the temperature and top_p that a run has chosen; none where nothing was to choose."""
+    if not sampling or not sampling.get("grid"):
+        return []
+    rows = {Setting.from_plain(row): row for row in sampling["grid"]}
+    setting, plain = Setting.from_plain(sampling), rows.get(Setting())
+    music = "training music" if sampling["held_out"] is None else f"held-out music, {sampling['held_out']}"
+    line = f"drawn at     {setting}, of {len(rows)} settings the nearest to {music}: {_near(rows[setting])}"
+    if plain is not None and setting != Setting():
+        line += f" ({Setting()}: {_near(plain)})"
+    return [line]
+
+
+def _near(row: dict[str, float | None]) -> str:
+    apart = "-" if row["distance"] is None else f"{row['distance']:.2f}"
+    return f"distance {apart}" + ("" if row["copied"] is None else f", {row['copied']:.0%} copied")
 
 
 def copied(copying: dict[str, Any] | None) -> list[str]:

@@ -31,7 +31,7 @@ class EpochSamples:
         self.folder, self.config, self.yardstick = folder, config, yardstick
         self.vocabulary, self.origin = vocabulary, origin
 
-    def __call__(self, epoch: int, model: Network, record: RunLog) -> list[str]:
+    def __call__(self, epoch: int, model: Network, record: RunLog, last: bool = False) -> list[str]:
         """Compose if it is time.
 
         Nothing of the training is touched: the weights are copied, composing has random numbers of its own, and the
@@ -41,6 +41,7 @@ class EpochSamples:
             epoch: finished epochs.
             model: with the weights of now, on any device.
             record: of the run.
+            last: whether no epoch follows; the final piece then takes the place of this one in TensorBoard.
 
         Returns:
             Lines for the log; none while the music is sound.
@@ -55,12 +56,17 @@ class EpochSamples:
         composition.save(self.folder / SAMPLES / f"epoch-{epoch:04d}.mid")
         judged = judge([composition], self.yardstick)
         record.add_scalars(epoch, scalars(judged))
-        if self.config.logging.sample_media:
-            try:
-                show(record, epoch, composition.written)
-            except Exception as error:  # a picture is not worth a training
-                warnings.warn(f"epoch {epoch}: the sample is not shown in TensorBoard ({error!r})", stacklevel=2)
+        if self.config.logging.sample_media and not last:
+            _try_show(record, epoch, composition.written)
         return [f"epoch {epoch}: {warning}" for warning in legend.warnings(judged["quality"])]
+
+
+def _try_show(record: RunLog, epoch: int, piece: Piece) -> None:
+    """Call `show`, and warn where it fails."""
+    try:
+        show(record, epoch, piece)
+    except Exception as error:  # a picture is not worth a training
+        warnings.warn(f"epoch {epoch}: the sample is not shown in TensorBoard ({error!r})", stacklevel=3)
 
 
 def show(record: RunLog, epoch: int, piece: Piece) -> None:
@@ -121,8 +127,17 @@ def scalars(judged: dict[str, Any]) -> dict[str, float]:
     return found
 
 
-def write_samples(folder: Path, config: TrainConfig, yardstick: Yardstick) -> dict[str, Any]:
-    """Compose with a run's best weights, write the pieces, and judge them.
+def write_samples(
+    folder: Path, config: TrainConfig, yardstick: Yardstick, record: RunLog, epoch: int
+) -> dict[str, Any]:
+    """Compose with a run's best weights, write the pieces, judge them, and show the first in TensorBoard.
+
+    Args:
+        folder: the run directory, with its best checkpoint.
+        config: of the run.
+        yardstick: the music that the pieces are compared with.
+        record: gets score, piano roll and sound of the first piece, where `logging.sample_media` says so.
+        epoch: the last one, where they stand.
 
     Returns:
         As `judge`; the `longest` passages name their file.
@@ -131,6 +146,8 @@ def write_samples(folder: Path, config: TrainConfig, yardstick: Yardstick) -> di
     names = [f"{config.name}-seed{config.seed}-{number:03d}.mid" for number in range(len(compositions))]
     for name, composition in zip(names, compositions, strict=True):
         composition.save(folder / SAMPLES / name)
+    if config.logging.sample_media:
+        _try_show(record, epoch, compositions[0].written)
     judged = judge(compositions, yardstick)
     passages = judged["copying"]["longest"]
     judged["copying"]["longest"] = [

@@ -25,6 +25,8 @@ from composer.callback import RunCallback
 from composer.datamodule import MusicDataModule
 from composer.errors import ComposerError, RunInterrupted, UsageError
 from composer.events import excerpt_of
+from composer.generate import Composer
+from composer.grid import choose
 from composer.litmodule import ComposerModule
 from composer.losses import score
 from composer.manifest import write_manifest
@@ -45,9 +47,11 @@ from composer.rundir import (
     write_json,
     write_text,
 )
+from composer.runlog import RunLog
 from composer.samples import EpochSamples, write_samples
-from composer.schema import TrainConfig
-from composer.splits import covered
+from composer.schema import Split, TrainConfig
+from composer.setting import Setting, write_setting
+from composer.splits import Splits, covered
 from composer.yardstick import Yardstick
 
 log = logging.getLogger(__name__)
@@ -57,6 +61,7 @@ RESUME_KEYS = (
     "trainer.max_epochs",
     "trainer.progress_bar",
     "sampling",
+    "sampling_grid",
     "logging.sample_every_epochs",
     "logging.sample_events",
     "logging.sample_media",
@@ -184,6 +189,7 @@ def _train(config: TrainConfig, folder: Path, changed: Sequence[str]) -> dict[st
             write_text(folder / CONFIG, configs.to_yaml(config))
             if not finished:
                 (folder / SUMMARY).unlink(missing_ok=True)
+                write_setting(folder, None)
             if newest is not None and newest[0].name == ckpt.PREVIOUS:
                 # The damaged last.ckpt must not take the place of the whole one when the next is written.
                 ckpt.keep(newest[0], newest[0].with_name(ckpt.LAST))
@@ -198,7 +204,9 @@ def _train(config: TrainConfig, folder: Path, changed: Sequence[str]) -> dict[st
                 return callback.metrics
             with _stopped_by_signals(folder):
                 summary = _summarise(config, folder, music, callback, data)
-                summary |= write_samples(folder, config, yardstick)
+                summary["sampling"] = _choose_setting(config, folder, music)
+                with _reopened(folder, callback) as record:
+                    summary |= write_samples(folder, config, yardstick, record, callback.position[0])
                 write_json(folder / SUMMARY, summary)
         print(report(config, folder, summary))
         return summary
@@ -303,7 +311,7 @@ def _set_up_torch(config: TrainConfig) -> None:
 def _hyperparameters(config: TrainConfig) -> dict[str, Any]:
     """What tells runs apart in TensorBoard: every key but those that say nothing about the result."""
     silent = (
-        *("name", "resume", "checkpoint", "logging", "sampling", "trainer.progress_bar"),
+        *("name", "resume", "checkpoint", "logging", "sampling", "sampling_grid", "trainer.progress_bar"),
         *("data.store", "data.cache", "data.readers"),
     )
     flat = configs.flatten(dataclasses.asdict(config))
@@ -328,8 +336,47 @@ def _origin(config: TrainConfig, music: Music, longest_note_seconds: float | Non
     return ckpt.Origin(primer, piece.name, piece.timing, piece.program, music.sha256, longest_note_seconds, place)
 
 
-def _yardstick(config: TrainConfig, music: Music) -> Yardstick:
-    return Yardstick(music.pieces, music.offsets, music.splits, config.data, len(music.tokens), config.seed)
+def _yardstick(config: TrainConfig, music: Music, splits: Splits | None = None) -> Yardstick:
+    parts = music.splits if splits is None else splits
+    return Yardstick(music.pieces, music.offsets, parts, config.data, len(music.tokens), config.seed)
+
+
+def _choose_setting(config: TrainConfig, folder: Path, music: Music) -> dict[str, Any]:
+    """Choose what the run composes with where its config leaves that open, and keep it; see `grid.choose`.
+
+    Returns:
+        The node `sampling` of `summary.json`.
+    """
+    best = folder / CHECKPOINTS / ckpt.BEST
+    composer = Composer.load(best)
+    # Held against validation music where that is kept apart from the training, so that the figures of the final pieces,
+    # which are compared with test music, have no part in the choice.
+    apart = config.data.split is not Split.shuffled and len(music.splits.val) > 0
+    splits = dataclasses.replace(music.splits, test=np.empty(0, np.int64)) if apart else None
+    # The run's config: a resumed run may compose otherwise than the one that wrote the checkpoint.
+    choice = choose(composer, config.sampling, config.sampling_grid, _yardstick(config, music, splits))
+    write_setting(folder, None if choice is None else choice.setting)
+    setting = Setting.of(config.sampling) if choice is None else choice.setting
+    if setting != composer.setting:
+        # The file alone then composes as the run does.
+        values = ckpt.load(best)
+        values["composer"] = {**values["composer"], "sampling": setting.to_plain()}
+        ckpt.save(best, values)
+    return setting.to_plain() if choice is None else choice.to_plain()
+
+
+@contextmanager
+def _reopened(folder: Path, callback: RunCallback) -> Iterator[RunLog]:
+    """Open the record for what follows the training, in a file that no checkpoint knows.
+
+    Whoever comes here again cuts the record back to the last checkpoint first, and so does a run that is resumed with
+    more epochs: nothing stands there twice.
+    """
+    record = RunLog(folder, callback.lengths, callback.position[0] + 1)
+    try:
+        yield record
+    finally:
+        record.close()
 
 
 def _trainer(config: TrainConfig, folder: Path, callback: RunCallback, values: dict[str, Any]) -> pl.Trainer:

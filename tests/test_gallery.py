@@ -19,6 +19,7 @@ from composer.generate import Composer, Composition
 from composer.midi import read_piece, write_midi
 from composer.rundir import METRICS, SUMMARY
 from composer.schema import TimeUnit
+from composer.setting import Setting, write_setting
 from composer.yardstick import Yardstick
 
 PASSAGE = {"start": 0.0, "end": 1.0, "source": "a piece", "source_start": 65.2, "transposition": 0}
@@ -56,7 +57,8 @@ def headings(page: str) -> list[str]:
 
 
 def test_the_newest_run_gets_a_page_that_plays(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run("report", ["events=40", "temperatures=[0.5,1.0]"]) == 0
+    write_setting(folder / "outputs/train/one", Setting(0.8, 0.9))
+    assert cli.run("report", ["events=40", "temperatures=[0.5,0.8,1.0]"]) == 0
     assert capsys.readouterr().out == "page         outputs/train/one/report.html\n"
     page = (folder / "outputs/train/one/report.html").read_text()
     assert headings(page) == [
@@ -68,11 +70,12 @@ def test_the_newest_run_gets_a_page_that_plays(folder: Path, capsys: pytest.Capt
         "The original",
         "Config",
     ]
-    low, high, original = players(page)
-    assert [low[0], high[0]] == ["Temperature 0.5", "Temperature 1"]
+    own, low, high, original = players(page)
+    assert own[0] == "Temperature 0.8, top_p 0.9 (the run&#x27;s own)"
+    assert [low[0], high[0]] == ["Temperature 0.5, top_p 0.9", "Temperature 1, top_p 0.9"]
     assert low[1]["notes"] != high[1]["notes"]
     assert len(original[1]["notes"]) > 250
-    # What is played is what the network composes with that seed and temperature.
+    # What is played is what the network composes with that seed and temperature, cut as the run's own.
     piece = Composer.load(folder / "outputs/train/one").generate(events=40, temperature=0.5, seed=0).piece
     assert len(low[1]["notes"]) == int((piece.events.velocity > 0).sum())
     assert "data:image/png;base64," in page

@@ -69,6 +69,40 @@ def test_each_sample_can_be_seen_and_heard_in_tensorboard(sampled: Path) -> None
     assert [image.step for image in accumulator.Images("sample/piano_roll")] == [2, 4]
 
 
+def media_steps(folder: Path) -> dict[str, list[int]]:
+    """Steps of images and sounds by tag."""
+    accumulator = EventAccumulator(str(folder), size_guidance={"images": 0, "audio": 0})
+    accumulator.Reload()
+    found = {tag: [image.step for image in accumulator.Images(tag)] for tag in accumulator.Tags()["images"]}
+    return found | {tag: [sound.step for sound in accumulator.Audio(tag)] for tag in accumulator.Tags()["audio"]}
+
+
+def test_the_final_piece_is_in_tensorboard_after_few_epochs_too(tmp_path: Path) -> None:
+    few = ("trainer.max_epochs=1", "logging.sample_every_epochs=50")
+    start(quick(*few), tmp_path / "run")
+    steps = media_steps(tmp_path / "run")
+    assert steps["sample/piano_roll"] == steps["sample/sound"] == [1]
+    assert all(found == [1] for found in steps.values())
+    start(quick(*few, "logging.sample_media=false"), tmp_path / "silent")
+    assert media_steps(tmp_path / "silent") == {}
+    metrics = [(tmp_path / name / "metrics.csv").read_bytes() for name in ("run", "silent")]
+    assert metrics[0] == metrics[1]
+    one, two = weights(tmp_path / "run"), weights(tmp_path / "silent")
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    assert scalars(tmp_path / "run") == scalars(tmp_path / "silent")
+
+
+def test_what_follows_the_training_is_never_twice_in_the_record(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    start(quick("trainer.max_epochs=1", "logging.sample_every_epochs=50"), run)
+    # The end again, with another temperature; then more epochs.
+    resume(str(run), ["sampling.temperature=0.9"])
+    assert set(map(tuple, media_steps(run).values())) == {(1,)}
+    resume(str(run), ["trainer.max_epochs=3"])
+    assert set(map(tuple, media_steps(run).values())) == {(3,)}
+    assert [step for step, _ in scalars(run)["loss/val"]] == [1, 2, 3]
+
+
 def test_a_piece_without_a_note_is_neither_drawn_nor_played(tmp_path: Path) -> None:
     piece = prelude_piece(TimeUnit.seconds)
     silent = dataclasses.replace(piece.events, velocity=np.zeros_like(piece.events.velocity))
@@ -164,6 +198,7 @@ def test_a_resumed_run_ends_with_the_same_samples_and_the_same_record(
         start(quick(EVERY), run)
     resume(str(run), [])
     assert scalars(run) == scalars(sampled)
+    assert media_steps(run) == media_steps(sampled)
     assert (run / "metrics.csv").read_bytes() == (sampled / "metrics.csv").read_bytes()
     for path in (sampled / "samples").iterdir():
         assert (run / "samples" / path.name).read_bytes() == path.read_bytes()

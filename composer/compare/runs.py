@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 COMPLETED = "completed"
 # Keys that change nothing in a run's figures; threads do by rounding, and are compared apart from the config.
-SILENT = ("name", "resume", "checkpoint", "logging", "sampling", "trainer.progress_bar", "trainer.threads")
+SILENT = (
+    *("name", "resume", "checkpoint", "logging", "sampling", "sampling_grid"),
+    *("trainer.progress_bar", "trainer.threads"),
+)
 # Keys that repeat an arm rather than change it.
 FOLD = "data.fold"
 REPLICATES = ("seed", FOLD)
