@@ -142,7 +142,7 @@ def run(config: LiveConfig) -> Latency:
     """Play as configured, and tell how late the messages were."""
     composer = Composer.load(config.run, config.checkpoint)
     with open_port(config.port) as port, one_thread():
-        print(f"playing to {port.name}, {drawn_at(composer, config)}; Ctrl-C stops")
+        print(f"playing to {port.name}; Ctrl-C stops\n{drawn_at(composer, config)}")
         latency = play(sounding(composer, config), port, program=composer.origin.program)
     print(latency)
     return latency

@@ -204,7 +204,7 @@ def _train(config: TrainConfig, folder: Path, changed: Sequence[str]) -> dict[st
                 return callback.metrics
             with _stopped_by_signals(folder):
                 summary = _summarise(config, folder, music, callback, data)
-                summary["sampling"] = _choose_setting(config, folder, music)
+                summary["sampling"] = _choose_setting(config, folder, music, yardstick)
                 with _reopened(folder, callback) as record:
                     summary |= write_samples(folder, config, yardstick, record, callback.position[0])
                 write_json(folder / SUMMARY, summary)
@@ -341,7 +341,7 @@ def _yardstick(config: TrainConfig, music: Music, splits: Splits | None = None) 
     return Yardstick(music.pieces, music.offsets, parts, config.data, len(music.tokens), config.seed)
 
 
-def _choose_setting(config: TrainConfig, folder: Path, music: Music) -> dict[str, Any]:
+def _choose_setting(config: TrainConfig, folder: Path, music: Music, yardstick: Yardstick) -> dict[str, Any]:
     """Choose what the run composes with where its config leaves that open, and keep it; see `grid.choose`.
 
     Returns:
@@ -351,10 +351,13 @@ def _choose_setting(config: TrainConfig, folder: Path, music: Music) -> dict[str
     composer = Composer.load(best)
     # Held against validation music where that is kept apart from the training, so that the figures of the final pieces,
     # which are compared with test music, have no part in the choice.
-    apart = config.data.split is not Split.shuffled and len(music.splits.val) > 0
-    splits = dataclasses.replace(music.splits, test=np.empty(0, np.int64)) if apart else None
+    if config.data.split is not Split.shuffled and len(music.splits.val):
+        training = yardstick.training
+        yardstick = _yardstick(config, music, dataclasses.replace(music.splits, test=np.empty(0, np.int64)))
+        # The same music, which may be long to read.
+        yardstick.training = training
     # The run's config: a resumed run may compose otherwise than the one that wrote the checkpoint.
-    choice = choose(composer, config.sampling, config.sampling_grid, _yardstick(config, music, splits))
+    choice = choose(composer, config.sampling, config.sampling_grid, yardstick)
     write_setting(folder, None if choice is None else choice.setting)
     setting = Setting.of(config.sampling) if choice is None else choice.setting
     if setting != composer.setting:

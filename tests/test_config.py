@@ -836,7 +836,7 @@ def test_a_preset_is_chosen_by_its_group_and_keys_stand_over_it(command: str) ->
     ("override", "words"),
     [
         ("sampling=bald", "sampling=bald: sampling is one of article, auto, bold, faithful; did you mean bold?"),
-        ("samplng=bold", "there is no key samplng; did you mean sampling?"),
+        ("samplng=bold", "there is no key samplng; did you mean sampling"),
         ("sampling=0.5", "sampling=0.5: sampling is one of article, auto, bold, faithful"),
     ],
 )
