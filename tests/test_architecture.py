@@ -104,6 +104,7 @@ ORDER = [
     "render.notes",
     "render.beats",
     "render.meter",
+    "render.parts",
     "render.quantize",
     "render.staves",
     "render.spelling",

@@ -60,8 +60,10 @@ def layout(piece: Quantized, arrangement: Arrangement, names: Sequence[Name]) ->
     bars: list[Voices] = [{} for _ in piece.measures]
     unit = min(bar.meter.pulse for bar in piece.measures)
 
-    def write(start: int, end: int, bar: Measure, notes: Sequence[int], last: int) -> Iterator[Written]:
-        for value in values(start, end, bar, piece.triplets, unit, rest=not notes):
+    def write(
+        start: int, end: int, bar: Measure, notes: Sequence[int], last: int, triplets: frozenset[int]
+    ) -> Iterator[Written]:
+        for value in values(start, end, bar, triplets, unit, rest=not notes):
             heads = []
             for note in notes:
                 onset = arrangement.placed[note].note.onset
@@ -71,6 +73,8 @@ def layout(piece: Quantized, arrangement: Arrangement, names: Sequence[Name]) ->
             yield Written(value, tuple(heads))
 
     for (staff, voice), line in sorted(chords.items()):
+        # Parts that share a voice share a grid.
+        threes = piece.triplets[arrangement.placed[next(iter(line.values()))[0]].note.part]
         spans = iter([(*span, line[span]) for span in sorted(line)])
         span = next(spans, None)
         for bar, voices in zip(piece.measures, bars, strict=True):
@@ -78,14 +82,14 @@ def layout(piece: Quantized, arrangement: Arrangement, names: Sequence[Name]) ->
             place = bar.start
             while span is not None and span[0] < bar.end:
                 start, end, notes = span
-                written += write(place, max(start, bar.start), bar, (), 0)
+                written += write(place, max(start, bar.start), bar, (), 0, threes)
                 place = min(end, bar.end)
-                written += write(max(start, bar.start), place, bar, notes, end)
+                written += write(max(start, bar.start), place, bar, notes, end, threes)
                 if end > bar.end:
                     break
                 span = next(spans, None)
             if written:
-                voices[staff, voice] = written + list(write(place, bar.end, bar, (), 0))
+                voices[staff, voice] = written + list(write(place, bar.end, bar, (), 0, threes))
     for voices in bars:
         for staff in range(1, arrangement.staves + 1):
             if (staff, 1) not in voices and (staff, 2) not in voices:
@@ -113,15 +117,15 @@ def accidentals(voices: Voices, staff: int, key: Key) -> dict[str, str]:
 def beams(line: Sequence[Written], bar: Measure) -> list[list[str]]:
     """For each chord of a voice, `begin`, `continue`, `end` or a hook for each of its beams."""
     flags = [max(KINDS.index(w.value.kind) - _EIGHTH + 1, 0) if w.heads else 0 for w in line]
-    half = bar.length // 2
+    half = bar.meter.length // 2
     plain = {}
     for side in (0, 1):
-        within = [w for w in line if (w.value.start - bar.start) // half == side] if half else []
+        within = [w for w in line if (w.value.start - bar.origin) // half == side] if half else []
         plain[side] = all(w.value.kind == "eighth" and w.value.dots == 0 and not w.value.triplet for w in within)
 
     def group(index: int) -> tuple[bool, int]:
         start = line[index].value.start
-        return flags[index] > 0, beam_window(bar, start, plain[min((start - bar.start) // half, 1)] if half else False)
+        return flags[index] > 0, beam_window(bar, start, plain[min((start - bar.origin) // half, 1)] if half else False)
 
     beams: list[list[str]] = [[] for _ in line]
     for (short, _), members in groupby(range(len(line)), key=group):
@@ -138,11 +142,11 @@ def beams(line: Sequence[Written], bar: Measure) -> list[list[str]]:
     return beams
 
 
-def tuplets(line: Sequence[Written], piece: Quantized) -> dict[int, list[str]]:
+def tuplets(line: Sequence[Written], bar: Measure, piece: Quantized) -> dict[int, list[str]]:
     """Where in a voice triplets begin and end: each fills its pulse."""
     unit = min(bar.meter.pulse for bar in piece.measures)
     marks: dict[int, list[str]] = {}
-    threes = [(index, w.value.start // unit) for index, w in enumerate(line) if w.value.triplet]
+    threes = [(index, (w.value.start - bar.origin) // unit) for index, w in enumerate(line) if w.value.triplet]
     for _, members in groupby(threes, key=lambda entry: entry[1]):
         indices = [index for index, _ in members]
         marks.setdefault(indices[0], []).append("start")

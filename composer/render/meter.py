@@ -78,16 +78,24 @@ class Measure:
         start: its place.
         length: shorter than the meter's for an upbeat or where a repeat divides a bar.
         meter: the meter in force.
+        offset: what of the meter's bar is over where this one begins: above 0 for an upbeat and for the second part of
+            a bar that a repeat divides.
     """
 
     start: int
     length: int
     meter: Meter
+    offset: int = 0
 
     @property
     def end(self) -> int:
         """Where the next begins."""
         return self.start + self.length
+
+    @property
+    def origin(self) -> int:
+        """Where the meter's whole bar would begin: beats are counted from here."""
+        return self.start - self.offset
 
     @property
     def partial(self) -> bool:
@@ -125,11 +133,47 @@ def meters_of(signatures: Sequence[tuple[float, int, int]]) -> list[tuple[int, M
     return meters
 
 
+def with_meter(meters: list[tuple[int, Meter]], meter: Meter) -> list[tuple[int, Meter]]:
+    """Return a file's meters with another one in force throughout, after the file's own upbeat."""
+    if len(meters) > 1 and 0 < meters[1][0] < min(meters[1][1].length, meter.length):
+        return [(0, meter), (meters[1][0], meter)]
+    return [(0, meter)]
+
+
+def begin_with(meters: list[tuple[int, Meter]], first: int) -> tuple[int, list[tuple[int, Meter]]]:
+    """Leave out silence before the first note: whole bars, and most of the bar of an upbeat.
+
+    An upbeat begins at the pulse of its first note, where at least half of the bar is silent before it.
+
+    Args:
+        meters: places and meters, the first at 0.
+        first: place of the first note.
+
+    Returns:
+        The length of what is left out, and the meters without it.
+    """
+    bar = Measure(0, meters[0][1].length, meters[0][1])
+    for number, (start, meter) in enumerate(meters):
+        if start > first:
+            break
+        place = start + (first - start) // meter.length * meter.length
+        stop = meters[number + 1][0] if number + 1 < len(meters) else place + meter.length
+        bar = Measure(place, min(meter.length, stop - place), meter)
+    silent = (first - bar.start) // bar.meter.pulse * bar.meter.pulse
+    upbeat = not bar.partial and 2 * silent >= bar.length
+    skipped = bar.start + (silent if upbeat else 0)
+    later = [(start - skipped, meter) for start, meter in meters if start > skipped]
+    if upbeat and (not later or later[0][0] > bar.end - skipped):
+        later.insert(0, (bar.end - skipped, bar.meter))
+    return skipped, [(0, bar.meter), *later]
+
+
 def measures(meters: list[tuple[int, Meter]], end: int) -> list[Measure]:
     """The bars from 0 to `end`.
 
     A time signature that holds for less than a bar of its neighbour's is how MIDI files write an upbeat, or a bar that
-    a repeat divides: such a bar is a part of one, and the neighbour's signature holds.
+    a repeat divides: such a bar is a part of one, and the neighbour's signature holds. At the start of the piece the
+    lower figures may differ.
 
     Raises:
         ComposerError: more bars than a score has.
@@ -149,11 +193,24 @@ def measures(meters: list[tuple[int, Meter]], end: int) -> list[Measure]:
     main = max({bar.meter for bar in bars}, key=lambda meter: sum(b.length for b in bars if b.meter == meter))
 
     def holds(bar: Measure) -> Meter:
+        if bar is bars[0] and len(meters) > 1 and bar.end == meters[1][0] and bar.length < meters[1][1].length:
+            return meters[1][1]
         shorter = bar.meter.denominator == main.denominator and bar.length < main.length
         alone = sum(other.meter == bar.meter for other in bars) <= 0.1 * len(bars) + 1
         return main if shorter and alone else bar.meter
 
-    return [Measure(bar.start, bar.length, holds(bar)) for bar in bars]
+    whole: list[Measure] = []
+    for bar in bars:
+        meter = holds(bar)
+        offset = 0
+        if bar.length < meter.length:
+            before = whole[-1] if whole else None
+            if before is None:
+                offset = meter.length - bar.length
+            elif before.partial and not before.offset and before.length + bar.length <= meter.length:
+                offset = before.length
+        whole.append(Measure(bar.start, bar.length, meter, offset))
+    return whole
 
 
 def values(start: int, end: int, measure: Measure, triplets: frozenset[int], unit: int, *, rest: bool) -> list[Value]:
@@ -168,10 +225,10 @@ def values(start: int, end: int, measure: Measure, triplets: frozenset[int], uni
         rest: stricter rules: a rest never crosses a stronger beat than those it stands between.
     """
     written: list[Value] = []
-    place = start
+    place, origin = start, measure.origin
     while place < end:
-        pulse = place // unit * unit
-        last = (end - 1) // unit * unit
+        pulse = origin + (place - origin) // unit * unit
+        last = origin + (end - 1 - origin) // unit * unit
         if pulse in triplets and (place > pulse or end < pulse + unit):
             stop = min(end, pulse + unit)
             # As in a bar of three: a triplet's eighth looks half as long again as it lasts.
@@ -182,8 +239,8 @@ def values(start: int, end: int, measure: Measure, triplets: frozenset[int], uni
         else:
             stop = last if last in triplets and end < last + unit else end
             written += [
-                Value(value.start + measure.start, value.duration, value.kind, value.dots, False)
-                for value in _split(place - measure.start, stop - measure.start, measure, rest)
+                Value(value.start + origin, value.duration, value.kind, value.dots, False)
+                for value in _split(place - origin, stop - origin, measure, rest)
             ]
         place = stop
     return written
@@ -201,7 +258,7 @@ def _split(start: int, end: int, measure: Measure, rest: bool) -> list[Value]:
     strongest, cut = next(((index, place) for index, place in firsts if place < end), (len(levels), end))
     look = _look(end - start)
     if look is not None:
-        before, after = rank(start), rank(end) if end < measure.length else 0
+        before, after = rank(start), rank(end) if end < measure.end - measure.origin else 0
         visible = strongest > max(before, after) if rest else strongest >= min(before, after)
         # Long-short patterns across one beat, such as eighth, quarter, eighth, are read at a glance.
         centred = look[1] == 0 and before == after == strongest + 1 and 2 * cut == start + end
@@ -226,7 +283,7 @@ def _look(duration: int) -> tuple[str, int] | None:
 
 def beam_window(measure: Measure, place: int, eighths_only: bool) -> int:
     """A number that two short notes share when a beam may join them."""
-    meter, offset = measure.meter, place - measure.start
+    meter, offset = measure.meter, place - measure.origin
     if meter.compound:
         size = 3 * WHOLE // meter.denominator
     elif meter.denominator >= 8:

@@ -12,7 +12,7 @@ from composer.render.layout import Head, Voices, accidentals, beams, layout, tup
 from composer.render.meter import DIVISIONS, Measure
 from composer.render.quantize import GridNote, Quantized
 from composer.render.spelling import Key, Name
-from composer.render.staves import Arrangement
+from composer.render.staves import Arrangement, Octave, System
 
 _DOCTYPE = (
     '<!DOCTYPE score-partwise PUBLIC "-//Recordare//DTD MusicXML 4.0 Partwise//EN" '
@@ -20,39 +20,69 @@ _DOCTYPE = (
 )
 
 
-def write_score(piece: Quantized, arrangement: Arrangement, names: Sequence[Name], key: Key, title: str) -> str:
-    """A score as MusicXML text.
+def write_score(
+    piece: Quantized, arrangement: Arrangement, names: Sequence[Name], keys: Sequence[Key], title: str
+) -> str:
+    """Write a score as MusicXML text, with one part per system.
 
     Args:
         piece: bars, triplets and tempo.
         arrangement: its notes on staves.
         names: of the arrangement's notes, in their order.
-        key: for the key signature.
+        keys: key of each bar.
         title: for the head of the score.
     """
     root = ET.Element("score-partwise", version="4.0")
     _text(ET.SubElement(root, "work"), "work-title", title)
     _text(ET.SubElement(ET.SubElement(root, "identification"), "encoding"), "software", "composer")
-    part = ET.SubElement(ET.SubElement(root, "part-list"), "score-part", id="P1")
-    ET.SubElement(part, "part-name", {"print-object": "no"}).text = "Music"
-    body = ET.SubElement(root, "part", id="P1")
+    parts = ET.SubElement(root, "part-list")
+    several = len(arrangement.systems) > 1
+    if several:
+        group = ET.SubElement(parts, "part-group", type="start", number="1")
+        _text(group, "group-symbol", "bracket")
+        _text(group, "group-barline", "yes")
+    written = layout(piece, arrangement, names)
+    for number, system in enumerate(arrangement.systems, start=1):
+        part = ET.SubElement(parts, "score-part", id=f"P{number}")
+        name = ET.SubElement(part, "part-name")
+        name.text = system.label or "Music"
+        if not (several and system.label):
+            name.set("print-object", "no")
+        _part(ET.SubElement(root, "part", id=f"P{number}"), piece, arrangement, system, written, keys)
+    if several:
+        ET.SubElement(parts, "part-group", type="stop", number="1")
+    ET.indent(root, " ")
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + _DOCTYPE + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _part(
+    body: ET.Element,
+    piece: Quantized,
+    arrangement: Arrangement,
+    system: System,
+    written: Sequence[Voices],
+    keys: Sequence[Key],
+) -> None:
+    """The measures of one system."""
+    staves = range(system.first, system.first + system.staves)
+    number = 0 if piece.measures[0].offset else 1
     before: Measure | None = None
-    bars = zip(piece.measures, layout(piece, arrangement, names), strict=True)
-    number = 0 if piece.measures[0].partial else 1
-    for index, (bar, voices) in enumerate(bars):
-        measure = ET.SubElement(body, "measure", number=str(number))
+    for index, (bar, everything) in enumerate(zip(piece.measures, written, strict=True)):
+        # The second part of a divided bar has no number of its own.
+        continued = bar.offset > 0 and index > 0
+        measure = ET.SubElement(body, "measure", number=f"X{number - 1}" if continued else str(number))
         if bar.partial:
             measure.set("implicit", "yes")
-        number += 1
-        _attributes(measure, bar, before, [clefs[max(index - 1, 0) : index + 1] for clefs in arrangement.clefs], key)
-        if before is None:
+        number += not continued
+        clefs = [arrangement.clefs[staff - 1][max(index - 1, 0) : index + 1] for staff in staves]
+        _attributes(measure, bar, before, clefs, keys[max(index - 1, 0) : index + 1])
+        if before is None and system.first == 1:
             _tempo(measure, piece.beats_per_minute)
-        _voices(measure, bar, voices, key, piece)
+        voices = {place: line for place, line in everything.items() if place[0] in staves}
+        _voices(measure, bar, voices, keys[index], piece, arrangement, system)
         before = bar
     barline = ET.SubElement(measure, "barline", location="right")
     _text(barline, "bar-style", "light-heavy")
-    ET.indent(root, " ")
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + _DOCTYPE + ET.tostring(root, encoding="unicode") + "\n"
 
 
 def _text(parent: ET.Element, tag: str, text: object) -> ET.Element:
@@ -62,14 +92,19 @@ def _text(parent: ET.Element, tag: str, text: object) -> ET.Element:
 
 
 def _attributes(
-    measure: ET.Element, bar: Measure, before: Measure | None, clefs: Sequence[Sequence[str]], key: Key
+    measure: ET.Element,
+    bar: Measure,
+    before: Measure | None,
+    clefs: Sequence[Sequence[str]],
+    keys: Sequence[Key],
 ) -> None:
     attributes = ET.Element("attributes")
     if before is None:
         _text(attributes, "divisions", DIVISIONS)
+    if before is None or keys[0] != keys[-1]:
         signature = ET.SubElement(attributes, "key")
-        _text(signature, "fifths", key.fifths)
-        _text(signature, "mode", "minor" if key.minor else "major")
+        _text(signature, "fifths", keys[-1].fifths)
+        _text(signature, "mode", "minor" if keys[-1].minor else "major")
     if before is None or before.meter != bar.meter:
         time = ET.SubElement(attributes, "time")
         _text(time, "beats", bar.meter.numerator)
@@ -79,8 +114,11 @@ def _attributes(
     for staff, around in enumerate(clefs, start=1):
         if before is None or around[0] != around[-1]:
             clef = ET.SubElement(attributes, "clef", number=str(staff))
-            _text(clef, "sign", around[-1])
-            _text(clef, "line", {"G": 2, "F": 4}[around[-1]])
+            sign = around[-1][0]
+            _text(clef, "sign", sign)
+            _text(clef, "line", {"G": 2, "F": 4, "C": 3}[sign])
+            if around[-1].endswith("8"):
+                _text(clef, "clef-octave-change", -1)
     if len(attributes):
         measure.append(attributes)
 
@@ -93,28 +131,60 @@ def _tempo(measure: ET.Element, beats_per_minute: float) -> None:
     ET.SubElement(direction, "sound", tempo=f"{beats_per_minute:.6g}")
 
 
-def _voices(measure: ET.Element, bar: Measure, voices: Voices, key: Key, piece: Quantized) -> None:
+def _octave(measure: ET.Element, octave: Octave, staff: int, kind: str) -> None:
+    """Write the begin (`down` for 8va, `up` for 8vb: how the notes are moved) or the `stop` of an octave mark."""
+    direction = ET.SubElement(measure, "direction", placement="above" if octave.shift > 0 else "below")
+    ET.SubElement(ET.SubElement(direction, "direction-type"), "octave-shift", type=kind, size="8", number=str(staff))
+    _text(direction, "staff", staff)
+
+
+def _voices(
+    measure: ET.Element,
+    bar: Measure,
+    voices: Voices,
+    key: Key,
+    piece: Quantized,
+    arrangement: Arrangement,
+    system: System,
+) -> None:
     shown = {staff: accidentals(voices, staff, key) for staff in {staff for staff, _ in voices}}
-    for number, ((staff, voice), line) in enumerate(sorted(voices.items())):
+    order_of_lines = sorted(voices.items())
+    for number, ((staff, voice), line) in enumerate(order_of_lines):
         if number:
             _text(ET.SubElement(measure, "backup"), "duration", bar.length)
+        of_system = staff - system.first + 1
         # The usual numbers: 1 to 4 on the upper staff, 5 to 8 on the lower.
-        where = (str(voice + 4 * (staff - 1)), str(staff))
+        where = (str(voice + 4 * (of_system - 1)), str(of_system))
+        first = number == 0 or order_of_lines[number - 1][0][0] != staff
+        last = number + 1 == len(order_of_lines) or order_of_lines[number + 1][0][0] != staff
+        marks = arrangement.octaves[staff - 1]
+        begins = [octave for octave in marks if first and bar.start <= octave.start < bar.end]
+        ends = [octave for octave in marks if last and bar.start < octave.end <= bar.end]
         if not line:
             note = ET.SubElement(measure, "note")
             ET.SubElement(note, "rest", measure="yes")
             _text(note, "duration", bar.length)
             _text(note, "voice", where[0])
             _text(note, "staff", where[1])
+            for octave in ends:
+                _octave(measure, octave, of_system, "stop")
             continue
-        joined, threes = beams(line, bar), tuplets(line, piece)
+        joined, threes = beams(line, bar), tuplets(line, bar, piece)
+        above = {(w.value.start, w.value.duration) for w in voices.get((staff, 1), ()) if not w.heads}
         for position, written in enumerate(line):
+            start = written.value.start
+            while ends and ends[0].end <= start and ends[0].end < bar.end:
+                _octave(measure, ends.pop(0), of_system, "stop")
+            while begins and (begins[0].start <= start or not last):
+                octave = begins.pop(0)
+                _octave(measure, octave, of_system, "down" if octave.shift > 0 else "up")
             heads: Sequence[Head | None] = written.heads or (None,)
             for order, head in enumerate(heads):
                 note = ET.SubElement(measure, "note")
                 if head is None:
-                    # A rest of the second voice says nothing that the first does not, and crowds the staff.
-                    if voice == 2 and (staff, 1) in voices:
+                    # A rest of the second voice crowds the staff, unless it is a part's own and not the first's too.
+                    needless = not system.parts_as_voices or (start, written.value.duration) in above
+                    if voice == 2 and (staff, 1) in voices and needless:
                         note.set("print-object", "no")
                     ET.SubElement(note, "rest")
                 else:
@@ -138,6 +208,8 @@ def _voices(measure: ET.Element, bar: Measure, voices: Voices, key: Key, piece: 
                     for level, text in enumerate(joined[position], start=1):
                         ET.SubElement(note, "beam", number=str(level)).text = text
                 _notations(note, head, threes.get(position, ()) if order == 0 else ())
+        for octave in ends:
+            _octave(measure, octave, of_system, "stop")
 
 
 def _head(note: ET.Element, head: Head, chord: bool) -> None:

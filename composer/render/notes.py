@@ -49,6 +49,7 @@ class Performance:
         markings: tempo, metre and key, where the file has any.
         program: General MIDI program, from 0.
         left_out: notes of the file that are not among these.
+        programs: General MIDI program of each part, by `Note.part`; empty: `program` for all.
     """
 
     title: str
@@ -56,6 +57,7 @@ class Performance:
     markings: Markings
     program: int
     left_out: LeftOut = LeftOut()
+    programs: tuple[int, ...] = ()
 
     @property
     def end_seconds(self) -> float:
@@ -98,7 +100,8 @@ def _performance(parts: Sequence[Piece], source: Piece, title: str | None) -> Pe
     notes.sort(key=lambda note: (note.onset_seconds, note.pitch, note.part))
     # A file's name may hold what no document can.
     printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in title or source.name)
-    return Performance(printable, tuple(notes), source.markings, source.program, source.left_out)
+    programs = tuple(piece.program for piece in parts)
+    return Performance(printable, tuple(notes), source.markings, source.program, source.left_out, programs)
 
 
 def _notes(piece: Piece, part: int) -> list[Note]:

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.render.beats import track_beats
-from composer.render.meter import DIVISIONS, Measure, Meter, measures, meters_of
+from composer.render.meter import DIVISIONS, Measure, Meter, begin_with, measures, meters_of, with_meter
 from composer.render.notes import Note, Performance
+from composer.render.parts import Place, plan
 
 Array = NDArray[np.float64]
 
@@ -25,6 +26,8 @@ _ON_GRID = 0.75
 _GRIDS = {4: 0.0, 3: 4.0, 8: 6.0, 6: 9.0}
 _CELL_COST = 6.0  # two chords in one cell of the grid
 _OUTLIER_COST = 9.0
+# How far before a pulse (in pulses) an onset still belongs to it.
+_BEFORE_PULSE = 0.06
 # Releases that lie this near to the grid (in cells) are as written, if this share of a piece's does.
 _EXACT_CELLS, _EXACT_SHARE = 0.25, 0.8
 
@@ -39,6 +42,7 @@ class GridNote:
         duration: until the release.
         exact: whether the release too lay on the grid, so that the duration is to be read literally.
         sources: numbers of the performed notes that it stands for.
+        part: number of the part of the file that plays it.
     """
 
     pitch: int
@@ -46,6 +50,7 @@ class GridNote:
     duration: int
     exact: bool
     sources: tuple[int, ...]
+    part: int = 0
 
     @property
     def end(self) -> int:
@@ -60,7 +65,9 @@ class Quantized:
     Attributes:
         notes: sorted by onset, then pitch.
         measures: the bars, in order, without gaps, from 0 to past the last note.
-        triplets: places of beats that are divided in three or six.
+        start: place of the first bar in the file, in beats; silence before it is left out.
+        places: staff and voice of each part, by `GridNote.part`.
+        triplets: of each part, places of the pulses that are divided in three or six.
         tracked: whether the beats were found in the onsets (else they are the file's own).
         beats_per_minute: quarter notes a minute, the median of the piece.
         mean_error_ms: how far strikes were moved, on average, at the median tempo.
@@ -69,7 +76,9 @@ class Quantized:
 
     notes: tuple[GridNote, ...]
     measures: tuple[Measure, ...]
-    triplets: frozenset[int]
+    start: float
+    places: tuple[Place, ...]
+    triplets: tuple[frozenset[int], ...]
     tracked: bool
     beats_per_minute: float
     mean_error_ms: float
@@ -84,6 +93,7 @@ def quantize(performance: Performance, meter: Meter | None = None) -> Quantized:
         meter: instead of the file's own or the estimate.
     """
     notes = performance.notes
+    places = plan(performance)
     heads, chord_of = _chords(notes)
     onsets = np.array([note.onset_seconds for note in notes])
     # Places of all strikes and releases, in beats; a chord's is that of its first note.
@@ -103,37 +113,57 @@ def quantize(performance: Performance, meter: Meter | None = None) -> Quantized:
         strikes, ends = strikes - shift, ends - shift
         meters = [(0, meter)]
     else:
-        meters = meters_of(performance.markings.meters) if meter is None else [(0, meter)]
-    skipped = _leading_silence(float(strikes[0]), meters)
-    strikes, ends = strikes - skipped, ends - skipped
-
+        meters = meters_of(performance.markings.meters)
+        if meter is not None:
+            meters = with_meter(meters, meter)
     unit = min(meter.pulse for _, meter in meters)
+    pulses = _pulses(measures(meters, max(int(ends.max() * DIVISIONS), 0) + 1), unit)
     seconds_per_beat = _slope(strikes, onsets)
     looseness = 2.0 if tracked else 1.0
-    grids = _choose_grids(strikes[heads] * DIVISIONS / unit, seconds_per_beat * unit / DIVISIONS, looseness)
-    places = np.array([_snap(beat * DIVISIONS, unit, grids) for beat in strikes[heads].tolist()])[chord_of]
-    quantized = []
-    for index, note in enumerate(notes):
-        onset = int(places[index])
-        end = _snap(float(ends[index]) * DIVISIONS, unit, grids)
-        least = _cell(onset, unit, grids)
-        exact = not tracked and abs(float(ends[index]) * DIVISIONS - end) <= _EXACT_CELLS * least
-        quantized.append(GridNote(note.pitch, onset, max(end - onset, least), exact, (index,)))
-    if sum(note.exact for note in quantized) < _EXACT_SHARE * len(notes):
-        # A few land on the grid by chance.
-        quantized = [replace(note, exact=False) for note in quantized]
-    moved = np.abs(places / DIVISIONS - strikes) * seconds_per_beat * 1000
-    merged = _without_doubles(quantized)
+    quantized: list[GridNote] = []
+    triplets = [frozenset[int]()] * len(places)
+    moved = np.zeros(len(notes))
+    for members in _pools(notes, places, together=tracked):
+        own = tuple(notes[index] for index in members)
+        heads, chord_of = _chords(own)
+        begins, releases = strikes[members] * DIVISIONS, ends[members] * DIVISIONS
+        grid = _Grid(pulses, unit, begins[heads], seconds_per_beat * unit / DIVISIONS, looseness)
+        snapped = np.array([grid.snap(place) for place in begins[heads].tolist()])[chord_of]
+        moved[members] = np.abs(snapped - begins) / DIVISIONS * seconds_per_beat * 1000
+        found = []
+        for note, index, onset, release in zip(own, members, snapped.tolist(), releases.tolist(), strict=True):
+            end, least = grid.snap(release), grid.cell(onset)
+            exact = not tracked and abs(release - end) <= _EXACT_CELLS * least
+            found.append(GridNote(note.pitch, onset, max(end - onset, least), exact, (index,), note.part))
+        if sum(note.exact for note in found) < _EXACT_SHARE * len(found):
+            # A few land on the grid by chance.
+            found = [replace(note, exact=False) for note in found]
+        for part in {note.part for note in own}:
+            triplets[part] = grid.triplets
+        quantized += found
+    skipped, meters = begin_with(meters, min(note.onset for note in quantized))
+    quantized = [replace(note, onset=note.onset - skipped) for note in quantized]
+    merged = _without_doubles(quantized, places)
     last = max(note.end for note in merged)
     return Quantized(
         notes=tuple(merged),
         measures=tuple(measures(meters, last)),
-        triplets=frozenset(beat * unit for beat, places_a_beat in grids.items() if places_a_beat % 3 == 0),
+        start=0.0 if tracked else skipped / DIVISIONS,
+        places=places,
+        triplets=tuple(frozenset(place - skipped for place in part) for part in triplets),
         tracked=tracked,
         beats_per_minute=60 / seconds_per_beat,
         mean_error_ms=float(moved.mean()),
         largest_error_ms=float(moved.max()),
     )
+
+
+def _pools(notes: tuple[Note, ...], places: tuple[Place, ...], *, together: bool) -> list[list[int]]:
+    """Numbers of the notes that share a grid: those of parts with equal places, or all of a performance."""
+    pools: dict[Place | None, list[int]] = {}
+    for index, note in enumerate(notes):
+        pools.setdefault(None if together else places[note.part], []).append(index)
+    return list(pools.values())
 
 
 def _chords(notes: tuple[Note, ...]) -> tuple[list[int], NDArray[np.intp]]:
@@ -201,34 +231,59 @@ def _downbeat(beats: Array, weights: Array, low: Array, meter: Meter) -> int:
     return int(np.argmax(by_place))
 
 
-def _leading_silence(first: float, meters: list[tuple[int, Meter]]) -> float:
-    """Beats of whole empty bars before the first note: a score begins with the music."""
-    bar = meters[0][1].length / DIVISIONS
-    if len(meters) > 1:
-        return 0.0
-    return float((first + 1e-3) // bar * bar)
+def _pulses(bars: Iterable[Measure], unit: int) -> NDArray[np.int64]:
+    """(U,) places where pulses begin, from the beats of each bar; the first of a partial bar may begin before it."""
+    places = [place for bar in bars for place in range(bar.start - bar.offset % unit, bar.end, unit)]
+    return np.array(places, np.int64)
 
 
-def _choose_grids(pulses: Array, seconds_per_pulse: float, looseness: float) -> dict[int, int]:
-    """For each pulse with onsets, into how many places it is divided: the simplest that fits.
+class _Grid:
+    """Into how many places each pulse with onsets is divided: the simplest division that fits.
 
     Two rounds: in the second a division costs the less the more often the first has chosen it.
     """
-    tolerance = looseness * max(0.02 / seconds_per_pulse, 0.04)
-    groups: dict[int, list[float]] = {}
-    for place in pulses.tolist():
-        # What comes a moment before a pulse belongs to it.
-        pulse = int(np.floor(place + 0.06))
-        groups.setdefault(pulse, []).append(place - pulse)
-    costs = dict(_GRIDS)
-    grids: dict[int, int] = {}
-    for _ in range(2):
-        for pulse, places in groups.items():
-            found = np.array(places)
-            grids[pulse] = min(costs, key=lambda parts: _misfit(found, parts, tolerance) + costs[parts])
-        share = {parts: sum(chosen == parts for chosen in grids.values()) / len(grids) for parts in costs}
-        costs = {parts: _GRIDS[parts] - 2 * float(np.log(max(share[parts], 0.02))) for parts in costs}
-    return grids
+
+    def __init__(
+        self, pulses: NDArray[np.int64], unit: int, places: Array, seconds_per_pulse: float, looseness: float
+    ) -> None:
+        """Choose the divisions for onsets at `places` (N,), in `DIVISIONS` a quarter note."""
+        self._pulses, self._unit = pulses, unit
+        tolerance = looseness * max(0.02 / seconds_per_pulse, 0.04)
+        groups: dict[int, list[float]] = {}
+        for place in places.tolist():
+            pulse = self._pulse(place)
+            groups.setdefault(pulse, []).append((place - pulse) / unit)
+        costs = dict(_GRIDS)
+        self._parts: dict[int, int] = {}
+        for _ in range(2):
+            for pulse, within in groups.items():
+                found = np.array(within)
+                self._parts[pulse] = min(costs, key=lambda parts: _misfit(found, parts, tolerance) + costs[parts])
+            chosen = list(self._parts.values())
+            share = {parts: chosen.count(parts) / len(chosen) for parts in costs}
+            costs = {parts: _GRIDS[parts] - 2 * float(np.log(max(share[parts], 0.02))) for parts in costs}
+
+    @property
+    def triplets(self) -> frozenset[int]:
+        """Places of the pulses that are divided in three or six."""
+        return frozenset(pulse for pulse, parts in self._parts.items() if parts % 3 == 0)
+
+    def _pulse(self, place: float) -> int:
+        """Place of the pulse that a place belongs to; what comes a moment before a pulse belongs to it."""
+        index = int(np.searchsorted(self._pulses, place + _BEFORE_PULSE * self._unit, side="right")) - 1
+        if index + 1 == len(self._pulses):
+            last = int(self._pulses[-1])
+            return last + int((place + _BEFORE_PULSE * self._unit - last) // self._unit) * self._unit
+        return int(self._pulses[max(index, 0)])
+
+    def cell(self, place: float) -> int:
+        """Length of the divisions of the pulse at a place."""
+        return self._unit // self._parts.get(self._pulse(place), 4)
+
+    def snap(self, place: float) -> int:
+        """The nearest place of the pulse's own grid."""
+        pulse, cell = self._pulse(place), self.cell(place)
+        return max(pulse + cell * round((place - pulse) / cell), 0)
 
 
 def _misfit(places: Array, parts: int, tolerance: float) -> float:
@@ -237,22 +292,14 @@ def _misfit(places: Array, parts: int, tolerance: float) -> float:
     return float(missed.sum()) + _CELL_COST * (len(places) - len(set(cells.tolist())))
 
 
-def _cell(place: int, unit: int, grids: dict[int, int]) -> int:
-    return unit // grids.get(place // unit, 4)
+def _without_doubles(notes: Iterable[GridNote], places: tuple[Place, ...]) -> list[GridNote]:
+    """One note where a pitch stands twice at one place in a voice, and no pitch struck there while it sounds.
 
-
-def _snap(place: float, unit: int, grids: dict[int, int]) -> int:
-    """The nearest place of the pulse's own grid."""
-    pulse = int(np.floor(place / unit + 0.06))
-    cell = unit // grids.get(pulse, 4)
-    return max(pulse * unit + cell * round((place - pulse * unit) / cell), 0)
-
-
-def _without_doubles(notes: Iterable[GridNote]) -> list[GridNote]:
-    """One note where a pitch stands twice at one place, and no pitch struck while it sounds."""
-    by_pitch: dict[int, list[GridNote]] = {}
+    Parts that have staves or voices of their own keep their notes: a unison of two voices is two notes.
+    """
+    by_pitch: dict[tuple[Place, int], list[GridNote]] = {}
     for note in sorted(notes, key=lambda note: (note.pitch, note.onset, note.sources)):
-        same = by_pitch.setdefault(note.pitch, [])
+        same = by_pitch.setdefault((places[note.part], note.pitch), [])
         if same and same[-1].onset == note.onset:
             longest = max(same[-1].duration, note.duration)
             same[-1] = replace(same[-1], duration=longest, sources=same[-1].sources + note.sources)
@@ -260,4 +307,4 @@ def _without_doubles(notes: Iterable[GridNote]) -> list[GridNote]:
         if same and same[-1].end > note.onset:
             same[-1] = replace(same[-1], duration=note.onset - same[-1].onset)
         same.append(note)
-    return sorted((n for same in by_pitch.values() for n in same), key=lambda note: (note.onset, note.pitch))
+    return sorted((n for same in by_pitch.values() for n in same), key=lambda note: (note.onset, note.pitch, note.part))

@@ -8,17 +8,20 @@ from __future__ import annotations
 import io
 import re
 import zlib
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from composer.errors import ComposerError, MissingExtra
 from composer.events import Piece
 from composer.render.layout import identity, layout
-from composer.render.meter import Meter
+from composer.render.meter import DIVISIONS, Meter
 from composer.render.musicxml import write_score
 from composer.render.notes import Performance, from_piece
 from composer.render.quantize import Quantized, quantize
-from composer.render.spelling import Key, estimate_key, spell
+from composer.render.spelling import Key, Name, estimate_key, spell
 from composer.render.staves import Arrangement, arrange
 
 # A4 in tenths of a millimetre, and the size of a staff that is read at a desk.
@@ -28,6 +31,8 @@ _MARGINS = {"pageMarginTop": 120, "pageMarginBottom": 120, "pageMarginLeft": 120
 # A quarter note as a letter: in fonts for music (SMuFL; Verovio takes the one of tempo marks), and in fonts for text.
 _MUSIC_FONT_QUARTERS, _TEXT_FONT_QUARTER = ("\ue1d5", "\ueca5"), "\u2669"
 
+# A key signature this many beats after a barline still belongs to its bar.
+_KEY_TOLERANCE = 0.1
 # The height of a tempo mark in a page, and what it is raised by: half a staff space.
 _TEMPO = re.compile(r'(class="tempo">\s*<text x="\d+" y=")(\d+)(")')
 _RAISE = 90
@@ -40,7 +45,7 @@ class Notation:
     Attributes:
         quantized: bars and grid, with the error of both.
         arrangement: notes on staves.
-        key: of the signature.
+        key: of the first bar.
         musicxml: the score as text.
         notes: for a player: `id` and `ids` of the noteheads, `pitch`, `velocity`, `onset` and `duration` in seconds as
             performed, `staff`.
@@ -75,11 +80,9 @@ def notate(performance: Performance, *, meter: str | None = None, key: str | Non
     """
     quantized = quantize(performance, None if meter is None else Meter.parse(meter))
     arrangement = arrange(quantized)
-    # Programs that know no key write C.
-    stated = key or (None if performance.markings.key == "C" else performance.markings.key)
-    chosen = Key.parse(stated) if stated else estimate_key(quantized.notes)
-    names = spell([placed.note for placed in arrangement.placed], chosen)
-    musicxml = write_score(quantized, arrangement, names, chosen, performance.title)
+    keys = _keys(performance, quantized, key)
+    names = _names(arrangement, quantized, keys)
+    musicxml = write_score(quantized, arrangement, names, keys, performance.title)
     heads: dict[int, list[str]] = {}
     for voices in layout(quantized, arrangement, names):
         for line in voices.values():
@@ -102,7 +105,36 @@ def notate(performance: Performance, *, meter: str | None = None, key: str | Non
                 }
             )
     notes.sort(key=lambda note: (note["onset"], note["pitch"]))
-    return Notation(quantized, arrangement, chosen, musicxml, notes)
+    return Notation(quantized, arrangement, keys[0], musicxml, notes)
+
+
+def _keys(performance: Performance, quantized: Quantized, stated: str | None) -> list[Key]:
+    """Key of each bar: the one that is stated, else the file's, else the estimate for the piece."""
+    count = len(quantized.measures)
+    if stated:
+        return [Key.parse(stated)] * count
+    signatures = performance.markings.keys
+    # Programs that know no key write C.
+    if all(name == "C" for _, name in signatures):
+        return [estimate_key(quantized.notes)] * count
+    if quantized.tracked:
+        return [Key.parse(signatures[0][1])] * count
+    keys = []
+    for bar in quantized.measures:
+        place = quantized.start + bar.start / DIVISIONS + _KEY_TOLERANCE
+        keys.append(Key.parse(([name for at, name in signatures if at <= place] or [signatures[0][1]])[-1]))
+    return keys
+
+
+def _names(arrangement: Arrangement, quantized: Quantized, keys: Sequence[Key]) -> list[Name]:
+    """Written pitch of each note of the arrangement, passage by passage where the key changes."""
+    starts = [bar.start for bar in quantized.measures]
+    notes = [placed.note for placed in arrangement.placed]
+    names: list[Name] = []
+    passages = groupby(notes, key=lambda note: keys[bisect_right(starts, note.onset) - 1])
+    for key, passage in passages:
+        names += spell(list(passage), key)
+    return names
 
 
 def pages(musicxml: str) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from composer.errors import ComposerError
 from composer.render.quantize import GridNote
@@ -43,6 +44,12 @@ class Key:
         """Such as `E flat minor`."""
         step, alter = self.tonic
         return _STEPS[step] + {-1: " flat", 0: "", 1: " sharp"}[alter] + (" minor" if self.minor else " major")
+
+    @property
+    def midi_name(self) -> str:
+        """Short name, as MIDI key signatures have it and `parse` reads it: such as `Ebm`."""
+        step, alter = self.tonic
+        return _STEPS[step] + {-1: "b", 0: "", 1: "#"}[alter] + ("m" if self.minor else "")
 
     @staticmethod
     def parse(text: str) -> Key:
@@ -90,16 +97,30 @@ def key_alterations(key: Key) -> list[int]:
 
 
 def estimate_key(notes: Sequence[GridNote]) -> Key:
-    """The key whose profile goes best with how long each pitch class sounds."""
+    """Return the key whose profile fits best how long each pitch class sounds; see `estimate_key_of`."""
     heard = np.zeros(12)
     for note in notes:
         # A pedal point is not the whole piece.
         heard[note.pitch % 12] += min(note.duration, 4 * 96)
+    return estimate_key_of(heard)
+
+
+def estimate_key_of(weights: NDArray[np.float64]) -> Key:
+    """Return the key whose profile correlates best with weights of the pitch classes.
+
+    C. Krumhansl and M. Schmuckler's method: Krumhansl, Cognitive Foundations of Musical Pitch, 1990, p. 77.
+
+    Args:
+        weights: (12,) how much is heard of each pitch class from C, such as its total duration in any unit.
+
+    Returns:
+        The key, of -5 to 6 sharps; of equally good keys the one with fewest sharps or flats (C for equal weights).
+    """
     scores = {}
     for minor, profile in ((False, MAJOR_PROFILE), (True, MINOR_PROFILE)):
         for tonic in range(12):
             fifths = (7 * (tonic + (3 if minor else 0)) + 5) % 12 - 5  # from -5 to 6
-            scores[Key(fifths, minor)] = _correlation(heard, np.roll(profile, tonic))
+            scores[Key(fifths, minor)] = _correlation(weights, np.roll(profile, tonic))
     return max(scores, key=lambda key: (scores[key], -abs(key.fifths)))
 
 
