@@ -2,11 +2,13 @@
 
 import importlib.util
 import re
+import sys
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -19,12 +21,13 @@ from composer.events import Events, Piece, Timing, prelude_piece
 from composer.markings import Markings
 from composer.midi import playable_messages, write_midi
 from composer.render.beats import track_beats
-from composer.render.meter import DIVISIONS, Measure, Meter, measures, values
+from composer.render.meter import DIVISIONS, Measure, Meter, begin_with, measures, values
 from composer.render.musicxml import sounding
 from composer.render.notes import Note, Performance, from_file, from_piece
-from composer.render.quantize import quantize
+from composer.render.parts import plan
+from composer.render.quantize import GridNote, quantize
 from composer.render.score import Notation, _in_text_fonts, engrave, notate, pages
-from composer.render.spelling import Key, estimate_key, key_alterations, spell
+from composer.render.spelling import Key, estimate_key, estimate_key_of, key_alterations, spell
 from composer.schema import TimeUnit
 
 STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
@@ -284,6 +287,119 @@ def test_a_files_tempo_map_moves_seconds_and_not_beats(midi_file, tmp_path: Path
     assert (notation.key, notation.quantized.measures[0].meter) == (Key(-5, True), Meter(3, 4))
 
 
+# Parts
+
+
+def score_of(
+    *parts: list[tuple[int, float, float]],
+    programs: tuple[int, ...] = (),
+    meters: tuple[tuple[float, int, int], ...] = (),
+    keys: tuple[tuple[float, str], ...] = (),
+) -> Performance:
+    """Parts of (pitch, onset, duration) in beats, at 120 beats per minute."""
+    notes = [
+        Note(pitch, 80, onset / 2, duration / 2, onset, duration, number)
+        for number, part in enumerate(parts)
+        for pitch, onset, duration in part
+    ]
+    notes.sort(key=lambda note: (note.onset_seconds, note.pitch, note.part))
+    markings = Markings(meters=meters, keys=keys)
+    return Performance("parts", tuple(notes), markings, 0, programs=programs or (0,) * len(parts))
+
+
+def line(*pitches: int, start: float = 0.0, value: float = 1.0) -> list[tuple[int, float, float]]:
+    return [(pitch, start + value * number, value) for number, pitch in enumerate(pitches)]
+
+
+def chords(*roots: int) -> list[tuple[int, float, float]]:
+    return [(root + above, float(number), 1.0) for number, root in enumerate(roots) for above in (0, 4, 7)]
+
+
+def where(performance: Performance) -> list[tuple[int, int, int]]:
+    return [(place.system, place.staff, place.voice) for place in plan(performance)]
+
+
+def test_two_hands_keep_their_own_staves_where_they_cross() -> None:
+    performance = score_of(line(72, 50, 52, 74), line(48, 64, 65, 47))
+    assert where(performance) == [(0, 1, 0), (0, 2, 0)]
+    notation = notate(performance)
+    check(notation, performance)
+    assert {(note["pitch"], note["staff"]) for note in notation.notes} >= {(50, 1), (52, 1), (64, 2), (65, 2)}
+
+
+def test_four_lines_share_two_staves_as_voices() -> None:
+    performance = score_of(line(72, 74), line(67, 67), line(60, 59), line(48, 43))
+    assert where(performance) == [(0, 1, 1), (0, 1, 2), (0, 2, 1), (0, 2, 2)]
+    notation = notate(performance)
+    check(notation, performance)
+    assert [(p.staff, p.voice) for p in notation.arrangement.placed[:4]] == [(2, 2), (2, 1), (1, 2), (1, 1)]
+
+
+def test_a_unison_of_two_parts_stays_two_notes() -> None:
+    bass = line(48, 48, 48, 48)
+    performance = score_of(line(67, 67, 67, 67), [(60, 0.0, 4.0)], line(60, 60, 59, 60), bass)
+    notation = notate(performance)
+    check(notation, performance)
+    unison = [(p.note.duration, p.note.part) for p in notation.arrangement.placed if p.note.pitch == 60]
+    assert unison == [(384, 1), (96, 2), (96, 2), (96, 2)]
+    assert notation.arrangement.shortened == 0
+    assert len({note["id"] for note in notation.notes}) == len(performance.notes)
+
+
+def test_a_song_has_a_staff_for_the_voice_above_the_piano() -> None:
+    performance = score_of(line(69, 71, 72, 71), chords(60, 62, 64, 62), chords(41, 43, 45, 43))
+    assert where(performance) == [(0, 1, 0), (1, 1, 0), (1, 2, 0)]
+    notation = notate(performance)
+    check(notation, performance)
+    assert notation.arrangement.staves == 3
+    parts = list(ET.fromstring(notation.musicxml).iter("part"))
+    assert [part.findtext("measure/attributes/staves") for part in parts] == [None, "2"]
+    assert {note["staff"] for note in notation.notes if note["pitch"] > 68 and note["duration"]} >= {1}
+
+
+def test_other_instruments_have_staves_and_clefs_of_their_own() -> None:
+    performance = score_of(line(50, 62), line(60, 55), line(36, 28), line(72, 76), programs=(24, 41, 33, 73))
+    notation = notate(performance)
+    check(notation, performance)
+    assert [clefs[0] for clefs in notation.arrangement.clefs] == ["G8", "C", "F8", "G"]
+    assert [system.label for system in notation.arrangement.systems] == ["Guitar", "Strings", "Bass", "Pipe"]
+    assert notation.musicxml.count("<clef-octave-change>-1<") == 2
+
+
+def test_a_part_has_its_own_triplets() -> None:
+    threes = line(72, 74, 76, 77, 79, 81, value=1 / 3)
+    performance = score_of(threes, line(48, 50, 52, 53, 55, 53, 52, 50, value=0.25))
+    notation = notate(performance)
+    check(notation, performance)
+    assert notation.quantized.triplets == ({0, DIVISIONS}, frozenset())
+    assert notation.quantized.largest_error_ms < 1e-6
+
+
+def test_a_rare_triplet_of_a_written_file_is_one() -> None:
+    plain = line(*[60, 62, 64, 65] * 30, value=0.5)
+    performance = score_of([*plain, *line(67, 65, 64, start=60.0, value=1 / 3)])
+    notation = notate(performance)
+    check(notation, performance)
+    assert notation.quantized.triplets == ({60 * DIVISIONS},)
+
+
+def test_key_signatures_change_where_the_file_says() -> None:
+    performance = score_of(line(*[68, 70, 72, 73] * 2), keys=((0.0, "Ab"), (4.0, "Db")))
+    measures_of = ET.fromstring(notate(performance).musicxml).iter("measure")
+    assert [bar.findtext("attributes/key/fifths") for bar in measures_of] == ["-4", "-5"]
+
+
+def test_high_passages_are_written_an_octave_lower() -> None:
+    high = line(72, 76, 79, 84, 96, 98, 100, 101, 103, 101, 100, 98, 72, 71, 69, 67)
+    performance = score_of(high, line(*[48] * 16))
+    notation = notate(performance)
+    check(notation, performance)
+    ((octave,), lower) = notation.arrangement.octaves
+    assert (octave.start, octave.end, octave.shift) == (4 * DIVISIONS, 12 * DIVISIONS, 1)
+    assert lower == ()
+    assert re.findall(r'<octave-shift type="(\w+)"', notation.musicxml) == ["down", "stop"]
+
+
 # The grid
 
 
@@ -388,6 +504,42 @@ def test_an_upbeat_and_a_divided_bar_are_parts_of_one() -> None:
     assert all(a.end == b.start for a, b in zip(bars, bars[1:], strict=False))
 
 
+def test_an_upbeat_may_have_another_lower_figure() -> None:
+    bars = measures([(0, Meter(3, 8)), (144, Meter(4, 4))], 144 + 2 * 384)
+    assert [(bar.length, bar.meter, bar.offset) for bar in bars[:2]] == [(144, Meter(4, 4), 240), (384, Meter(4, 4), 0)]
+    # Its eighths are the last three of a bar, so the second stands on the fourth beat.
+    written = values(0, 144, bars[0], frozenset(), DIVISIONS, rest=True)
+    assert [(value.start, value.kind) for value in written] == [(0, "eighth"), (48, "quarter")]
+
+
+@pytest.mark.parametrize(
+    ("meters", "first", "skipped", "begins"),
+    [
+        ([(0, "4/4")], 0, 0, [(0, "4/4")]),
+        ([(0, "4/4")], 800, 768, [(0, "4/4")]),
+        ([(0, "4/4")], 672, 672, [(0, "4/4"), (96, "4/4")]),  # an upbeat on the fourth beat
+        ([(0, "4/4"), (384, "3/4")], 700, 672, [(0, "3/4")]),
+        ([(0, "4/4"), (768, "3/4")], 400, 384, [(0, "4/4"), (384, "3/4")]),
+        ([(0, "1/8"), (48, "3/8")], 0, 0, [(0, "1/8"), (48, "3/8")]),
+    ],
+)
+def test_silence_before_the_first_note_is_left_out(
+    meters: list[tuple[int, str]], first: int, skipped: int, begins: list[tuple[int, str]]
+) -> None:
+    found = begin_with([(place, Meter.parse(text)) for place, text in meters], first)
+    assert found == (skipped, [(place, Meter.parse(text)) for place, text in begins])
+
+
+def test_a_score_begins_with_its_upbeat() -> None:
+    performance = score_of(line(67, 72, 74, 76, 72, start=7.0), meters=((0.0, 4, 4),))
+    notation = notate(performance)
+    check(notation, performance)
+    assert [bar.length for bar in notation.quantized.measures] == [DIVISIONS, 4 * DIVISIONS]
+    first = ET.fromstring(notation.musicxml).find("part/measure")
+    assert first is not None
+    assert (first.get("number"), first.get("implicit"), first.find("note/rest")) == ("0", "yes", None)
+
+
 def test_endless_silence_is_refused() -> None:
     notes = (Note(60, 80, 0.0, 0.1, 0.0, 0.2), Note(60, 80, 5e5, 0.1, 1e6, 0.2))
     with pytest.raises(ComposerError, match="bars"):
@@ -412,6 +564,33 @@ def test_a_key_is_read_from_its_name(text: str, key: Key) -> None:
     step, alter = key.tonic
     assert "CDEFGAB"[step] == text[0]
     assert key_alterations(key)[step] == alter
+
+
+@pytest.mark.parametrize("minor", [False, True])
+@pytest.mark.parametrize("fifths", range(-7, 8))
+def test_a_midi_name_names_its_key(fifths: int, minor: bool) -> None:
+    import mido
+
+    name = Key(fifths, minor).midi_name
+    assert Key.parse(name) == Key(fifths, minor)
+    assert mido.MetaMessage("key_signature", key=name).key == name
+
+
+def test_a_key_is_estimated_from_weights() -> None:
+    b_flat_minor = np.zeros(12)
+    b_flat_minor[[10, 0, 1, 3, 5, 6, 9]] = [5, 1, 3, 2, 4, 1, 1]
+    assert estimate_key_of(b_flat_minor).midi_name == "Bbm"
+    assert estimate_key_of(np.ones(12)) == Key(0, False)
+
+
+def test_a_neighbour_is_named_by_the_note_it_moves_to() -> None:
+    pitches = [65, 69, 72, 74, 68, 69, 65, 72, 68, 67]
+    notes = [GridNote(pitch, 96 * n, 96, True, (n,)) for n, pitch in enumerate(pitches)]
+    following: list[int | None] = [None] * len(notes)
+    plain = spell(notes, Key(-1, False))
+    assert [plain[index].letter for index in (4, 8)] == ["A", "A"]
+    moving = spell(notes, Key(-1, False), [*following[:4], 5, *following[5:8], 9, None])
+    assert [moving[index].letter for index in (4, 8)] == ["G", "A"]
 
 
 @pytest.mark.parametrize("text", ["", "H", "C##", "G#", "Fbm", "c minor", "m"])
@@ -477,3 +656,42 @@ def test_pages_without_verovio_name_the_extra(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "verovio", None)
     with pytest.raises(ComposerError, match=r"pip install verovio"):
         pages("<score-partwise/>")
+
+
+# How scores are compared (benchmarks/notation.py)
+
+
+@pytest.fixture(scope="module")
+def notation_benchmark() -> ModuleType:
+    pytest.importorskip("music21")
+    path = Path(__file__).resolve().parent.parent / "benchmarks" / "notation.py"
+    spec = importlib.util.spec_from_file_location("notation_benchmark", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_faults_of_a_chorale_are_counted(notation_benchmark: ModuleType, tmp_path: Path) -> None:
+    source, ours, imported = notation_benchmark.scores("bwv66.6", tmp_path, single=False)
+    assert (source.bars, len(source.notes), len(source.ties), source.rests) == (10, 163, 2, 0)
+    ours, imported = (notation_benchmark.compare(source, other) for other in (ours, imported))
+    assert (ours.values, ours.extra, ours.names, ours.rests, ours.staves) == (0, 0, 0, 0, 0)
+    assert ours.total < imported.total
+
+
+def test_each_kind_of_fault_is_counted_once(notation_benchmark: ModuleType) -> None:
+    from music21 import converter, stream
+
+    def read(melody: str) -> object:
+        score = stream.Score()
+        score.insert(0, converter.parse(f"tinynotation: 4/4 {melody}").makeNotation())
+        return notation_benchmark.read(score)
+
+    source = read("r4 c4 f#4 g4~ g2 a4 r4")
+    assert (len(source.notes), source.notes[2][2], len(source.ties), source.rests) == (4, 288, 1, 2)  # type: ignore[attr-defined]
+    faults = notation_benchmark.compare(source, read("c4 g-4 g2 b-4 r4 r4 r4"))
+    assert (faults.values, faults.extra, faults.names, faults.ties, faults.rests) == (2, 1, 1, 1, 1)
+    assert notation_benchmark.compare(source, source).total == 0

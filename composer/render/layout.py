@@ -51,7 +51,10 @@ def identity(note: int, part: int = 0) -> str:
 
 
 def layout(piece: Quantized, arrangement: Arrangement, names: Sequence[Name]) -> list[Voices]:
-    """For each bar, the chords and rests of each (staff, voice); every voice that is there fills its bar."""
+    """For each bar, the chords and rests of each (staff, voice); every voice that is there fills its bar.
+
+    A voice without anything written is a rest of the whole bar.
+    """
     chords: dict[tuple[int, int], dict[tuple[int, int], list[int]]] = {}
     for index, placed in enumerate(arrangement.placed):
         line = chords.setdefault((placed.staff, placed.voice), {})
@@ -90,10 +93,11 @@ def layout(piece: Quantized, arrangement: Arrangement, names: Sequence[Name]) ->
                 span = next(spans, None)
             if written:
                 voices[staff, voice] = written + list(write(place, bar.end, bar, (), 0, threes))
-    for voices in bars:
+    for bar, voices in zip(piece.measures, bars, strict=True):
         for staff in range(1, arrangement.staves + 1):
             if (staff, 1) not in voices and (staff, 2) not in voices:
-                voices[staff, 1] = []
+                # Programs take the rest of a whole bar to be as long as its meter says.
+                voices[staff, 1] = list(write(bar.start, bar.end, bar, (), 0, frozenset())) if bar.partial else []
     return bars
 
 

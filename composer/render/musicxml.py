@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from composer.render.layout import Head, Voices, accidentals, beams, layout, tuplets
+from composer.render.layout import Head, Voices, Written, accidentals, beams, layout, tuplets
 from composer.render.meter import DIVISIONS, Measure
 from composer.render.quantize import GridNote, Quantized
 from composer.render.spelling import Key, Name
@@ -131,6 +131,11 @@ def _tempo(measure: ET.Element, beats_per_minute: float) -> None:
     ET.SubElement(direction, "sound", tempo=f"{beats_per_minute:.6g}")
 
 
+def _last_strike(line: Sequence[Written]) -> int:
+    """Place of the last chord of a voice, -1 without any."""
+    return max((written.value.start for written in line if written.heads), default=-1)
+
+
 def _octave(measure: ET.Element, octave: Octave, staff: int, kind: str) -> None:
     """Write the begin (`down` for 8va, `up` for 8vb: how the notes are moved) or the `stop` of an octave mark."""
     direction = ET.SubElement(measure, "direction", placement="above" if octave.shift > 0 else "below")
@@ -148,7 +153,11 @@ def _voices(
     system: System,
 ) -> None:
     shown = {staff: accidentals(voices, staff, key) for staff in {staff for staff, _ in voices}}
-    order_of_lines = sorted(voices.items())
+    # An octave mark ends with what is written last: the voice that is struck last.
+    ending = {staff for staff in shown if any(bar.start < o.end <= bar.end for o in arrangement.octaves[staff - 1])}
+    order_of_lines = sorted(
+        voices.items(), key=lambda item: (item[0][0], _last_strike(item[1]) if item[0][0] in ending else 0, item[0][1])
+    )
     for number, ((staff, voice), line) in enumerate(order_of_lines):
         if number:
             _text(ET.SubElement(measure, "backup"), "duration", bar.length)

@@ -24,6 +24,10 @@ _CHORD_GAP_SECONDS, _CHORD_SPAN_SECONDS = 0.025, 0.065
 _ON_GRID = 0.75
 # Places a beat, with what a grid costs before it is known how often the piece uses it: simple ones first.
 _GRIDS = {4: 0.0, 3: 4.0, 8: 6.0, 6: 9.0}
+# Likewise for parts whose onsets lie on the grid exactly: if this share of them is this near (in beats) to 1/24 beat.
+_FINE_GRIDS = {4: 0.0, 3: 2.0, 8: 6.0, 6: 8.0, 12: 14.0, 16: 14.0}
+_FINE_SHARE, _FINE_BEATS = 0.9, 0.006
+_FINE_PARTS = 24
 _CELL_COST = 6.0  # two chords in one cell of the grid
 _OUTLIER_COST = 9.0
 # How far before a pulse (in pulses) an onset still belongs to it.
@@ -127,7 +131,11 @@ def quantize(performance: Performance, meter: Meter | None = None) -> Quantized:
         own = tuple(notes[index] for index in members)
         heads, chord_of = _chords(own)
         begins, releases = strikes[members] * DIVISIONS, ends[members] * DIVISIONS
-        grid = _Grid(pulses, unit, begins[heads], seconds_per_beat * unit / DIVISIONS, looseness)
+        tolerance = looseness * max(0.02 * DIVISIONS / (seconds_per_beat * unit), 0.04)
+        fine = not tracked and _on_fine_grid(begins)
+        # Releases count where nothing else says how a pulse is divided.
+        silent = releases if fine and _on_fine_grid(releases) else releases[:0]
+        grid = _Grid(pulses, unit, begins[heads], silent, tolerance, _FINE_GRIDS if fine else _GRIDS)
         snapped = np.array([grid.snap(place) for place in begins[heads].tolist()])[chord_of]
         moved[members] = np.abs(snapped - begins) / DIVISIONS * seconds_per_beat * 1000
         found = []
@@ -240,28 +248,41 @@ def _pulses(bars: Iterable[Measure], unit: int) -> NDArray[np.int64]:
 class _Grid:
     """Into how many places each pulse with onsets is divided: the simplest division that fits.
 
-    Two rounds: in the second a division costs the less the more often the first has chosen it.
+    Two rounds for what was played: in the second a division costs the less the more often the first has chosen it.
     """
 
     def __init__(
-        self, pulses: NDArray[np.int64], unit: int, places: Array, seconds_per_pulse: float, looseness: float
+        self,
+        pulses: NDArray[np.int64],
+        unit: int,
+        onsets: Array,
+        releases: Array,
+        tolerance: float,
+        divisions: dict[int, float],
     ) -> None:
-        """Choose the divisions for onsets at `places` (N,), in `DIVISIONS` a quarter note."""
+        """Choose the divisions.
+
+        Args:
+            pulses: (U,) where pulses begin.
+            unit: length of a pulse.
+            onsets: (N,) in `DIVISIONS` a quarter note, one for each chord.
+            releases: (M,) what divides the pulses without onsets.
+            tolerance: how far a place may be from the grid without being strange to it, in pulses.
+            divisions: numbers of parts that are tried, each with its cost.
+        """
         self._pulses, self._unit = pulses, unit
-        tolerance = looseness * max(0.02 / seconds_per_pulse, 0.04)
-        groups: dict[int, list[float]] = {}
-        for place in places.tolist():
-            pulse = self._pulse(place)
-            groups.setdefault(pulse, []).append((place - pulse) / unit)
-        costs = dict(_GRIDS)
+        groups = self._by_pulse(onsets)
+        groups = self._by_pulse(np.unique(np.rint(releases))) | groups
+        costs = dict(divisions)
         self._parts: dict[int, int] = {}
-        for _ in range(2):
+        # In a file that was written, a rare triplet is one all the same.
+        for _ in range(1 if divisions is _FINE_GRIDS else 2):
             for pulse, within in groups.items():
                 found = np.array(within)
                 self._parts[pulse] = min(costs, key=lambda parts: _misfit(found, parts, tolerance) + costs[parts])
             chosen = list(self._parts.values())
             share = {parts: chosen.count(parts) / len(chosen) for parts in costs}
-            costs = {parts: _GRIDS[parts] - 2 * float(np.log(max(share[parts], 0.02))) for parts in costs}
+            costs = {parts: divisions[parts] - 2 * float(np.log(max(share[parts], 0.02))) for parts in costs}
 
     @property
     def triplets(self) -> frozenset[int]:
@@ -276,6 +297,14 @@ class _Grid:
             return last + int((place + _BEFORE_PULSE * self._unit - last) // self._unit) * self._unit
         return int(self._pulses[max(index, 0)])
 
+    def _by_pulse(self, places: Array) -> dict[int, list[float]]:
+        """Places within each pulse, in pulses."""
+        groups: dict[int, list[float]] = {}
+        for place in places.tolist():
+            pulse = self._pulse(place)
+            groups.setdefault(pulse, []).append((place - pulse) / self._unit)
+        return groups
+
     def cell(self, place: float) -> int:
         """Length of the divisions of the pulse at a place."""
         return self._unit // self._parts.get(self._pulse(place), 4)
@@ -284,6 +313,13 @@ class _Grid:
         """The nearest place of the pulse's own grid."""
         pulse, cell = self._pulse(place), self.cell(place)
         return max(pulse + cell * round((place - pulse) / cell), 0)
+
+
+def _on_fine_grid(places: Array) -> bool:
+    """Whether places, in `DIVISIONS` a quarter note, are those of a file that was written, not played."""
+    steps = places / DIVISIONS * _FINE_PARTS
+    near = np.abs(steps - np.rint(steps)) <= _FINE_BEATS * _FINE_PARTS
+    return float(near.mean()) >= _FINE_SHARE
 
 
 def _misfit(places: Array, parts: int, tolerance: float) -> float:

@@ -33,9 +33,10 @@ _MUSIC_FONT_QUARTERS, _TEXT_FONT_QUARTER = ("\ue1d5", "\ueca5"), "\u2669"
 
 # A key signature this many beats after a barline still belongs to its bar.
 _KEY_TOLERANCE = 0.1
-# The height of a tempo mark in a page, and what it is raised by: half a staff space.
+# Half a staff space in Verovio's units, whatever the size of the page; a score of more instruments has smaller staves.
+_UNIT, _SMALL_UNIT, _MAX_LARGE_INSTRUMENTS = 9.0, 6.5, 4
+# The height of a tempo mark in a page; it is raised by half a staff space.
 _TEMPO = re.compile(r'(class="tempo">\s*<text x="\d+" y=")(\d+)(")')
-_RAISE = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +130,33 @@ def _keys(performance: Performance, quantized: Quantized, stated: str | None) ->
 def _names(arrangement: Arrangement, quantized: Quantized, keys: Sequence[Key]) -> list[Name]:
     """Written pitch of each note of the arrangement, passage by passage where the key changes."""
     starts = [bar.start for bar in quantized.measures]
-    notes = [placed.note for placed in arrangement.placed]
+    following = _following(arrangement)
     names: list[Name] = []
-    passages = groupby(notes, key=lambda note: keys[bisect_right(starts, note.onset) - 1])
-    for key, passage in passages:
-        names += spell(list(passage), key)
+    bar_keys = [keys[bisect_right(starts, placed.note.onset) - 1] for placed in arrangement.placed]
+    for key, members in groupby(range(len(bar_keys)), key=bar_keys.__getitem__):
+        passage = list(members)
+        first, last = passage[0], passage[-1]
+        within = [None if after is None or after > last else after - first for after in following[first : last + 1]]
+        names += spell([arrangement.placed[index].note for index in passage], key, within)
     return names
+
+
+def _following(arrangement: Arrangement) -> list[int | None]:
+    """For each note, the note of its voice's next chord that is the same or a semitone away, within a beat."""
+    chords: dict[tuple[int, int], dict[int, list[int]]] = {}
+    for index, placed in enumerate(arrangement.placed):
+        chords.setdefault((placed.staff, placed.voice), {}).setdefault(placed.note.onset, []).append(index)
+    following: list[int | None] = [None] * len(arrangement.placed)
+    for line in chords.values():
+        onsets = list(line)
+        for onset, then in zip(onsets, onsets[1:], strict=False):
+            for index in line[onset]:
+                note = arrangement.placed[index].note
+                distance = {other: abs(arrangement.placed[other].note.pitch - note.pitch) for other in line[then]}
+                nearest = min(line[then], key=distance.__getitem__)
+                if distance[nearest] <= 1 and then - note.end <= DIVISIONS:
+                    following[index] = nearest
+    return following
 
 
 def pages(musicxml: str) -> list[str]:
@@ -152,8 +174,10 @@ def pages(musicxml: str) -> list[str]:
     toolkit = verovio.toolkit()
     # Its identities are random numbers: the same score gets the same, and scores in one document differ.
     seed = zlib.crc32(musicxml.encode()) & 0x7FFFFFFF or 1
+    unit = _UNIT if musicxml.count("<score-part ") <= _MAX_LARGE_INSTRUMENTS else _SMALL_UNIT
     toolkit.setOptions(
         {
+            "unit": unit,
             **_PAGE,
             **_MARGINS,
             "header": "auto",
@@ -165,12 +189,12 @@ def pages(musicxml: str) -> list[str]:
     )
     if not toolkit.loadData(musicxml):
         raise ComposerError("verovio could not read the score")
-    return [_raised(toolkit.renderToSVG(number)) for number in range(1, toolkit.getPageCount() + 1)]
+    return [_raised(toolkit.renderToSVG(number), round(10 * unit)) for number in range(1, toolkit.getPageCount() + 1)]
 
 
-def _raised(svg: str) -> str:
+def _raised(svg: str, raised_by: int) -> str:
     """A page with its tempo mark a little higher: Verovio lets the mark's notehead touch the time signature."""
-    return _TEMPO.sub(lambda found: f"{found[1]}{int(found[2]) - _RAISE}{found[3]}", svg)
+    return _TEMPO.sub(lambda found: f"{found[1]}{int(found[2]) - raised_by}{found[3]}", svg)
 
 
 def _in_text_fonts(page: str) -> str:

@@ -19,6 +19,9 @@ _STEP_PITCHES = (0, 2, 4, 5, 7, 9, 11)
 # D. Meredith, The ps13 Pitch Spelling Algorithm, Journal of New Music Research 35(2), 2006.
 _INTERVAL_STEPS = (0, 1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 6)
 _BEFORE, _AFTER = 10, 42
+# Share of the most votes that the name of a neighbour needs, how often it may be struck before it moves on, and what a
+# vote for a double sharp or flat is worth.
+_NEIGHBOUR, _MAX_REPEATED, _DOUBLE = 0.3, 4, 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,21 +132,24 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float(one @ other / max(np.sqrt((one @ one) * (other @ other)), 1e-12))
 
 
-def spell(notes: Sequence[GridNote], key: Key) -> list[Name]:
+def spell(notes: Sequence[GridNote], key: Key, following: Sequence[int | None] | None = None) -> list[Name]:
     """Name each note by the keys that the notes around it suggest: Meredith's ps13, its first stage.
 
     Every pitch class that stands near votes, as often as it stands there, for the name that the note would have if that
-    were the tonic. The names of tonics follow from the key of the piece.
+    were the tonic. The names of tonics follow from the key of the piece. A note that does not belong to the key and
+    moves on by a semitone is a neighbour of the next: its name is a step away, where the votes are not much against it.
 
     Args:
         notes: sorted by onset, then pitch.
         key: of the piece.
+        following: for each note, the number of the note that it moves on to, a semitone away or the same pitch again.
     """
     classes = [note.pitch % 12 for note in notes]
     home_step, home_alter = key.tonic
     home = (_STEP_PITCHES[home_step] + home_alter) % 12
     near = Counter(classes[:_AFTER])
     names = []
+    votes_of = []
     for index, note in enumerate(notes):
         if index + _AFTER <= len(classes) and index:
             near[classes[index + _AFTER - 1]] += 1
@@ -153,8 +159,44 @@ def spell(notes: Sequence[GridNote], key: Key) -> list[Name]:
         for tonic, count in near.items():
             tonic_step = home_step + _INTERVAL_STEPS[(tonic - home) % 12]
             votes[(tonic_step + _INTERVAL_STEPS[(classes[index] - tonic) % 12]) % 7] += count
-        names.append(_name(note.pitch, max(range(7), key=lambda step: (_simple(note.pitch, step), votes[step]))))
+        worth = [count * (1 if _simple(note.pitch, step) else _DOUBLE) for step, count in enumerate(votes)]
+        names.append(_name(note.pitch, worth.index(max(worth))))
+        votes_of.append(votes)
+    if following is not None:
+        _resolve(notes, names, votes_of, key, following)
     return names
+
+
+def _resolve(
+    notes: Sequence[GridNote],
+    names: list[Name],
+    votes_of: Sequence[Sequence[float]],
+    key: Key,
+    following: Sequence[int | None],
+) -> None:
+    """Name neighbours of the next note, from the last note to the first; a repeated note keeps one name."""
+    signature = key_alterations(key)
+    repeated = {
+        after: index for index, after in enumerate(following) if after is not None and _same(notes, index, after)
+    }
+    for index in range(len(notes) - 1, -1, -1):
+        after, name, pitch = following[index], names[index], notes[index].pitch
+        if after is None or _same(notes, index, after) or signature[name.step] == name.alter:
+            continue
+        run = [index]
+        while run[-1] in repeated:
+            run.append(repeated[run[-1]])
+        if len(run) > _MAX_REPEATED:
+            continue
+        step = (names[after].step + pitch - notes[after].pitch) % 7
+        votes, most = (sum(votes_of[member][which] for member in run) for which in (step, name.step))
+        if step != name.step and _simple(pitch, step) and votes >= _NEIGHBOUR * most:
+            for member in run:
+                names[member] = _name(pitch, step)
+
+
+def _same(notes: Sequence[GridNote], one: int, other: int) -> bool:
+    return notes[one].pitch == notes[other].pitch
 
 
 def _simple(pitch: int, step: int) -> bool:

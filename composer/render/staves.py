@@ -34,8 +34,9 @@ _CLEFS = {"G": (55, 84), "F": (36, 65), "C": (48, 77), "G8": (43, 72), "F8": (24
 _CLEF_CHANGE = 24.0
 # A clef that is not the staff's usual one, in semitones of ledger lines per bar.
 _UNUSUAL_CLEF = 0.5
-# Octave marks: what a change costs, what the mark costs per moment, and ledger lines that are read at a glance.
-_OCTAVE_CHANGE, _OCTAVE_MOMENT, _READ_LEDGERS = 4.0, 0.1, 3
+# Octave marks: what a change costs, and a mark for each note that does not need it, in ledger lines; ledger lines that
+# are read at a glance.
+_OCTAVE_CHANGE, _OCTAVE_NEEDLESS, _READ_LEDGERS = 4.0, 1.0, 3
 # Staff positions (steps from middle C) of the outer lines, by clef.
 _LINES = {"G": (2, 10), "F": (-10, -2), "C": (-4, 4), "G8": (-5, 3), "F8": (-17, -9)}
 
@@ -379,9 +380,12 @@ def _octaves(placed: Sequence[Placed], bars: Sequence[Measure], clefs: Sequence[
         bar = int(np.searchsorted(starts, onset, side="right")) - 1
         lowest, highest = _LINES[clefs[bar]]
         for column, shift in enumerate(shifts):
-            ledgers = [_ledgers(note.pitch - 12 * shift, lowest, highest) for note in by_onset[onset]]
-            costs[row, column] = sum(max(lines - _READ_LEDGERS, 0) + 0.05 * lines for lines in ledgers)
-            costs[row, column] += _OCTAVE_MOMENT * abs(shift)
+            for note in by_onset[onset]:
+                lines = _ledgers(note.pitch - 12 * shift, lowest, highest)
+                plain = _ledgers(note.pitch, lowest, highest)
+                excess = max(lines - _READ_LEDGERS, 0)
+                needless = lines + _OCTAVE_NEEDLESS if shift and plain <= _READ_LEDGERS else 0
+                costs[row, column] += excess + needless
         held = sounding_until > onset
         between = bar == bar_before and len(two_voices[bar]) > 1
         cost = np.inf if held or between else _OCTAVE_CHANGE
