@@ -238,7 +238,8 @@ def scores(name: str, folder: Path, *, single: bool) -> tuple[Score, Score, Scor
         one_part(midi)
     ours = converter.parseData(notate(from_file(midi)).musicxml, format="musicxml")
     # Through MusicXML, since that is where music21 makes bars, ties and beams.
-    converter.parse(midi, forceSource=True).write("musicxml", xml)
+    imported: Any = converter.parse(midi, forceSource=True)
+    imported.write("musicxml", xml)
     return read(source), read(ours), read(converter.parse(xml, forceSource=True))
 
 
