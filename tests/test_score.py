@@ -383,6 +383,15 @@ def test_a_rare_triplet_of_a_written_file_is_one() -> None:
     assert notation.quantized.triplets == ({60 * DIVISIONS},)
 
 
+def test_an_upbeat_of_sixteenths_leaves_triplets_whole() -> None:
+    melody = [*line(67, 69, 71, value=0.25), *line(72, 71, 72, start=0.75, value=1 / 3), (67, 1.75, 1.0)]
+    performance = score_of(melody, meters=((0.0, 3, 16), (0.75, 2, 4)))
+    notation = notate(performance)
+    check(notation, performance)
+    assert notation.quantized.triplets == ({72},)
+    assert notation.musicxml.count("<actual-notes>3<") == 3
+
+
 def test_key_signatures_change_where_the_file_says() -> None:
     performance = score_of(line(*[68, 70, 72, 73] * 2), keys=((0.0, "Ab"), (4.0, "Db")))
     measures_of = ET.fromstring(notate(performance).musicxml).iter("measure")

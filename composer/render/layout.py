@@ -61,7 +61,7 @@ def layout(piece: Quantized, arrangement: Arrangement, names: Sequence[Name]) ->
         line.setdefault((placed.note.onset, placed.note.end), []).append(index)
     parts = [0] * len(arrangement.placed)
     bars: list[Voices] = [{} for _ in piece.measures]
-    unit = min(bar.meter.pulse for bar in piece.measures)
+    unit = piece.pulse
 
     def write(
         start: int, end: int, bar: Measure, notes: Sequence[int], last: int, triplets: frozenset[int]
@@ -148,7 +148,7 @@ def beams(line: Sequence[Written], bar: Measure) -> list[list[str]]:
 
 def tuplets(line: Sequence[Written], bar: Measure, piece: Quantized) -> dict[int, list[str]]:
     """Where in a voice triplets begin and end: each fills its pulse."""
-    unit = min(bar.meter.pulse for bar in piece.measures)
+    unit = piece.pulse
     marks: dict[int, list[str]] = {}
     threes = [(index, (w.value.start - bar.origin) // unit) for index, w in enumerate(line) if w.value.triplet]
     for _, members in groupby(threes, key=lambda entry: entry[1]):

@@ -71,6 +71,7 @@ class Quantized:
         measures: the bars, in order, without gaps, from 0 to past the last note.
         start: place of the first bar in the file, in beats; silence before it is left out.
         places: staff and voice of each part, by `GridNote.part`.
+        pulse: length of what is divided in two or three.
         triplets: of each part, places of the pulses that are divided in three or six.
         tracked: whether the beats were found in the onsets (else they are the file's own).
         beats_per_minute: quarter notes a minute, the median of the piece.
@@ -82,6 +83,7 @@ class Quantized:
     measures: tuple[Measure, ...]
     start: float
     places: tuple[Place, ...]
+    pulse: int
     triplets: tuple[frozenset[int], ...]
     tracked: bool
     beats_per_minute: float
@@ -120,8 +122,10 @@ def quantize(performance: Performance, meter: Meter | None = None) -> Quantized:
         meters = meters_of(performance.markings.meters)
         if meter is not None:
             meters = with_meter(meters, meter)
-    unit = min(meter.pulse for _, meter in meters)
-    pulses = _pulses(measures(meters, max(int(ends.max() * DIVISIONS), 0) + 1), unit)
+    bars = measures(meters, max(int(ends.max() * DIVISIONS), 0) + 1)
+    # Of the bars, since the signature of an upbeat may have short pulses.
+    unit = min(bar.meter.pulse for bar in bars)
+    pulses = _pulses(bars, unit)
     seconds_per_beat = _slope(strikes, onsets)
     looseness = 2.0 if tracked else 1.0
     quantized: list[GridNote] = []
@@ -158,6 +162,7 @@ def quantize(performance: Performance, meter: Meter | None = None) -> Quantized:
         measures=tuple(measures(meters, last)),
         start=0.0 if tracked else skipped / DIVISIONS,
         places=places,
+        pulse=unit,
         triplets=tuple(frozenset(place - skipped for place in part) for part in triplets),
         tracked=tracked,
         beats_per_minute=60 / seconds_per_beat,
