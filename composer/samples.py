@@ -128,7 +128,7 @@ def scalars(judged: dict[str, Any]) -> dict[str, float]:
 
 
 def write_samples(
-    folder: Path, config: TrainConfig, yardstick: Yardstick, record: RunLog, epoch: int
+    folder: Path, config: TrainConfig, yardstick: Yardstick, record: RunLog | None, epoch: int
 ) -> dict[str, Any]:
     """Compose with a run's best weights, write the pieces, judge them, and show the first in TensorBoard.
 
@@ -136,7 +136,7 @@ def write_samples(
         folder: the run directory, with its best checkpoint.
         config: of the run.
         yardstick: the music that the pieces are compared with.
-        record: gets score, piano roll and sound of the first piece, where `logging.sample_media` says so.
+        record: gets score, piano roll and sound of the first piece; None shows nothing.
         epoch: the last one, where they stand.
 
     Returns:
@@ -146,7 +146,7 @@ def write_samples(
     names = [f"{config.name}-seed{config.seed}-{number:03d}.mid" for number in range(len(compositions))]
     for name, composition in zip(names, compositions, strict=True):
         composition.save(folder / SAMPLES / name)
-    if config.logging.sample_media:
+    if record is not None:
         _try_show(record, epoch, compositions[0].written)
     judged = judge(compositions, yardstick)
     passages = judged["copying"]["longest"]

@@ -8,7 +8,7 @@ import os
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -205,7 +205,7 @@ def _train(config: TrainConfig, folder: Path, changed: Sequence[str]) -> dict[st
             with _stopped_by_signals(folder):
                 summary = _summarise(config, folder, music, callback, data)
                 summary["sampling"] = _choose_setting(config, folder, music, yardstick)
-                with _reopened(folder, callback) as record:
+                with _reopened(folder, callback) if config.logging.sample_media else nullcontext() as record:
                     summary |= write_samples(folder, config, yardstick, record, callback.position[0])
                 write_json(folder / SUMMARY, summary)
         print(report(config, folder, summary))

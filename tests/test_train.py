@@ -112,11 +112,13 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
 def test_a_finished_run_holds_what_the_interface_promises(finished: Path) -> None:
     names = {path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file()}
     events = {name for name in names if name.startswith("events.out.tfevents.")}
-    assert len(events) == 1
+    # The training, and the final piece.
+    assert len(events) == 2
     assert names - events == {
         "config.yaml",
         "manifest.json",
         "metrics.csv",
+        "sampling.json",
         "summary.json",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
