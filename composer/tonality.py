@@ -16,12 +16,21 @@ _CENTRED = _PROFILES - _PROFILES.mean(1, keepdims=True)
 _NORMS = np.linalg.norm(_CENTRED, axis=1)
 
 
+def key_correlations(sounding: Array) -> Array:
+    """Return the correlation (24,) of each key's profile, C major to B major and C minor to B minor, with a piece.
+
+    Args:
+        sounding: (12,) how long each pitch class sounds, in any unit.
+    """
+    centred = sounding - sounding.mean()
+    return np.asarray(_CENTRED @ centred / _NORMS / max(float(np.linalg.norm(centred)), 1e-12))
+
+
 def estimate_tonic(sounding: Array) -> tuple[int, bool]:
     """Return the tonic's pitch class and whether the key is minor: the profile with the highest correlation.
 
     Args:
         sounding: (12,) how long each pitch class sounds, in any unit.
     """
-    centred = sounding - sounding.mean()
-    best = int(np.argmax(_CENTRED @ centred / _NORMS))
+    best = int(np.argmax(key_correlations(sounding)))
     return best % 12, best >= 12

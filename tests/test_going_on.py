@@ -11,13 +11,13 @@ import pytest
 import composer
 from composer import checkpoint as ckpt
 from composer.config import compose
-from composer.events import Piece, prelude_piece
+from composer.events import Events, Piece, prelude_piece
 from composer.generate import Composer
 from composer.markings import Markings
 from composer.midi import read_piece
 from composer.prelude import TITLE
 from composer.schema import TimeUnit
-from composer.train import start
+from composer.train import _with_key, start
 
 Build = Callable[..., Path]
 
@@ -115,3 +115,23 @@ def test_checkpoints_of_earlier_versions_compose_without_markings(trained: Path,
     assert piece.markings == Markings()
     assert piece.timing == player.origin.timing
     np.testing.assert_array_equal(piece.events.pitch, now.generate(events=30).piece.events.pitch)
+
+
+@pytest.mark.parametrize(
+    ("stated", "pitches", "key"),
+    [
+        ("C", (69, 71, 72, 74, 76, 77, 80, 81, 76, 72, 69), "Am"),
+        (None, (62, 66, 69, 74, 73, 71, 67, 69, 66, 64, 62), "D"),
+        ("Eb", (60, 64, 67), "Eb"),
+    ],
+)
+def test_a_key_that_says_nothing_is_estimated(stated: str | None, pitches: tuple[int, ...], key: str) -> None:
+    count = len(pitches)
+    events = Events(
+        np.repeat(np.array(pitches, np.uint8), 2),
+        np.tile(np.array([64, 0], np.uint8), count),
+        np.tile([0.0, 1.0], count),
+        TimeUnit.beats,
+    )
+    piece = Piece("tune", events, markings=Markings(keys=() if stated is None else ((0.0, stated),)))
+    assert _with_key(piece).markings.key == key

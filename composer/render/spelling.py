@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from composer.errors import ComposerError
 from composer.render.quantize import GridNote
-from composer.tonality import MAJOR_PROFILE, MINOR_PROFILE
+from composer.tonality import key_correlations
 
 _STEPS = "CDEFGAB"
 _STEP_PITCHES = (0, 2, 4, 5, 7, 9, 11)
@@ -120,16 +120,11 @@ def estimate_key_of(weights: NDArray[np.float64]) -> Key:
         The key, of -5 to 6 sharps; of equally good keys the one with fewest sharps or flats (C for equal weights).
     """
     scores = {}
-    for minor, profile in ((False, MAJOR_PROFILE), (True, MINOR_PROFILE)):
-        for tonic in range(12):
-            fifths = (7 * (tonic + (3 if minor else 0)) + 5) % 12 - 5  # from -5 to 6
-            scores[Key(fifths, minor)] = _correlation(weights, np.roll(profile, tonic))
+    for number, correlation in enumerate(key_correlations(weights).tolist()):
+        minor, tonic = divmod(number, 12)
+        fifths = (7 * (tonic + 3 * minor) + 5) % 12 - 5  # from -5 to 6
+        scores[Key(fifths, bool(minor))] = round(correlation, 9)
     return max(scores, key=lambda key: (scores[key], -abs(key.fifths)))
-
-
-def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    one, other = one - one.mean(), other - other.mean()
-    return float(one @ other / max(np.sqrt((one @ one) * (other @ other)), 1e-12))
 
 
 def spell(notes: Sequence[GridNote], key: Key, following: Sequence[int | None] | None = None) -> list[Name]:
