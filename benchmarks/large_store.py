@@ -39,7 +39,7 @@ WINDOW = 31
 
 def synthetic(root: Path, cache: Path, events: int) -> Store:
     """A store of so many events, with files that only look as if they had been read."""
-    parameters = Parameters("first", "seconds", False, False)
+    parameters = Parameters("all", "seconds", False, False)
     root.mkdir(parents=True)
     folder = folder_of(cache, root, parameters)
     folder.mkdir(parents=True)
@@ -138,7 +138,7 @@ def throughput(store: Store, root: Path, cache: Path, folder: Path) -> None:
     from composer.scale import fit_store
     from composer.windows import BatchOrder, Windows
 
-    overrides = ("data=midi", f"data.path={root}", f"data.cache={cache}")
+    overrides = ("data=midi", f"data.path={root}", f"data.cache={cache}", "encoding=performance")
     config = compose(*overrides)
     corpus = read_corpus(config.data, config.encoding)
     splits, _ = corpus.split(config.data, 0)

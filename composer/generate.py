@@ -50,10 +50,6 @@ _PIECE_STREAM = 5
 _AT_ONCE = 64
 
 
-# A MIDI file, an offset in events into the training piece, (N, 3) classes, "none", or None: the piece's first events.
-Primer = str | Path | int | Tensor | None
-
-
 class _Settings(SamplingConfig):
     """Sampling settings whose limits name an argument, not a key of a config."""
 
@@ -93,6 +89,11 @@ class Primed:
     classes: Tensor
     piece: str
     place: Excerpt | None
+
+
+# A MIDI file, an offset in events into the training piece, (N, 3) classes, events that were read, "none", or None: the
+# training piece's first events.
+Primer = str | Path | int | Tensor | Primed | None
 
 
 class Composer:
@@ -279,6 +280,8 @@ class Composer:
         origin = self.origin
         if source is None:
             return Primed(origin.primer, title_of(origin.piece), origin.place)
+        if isinstance(source, Primed):
+            return source
         if isinstance(source, Tensor):
             return Primed(source, title_of(origin.piece), None)
         if str(source) == "none":
@@ -575,7 +578,6 @@ def run(config: GenerateConfig) -> list[Path]:
     composer = Composer.load(config.run, config.checkpoint)
     folder = Path(config.output) if config.output else Path("outputs") / "generate" / configs.run_id()
     paths = []
-    print(drawn_at(composer, config))
     if config.continue_from is not None:
         compositions = composer.continued(config, config.seed, Path(config.continue_from).expanduser())
     else:
@@ -584,6 +586,7 @@ def run(config: GenerateConfig) -> list[Path]:
         path = folder / f"{composer.config.name}-seed{config.seed}-{number:03d}.mid"
         paths.append(composition.save(path))
         print(f"{path}  {_told(composition)}")
+    print(drawn_at(composer, config))
     return paths
 
 

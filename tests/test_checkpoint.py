@@ -131,7 +131,7 @@ def test_weights_that_do_not_fit_the_config_get_one_line_when_resuming(run: Path
     values = ckpt.load(path)
     values["state_dict"]["model.linear.bias"] = torch.zeros(3)
     ckpt.save(path, values)
-    with pytest.raises(ComposerError, match=r"last\.ckpt: .*linear\.bias should be \(229,\) and is \(3,\)"):
+    with pytest.raises(ComposerError, match=r"last\.ckpt: .*linear\.bias should be \(\d+,\) and is \(3,\)"):
         resume(str(run), [])
 
 

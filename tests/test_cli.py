@@ -97,8 +97,8 @@ def test_help_of_a_command_shows_how_to_use_it(command: str, capsys: pytest.Capt
     if command == "train":
         assert "\nregularizer: elastic_net, l1, l2, none, proximal_l1\n" in out
         ablations = (
-            "augmentation, channels, dropout, embedding, heads, hidden_size, l1, l1_path, label_smoothing, model, "
-            "num_layers, regularizer, search, split, stateful, supervision, variational_dropout, weight_dropout, "
+            "augmentation, bar_position, channels, dropout, embedding, heads, hidden_size, l1, l1_path, label_smoothing, "
+            "model, num_layers, regularizer, search, split, stateful, supervision, variational_dropout, weight_dropout, "
             "window_size"
         )
         assert f"\nablation: {ablations}\n" in out
@@ -187,7 +187,7 @@ MISTAKES = [
         ["resume=/nope: only composer train resume=RUN_DIR resumes a run"],
     ),
     ("generate", [], 2, ["run is missing: add run=VALUE"]),
-    ("generate", ["foo"], 2, ["foo: not understood"]),
+    ("generate", ["foo"], 1, ["run=foo: no such run directory or checkpoint file"]),
     ("generate", ["run=/nope"], 1, ["run=/nope: no such run directory or checkpoint file"]),
     ("generate", ["run=."], 1, ["run=.: has no checkpoints"]),
     ("generate", ["run=/nope", "n=0"], 1, ["n=0: must be at least 1"]),
@@ -392,7 +392,9 @@ def test_generate_composes_with_a_run_of_a_sweep(
     assert cli.run("generate", [f"run={run}", "n=2", "seed=3", "events=8"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    paths = [Path(line.split("  ")[0]) for line in out.splitlines()]
+    *lines, drawn = out.splitlines()
+    assert drawn.startswith("drawn at temperature ")
+    paths = [Path(line.split("  ")[0]) for line in lines]
     assert [path.name for path in paths] == ["sweep-seed3-000.mid", "sweep-seed3-001.mid"]
     assert all(path.parent.parent == Path("outputs", "generate") for path in paths)
     assert sorted(path for path in folder.rglob("*") if path.is_file()) == [folder / path for path in paths]

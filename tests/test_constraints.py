@@ -157,6 +157,7 @@ def pieces(config: SamplingConfig, count: int = 24, limit: float | None = None) 
         rules=rules(config, SIZES[0], 60, TIMES, 1.0),
         playing=silence(1, SIZES[0]),
         limit=limit,
+        smoothing=0.0,
     )
 
 

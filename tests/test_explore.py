@@ -32,7 +32,8 @@ def notes(*messages: tuple[int, int, int]) -> list[mido.Message]:
 
 
 def explored(path: Path, *overrides: str) -> Exploration:
-    config = compose("data=midi", f"data.path={path}", *overrides, command="explore")
+    given = ("data=midi", f"data.path={path}", "encoding=article", *overrides)
+    config = compose(*given, command="explore")
     return explore(config.data, config.encoding, config.seed)
 
 
@@ -150,7 +151,7 @@ def test_the_encoding_is_the_one_that_training_would_have(midi_file: Build) -> N
     path = midi_file([track], division=500)
     overrides = ["data.window_size=5", "data.split=blocked"]
     found = explored(path, *overrides)
-    config = compose("data=midi", f"data.path={path}", *overrides)
+    config = compose("data=midi", f"data.path={path}", "encoding=article", *overrides)
     music = load_music(config.data, config.encoding, config.seed)
     assert found.fitted_to == "the training events"
     assert [row.decoded for row in found.time_classes] == pytest.approx(

@@ -18,7 +18,9 @@ import composer
 from composer import cli, live
 from composer.config import compose
 from composer.errors import ComposerError
+from composer.events import in_unit
 from composer.live import Latency, composed, open_port, play
+from composer.schema import TimeUnit
 from composer.train import start
 
 
@@ -102,7 +104,8 @@ def test_what_sounds_is_released_however_it_ends(error: type[BaseException]) -> 
 
 def test_what_is_played_is_what_generate_writes(trained: Path) -> None:
     player = composer.load(trained)
-    piece = player.generate(events=60, seed=4, playable=True, polyphony=3).piece.events
+    composed_piece = player.generate(events=60, seed=4, playable=True, polyphony=3).piece
+    piece = in_unit(composed_piece, TimeUnit.seconds).events
     events = list(composed(player, compose(f"run={trained}", "seed=4", "events=60", "polyphony=3", command="live")))
     assert [pitch for pitch, *_ in events] == piece.pitch.tolist()
     assert [velocity for _, velocity, _ in events] == piece.velocity.tolist()

@@ -243,4 +243,4 @@ def test_a_run_with_all_three_trains_and_composes(tmp_path: Path) -> None:
     (music,) = {*[load_music(config.data, config.encoding, 0).vocabulary]}
     struck = read_piece(sample).events.velocity
     assert set(struck[struck > 0].tolist()) <= set(music.velocity_values)
-    assert music.sizes == (89, 9, 12)
+    assert music.sizes[:2] == (128, 9)

@@ -117,7 +117,7 @@ def test_times_in_beats_are_taken_in_seconds(
     data = data_config(source=Source.midi, path=str(midi_file([track], file_type=0)), window_size=5)
     encoding = encoding_config(time_unit=TimeUnit.beats)
     corpus = read_corpus(data, encoding)
-    seconds = Seconds(corpus, data, encoding)
+    seconds = Seconds(corpus, data)
     assert seconds[np.array([3, 19, 20, 39])].tolist() == [0.5, 0.5, 1.0, 1.0]
 
 
@@ -254,7 +254,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_walk(folder / "corpus" / f"{k}.mid", k)
     quick = ["model.hidden_size=8", "data.window_size=10", "data.batch_size=128", "trainer.max_epochs=2"]
     quick += ["trainer.threads=1", "trainer.progress_bar=false", "sampling.events=5", "data.split=by_piece"]
-    start(compose(*quick, "data=midi", f"data.path={folder / 'corpus'}"), folder / "run")
+    start(compose(*quick, "data=midi", f"data.path={folder / 'corpus'}", "encoding.pitch_low=24"), folder / "run")
     return folder / "run"
 
 
