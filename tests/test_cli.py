@@ -97,9 +97,9 @@ def test_help_of_a_command_shows_how_to_use_it(command: str, capsys: pytest.Capt
     if command == "train":
         assert "\nregularizer: elastic_net, l1, l2, none, proximal_l1\n" in out
         ablations = (
-            "augmentation, bar_position, channels, dropout, embedding, heads, hidden_size, l1, l1_path, label_smoothing, "
-            "model, num_layers, regularizer, search, split, stateful, supervision, variational_dropout, weight_dropout, "
-            "window_size"
+            "augmentation, bar_position, channels, dropout, embedding, heads, hidden_size, l1, l1_path, "
+            "label_smoothing, model, num_layers, regularizer, search, split, stateful, supervision, "
+            "variational_dropout, weight_dropout, window_size"
         )
         assert f"\nablation: {ablations}\n" in out
 
