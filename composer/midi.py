@@ -19,7 +19,7 @@ import mido
 import numpy as np
 
 from composer.errors import ComposerError, MidiError
-from composer.events import Events, LeftOut, Piece, Timing, canonical, valid_division
+from composer.events import Events, LeftOut, Piece, Timing, canonical, title_of, valid_division
 from composer.markings import DEFAULT_MICROSECONDS_PER_BEAT, Markings
 from composer.rundir import write_atomic
 from composer.scan import CONTROL_CHANGE, NOTE_ON, PROGRAM_CHANGE, Contents, Track, of_mido, scan
@@ -136,7 +136,8 @@ class PlayedPart:
 def read_parts(path: Path, *, part: str = "all", drums: bool = False, clip: bool = False) -> list[PlayedPart]:
     """Read the parts of a MIDI file one by one, each with all of its notes, in the order of track and channel.
 
-    See `read_piece` for the arguments and errors; times are in beats, and in seconds for a file in SMPTE frames.
+    See `read_piece` for the arguments and errors; times are in beats, and in seconds for a file in SMPTE frames. The
+    pieces have the title of a file of type 0, where it has one, as their name.
     """
     reading = _read(path, part, drums, clip, Pedal.ignore, None)
     unit = TimeUnit.seconds if reading.timing.smpte else TimeUnit.beats
@@ -148,7 +149,7 @@ def read_parts(path: Path, *, part: str = "all", drums: bool = False, clip: bool
         ]
         own = [(messages, tempos) for messages, tempos in own if messages]
         if any(message.velocity for messages, _ in own for message in messages):
-            found.append(PlayedPart(track, channel, _piece(path.name, own, reading, path, unit)))
+            found.append(PlayedPart(track, channel, _piece(reading.title or path.name, own, reading, path, unit)))
     return found
 
 
@@ -167,6 +168,7 @@ class _Reading:
     timing: Timing
     markings: Markings
     left_out: LeftOut
+    title: str
 
 
 def _read(path: Path, part: str, drums: bool, clip: bool, pedal: Pedal, content: bytes | None) -> _Reading:
@@ -198,7 +200,9 @@ def _read(path: Path, part: str, drums: bool, clip: bool, pedal: Pedal, content:
         raise MidiError(f"{path}: no notes in part {part}{hint}{drums_hint}")
     timing = Timing(division, chosen[0].tempos[0][1])
     first = [file.tracks[number] for number in (numbers[:1] if file.type == 2 else numbers)]
-    return _Reading(chosen, timing, _markings(first, chosen[0].tempos, timing), left_out)
+    # In files of several tracks the first name is often that of an instrument.
+    title = file.tracks[0].name if file.type == 0 else ""
+    return _Reading(chosen, timing, _markings(first, chosen[0].tempos, timing), left_out, title)
 
 
 def _strikes(messages: list[_Message]) -> int:
@@ -467,7 +471,7 @@ def write_midi(path: Path, piece: Piece, *, audible: bool = False) -> None:
     Raises:
         ComposerError: the file cannot be written.
     """
-    file = mido.MidiFile(type=0, ticks_per_beat=piece.timing.division)
+    file = mido.MidiFile(type=0, ticks_per_beat=piece.timing.division, charset="utf-8")
     track = mido.MidiTrack()
     file.tracks.append(track)
     messages = playable_messages(piece)
@@ -496,6 +500,8 @@ def _meta_messages(piece: Piece) -> list[tuple[int, Any]]:
     per_beat = timing.ticks_per_beat
     messages = [(round(place * per_beat), mido.MetaMessage("set_tempo", tempo=tempo)) for place, tempo in tempos]
     messages.insert(1, (0, mido.Message("program_change", program=piece.program)))
+    # The name of the first track is the title of the piece (the standard MIDI file specification calls it so).
+    messages.append((0, mido.MetaMessage("track_name", name=title_of(piece.name))))
     for place, numerator, denominator in markings.meters:
         if numerator <= 255 and denominator & (denominator - 1) == 0:
             message = mido.MetaMessage("time_signature", numerator=numerator, denominator=denominator)

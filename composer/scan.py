@@ -14,7 +14,7 @@ from typing import Any
 NOTE_OFF, NOTE_ON, CONTROL_CHANGE, PROGRAM_CHANGE = 0x80, 0x90, 0xB0, 0xC0
 # The controller of the sustain pedal, the only one that is kept.
 PEDAL = 64
-_META, _SYSEX, _TEMPO, _METER = 0xFF, (0xF0, 0xF7), 0x51, 0x58
+_META, _SYSEX, _NAME, _TEMPO, _METER = 0xFF, (0xF0, 0xF7), 0x03, 0x51, 0x58
 # Metas that may have any content, and those of one length. Tempos are read; the rest (SMPTE offset, odd key
 # signatures) is left to mido.
 _FREE_METAS = frozenset([*range(0x01, 0x10), 0x2F, 0x7F])
@@ -40,6 +40,7 @@ class Track:
         tempos: (ticks from the start, microseconds per beat).
         meters: (ticks from the start, numerator, denominator) of the time signatures.
         keys: (ticks from the start, name) of the key signatures.
+        name: its first name; empty without one.
     """
 
     messages: list[tuple[int, int, int, int]]
@@ -47,6 +48,7 @@ class Track:
     end: int = 0
     meters: list[tuple[int, int, int]] = field(default_factory=list)
     keys: list[tuple[int, str]] = field(default_factory=list)
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ def of_mido(file: Any) -> Contents:
                 _add_meter(track, ticks, message.numerator, message.denominator)
             elif message.type == "key_signature":
                 track.keys.append((ticks, message.key))
+            elif message.type == "track_name" and not track.name:
+                track.name = _text(message.name.encode("latin-1", "replace"))
         track.end = ticks
         tracks.append(track)
     return Contents(file.type, file.ticks_per_beat, tracks)
@@ -141,6 +145,8 @@ def _track(content: bytes, place: int, end: int) -> Track | None:
                 return None
             if kind == _TEMPO:
                 track.tempos.append((ticks, int.from_bytes(data, "big")))
+            elif kind == _NAME and not track.name:
+                track.name = _text(data)
             elif kind == _METER:
                 _add_meter(track, ticks, data[0], 2 ** min(data[1], 8))
             elif kind == _KEY_SIGNATURE:
@@ -160,6 +166,15 @@ def _track(content: bytes, place: int, end: int) -> Track | None:
             add((ticks, status, first, second))
     track.end = ticks
     return track if place == end else None
+
+
+def _text(data: bytes) -> str:
+    """Return the text of a name: UTF-8, or Latin-1 where it is not, as older programs write it."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    return text.strip("\0 \t\r\n")
 
 
 def _add_meter(track: Track, ticks: int, numerator: int, denominator: int) -> None:

@@ -969,7 +969,7 @@ class RenderConfig:
     """The MIDI file; on the command line the first argument."""
     data: NotesConfig
     title: str | None
-    """For the head of the score; null is the file's name."""
+    """For the head of the score; null is the title in the file (of type 0), or the file's name."""
     meter: str | None
     """Such as `3/4`; null takes the file's, or estimates it for performed music."""
     key: str | None

@@ -233,3 +233,17 @@ def test_a_damaged_signature_is_not_written(tmp_path: Path) -> None:
     piece = Piece("odd", events, Timing(), 0, Markings(meters=((0.0, 3, 5), (0.0, 300, 4))))
     write_midi(tmp_path / "odd.mid", piece)
     assert not [m for m in mido.MidiFile(tmp_path / "odd.mid").tracks[0] if m.type == "time_signature"]
+
+
+@pytest.mark.parametrize("name", ["After Für Elise, no. 1", "夜曲", "a-waltz.mid"])
+def test_a_title_survives_writing(tmp_path: Path, name: str) -> None:
+    events = Events(np.array([60, 60], np.uint8), np.array([64, 0], np.uint8), np.array([0.0, 1.0]), BEATS)
+    write_midi(tmp_path / "x.mid", Piece(name, events))
+    assert from_file(tmp_path / "x.mid").title == title_of(name)
+    assert from_file(tmp_path / "x.mid", title="Other").title == "Other"
+
+
+def test_an_instruments_name_is_no_title(midi_file: Build) -> None:
+    track = [meta("track_name", name="Violin"), note("note_on", 60, 0), note("note_off", 60, 480)]
+    assert from_file(midi_file([track], name="song.mid")).title == "song"
+    assert from_file(midi_file([track], name="song.mid", file_type=0)).title == "Violin"

@@ -329,7 +329,7 @@ def test_render_makes_everything_of_a_file(tune: Path, capsys: pytest.CaptureFix
     if "pianoroll.svg" in names:
         # The original above the piece.
         roll = (folder / "pianoroll.svg").read_text()
-        assert 0 < roll.index(">other<") < roll.index(">A tune<")
+        assert 0 < roll.index(">J. S. Bach: Prelude in C major, BWV 846<") < roll.index(">A tune<")
     assert out.startswith(f"score      {folder}/score.musicxml  G major, 4/4, ")
     assert "onsets moved 0.0 ms on average" in out
     assert "<work-title>A tune<" in (folder / "score.musicxml").read_text()

@@ -84,13 +84,13 @@ def from_file(
         part: as for `composer.midi.read_piece`.
         drums: keep the drum channel.
         clip: read data bytes over 127 as 127.
-        title: instead of the file's name.
+        title: instead of the title in the file, or the file's name.
 
     Raises:
         MidiError: the file cannot be read or has no notes in that part.
     """
     parts = [played.piece for played in read_parts(path, part=part, drums=drums, clip=clip)]
-    return _performance(parts, parts[0], title or path.stem)
+    return _performance(parts, parts[0], title or (parts[0].name if parts[0].name != path.name else path.stem))
 
 
 def _performance(parts: Sequence[Piece], source: Piece, title: str | None) -> Performance:
