@@ -1,4 +1,4 @@
-"""How well MIDI becomes notation: corpus pieces written to MIDI and back, compared with their own scores.
+"""Benchmark of MIDI to notation: corpus pieces written to MIDI and back, compared with their own scores.
 
     python benchmarks/notation.py                  ten pieces: composer's score and music21's MIDI import
     python benchmarks/notation.py --one-part       the same notes in a single part, as composed music has them
@@ -45,7 +45,7 @@ _UNITS = 96
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What is compared of a score; places and durations in 1/96 quarter note.
+    """Features of a score that are compared; places and durations in 1/96 quarter note.
 
     Attributes:
         notes: (onset, pitch, duration, name, staff) of each note, ties joined; onsets from the first note.

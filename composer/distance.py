@@ -52,7 +52,7 @@ MIN_HELD_OUT = 4
 
 @dataclass(frozen=True, slots=True)
 class Distance:
-    """How far pieces are from human music.
+    """Distance of pieces from human music.
 
     Attributes:
         value: in spreads of human excerpts.

@@ -27,7 +27,7 @@ _SEED_OFFSET = 1 << 32
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Trial:
-    """What a run composes with one setting.
+    """Figures of the pieces that a run composes with one setting.
 
     Attributes:
         setting: temperature and top_p.

@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Markings:
-    """What a piece says of its tempo, metre and key.
+    """Tempo, metre and key markings of a piece.
 
     Attributes:
         tempos: (place, microseconds per beat), in order; before the first, MIDI's 120 beats per minute.
@@ -252,7 +252,7 @@ def _signature(beats: float) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """Where some events stand in their piece.
+    """Place of an excerpt in its piece.
 
     Attributes:
         markings: of the piece.

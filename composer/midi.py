@@ -162,7 +162,7 @@ class _Sequence(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What was chosen of a file, and what was left out."""
+    """Messages chosen from a file, and the count of those left out."""
 
     sequences: list[_Sequence]
     timing: Timing

@@ -90,7 +90,7 @@ def silence(piece: Strikes) -> float:
 
 
 def _sounding_seconds(piece: Strikes) -> tuple[float, float]:
-    """How long any note sounds, and the time from the first onset to the end of the last note."""
+    """Return the time in which any note sounds, and the time from the first onset to the end of the last note."""
     start, end = piece.onset_seconds, piece.onset_seconds + piece.duration_seconds
     times = np.concatenate([start, end])
     order = np.argsort(times, kind="stable")
@@ -125,7 +125,7 @@ def groove_similarity(piece: Strikes) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the training music has.
+    """Ranges of the training music.
 
     Attributes:
         pitch_low, pitch_high: the lowest and the highest pitch.

@@ -54,7 +54,7 @@ class Rhythm:
 
 @dataclass(frozen=True, slots=True)
 class BarPlaces:
-    """Where notes stand in their bars, by the metre of the piece. All in quarter notes.
+    """Places of notes in their bars, by the metre of the piece; in quarter notes.
 
     Attributes:
         start: (N,) places of the starts of the bars; below 0 where a piece begins with an upbeat.
@@ -103,7 +103,7 @@ def intervals(onsets: Array) -> Array:
 
 
 def on_grid(beats: Array, divisions: int = GRID) -> NDArray[np.bool_]:
-    """Tell for intervals (N,) in beats whether each is on the grid of so many divisions per beat."""
+    """Tell for intervals (N,) in beats whether each is on a grid of `divisions` per beat."""
     return np.asarray(np.abs(beats * divisions - np.rint(beats * divisions)) <= TOLERANCE_BEATS * divisions)
 
 

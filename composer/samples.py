@@ -1,4 +1,4 @@
-"""What a run composes: a short piece every few epochs, and pieces at its end, each compared with human music."""
+"""Samples of a run: a short piece every few epochs, and pieces at its end, each compared with human music."""
 
 from __future__ import annotations
 

@@ -396,7 +396,7 @@ class ModelConfig:
     inputs: Inputs
     """`drop_*` leaves a channel out of the input, `shuffle_*` permutes its values over all events of a batch."""
     bar_position: bool
-    """Whether the place in the bar at which each event stands is read with it, in steps of 1/12 beat; nothing predicts
+    """Read, with each event, the place in the bar at which it stands, in steps of 1/12 beat; nothing predicts
     it."""
 
     def __post_init__(self) -> None:

@@ -25,7 +25,7 @@ Sampling = TypeVar("Sampling", bound=SamplingConfig)
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How classes are drawn where nothing else is said.
+    """Default temperature and cut of a run.
 
     Attributes:
         temperature: divides the logits; finite, above 0.

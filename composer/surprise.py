@@ -1,4 +1,4 @@
-"""How surprising music is, in bits per note, after the training music: a Markov model of notes, without any network.
+"""Cross-entropy of music in bits per note under a Markov model of the training music, without any network.
 
 Each note is four symbols: the interval to the note before, the wait since it, the duration, the velocity. Each is
 predicted from the two symbols of its own kind before it by counts of the training music, interpolated with those of
@@ -125,7 +125,7 @@ def noise(composed: float, human: float, shuffled: float, kind: str) -> str:
 
 
 class _Counts:
-    """How often each symbol of one kind follows each context of 0 to `ORDER` symbols."""
+    """Counts of each symbol of one kind after each context of 0 to `ORDER` symbols."""
 
     def __init__(self, rows: Sequence[Symbols], possible: int) -> None:
         self.alphabet = np.unique(np.concatenate(rows))
@@ -162,7 +162,7 @@ class _Counts:
 
 @dataclass(frozen=True, slots=True)
 class _Successors:
-    """What follows contexts of one length: grams and their counts, contexts with their totals and different grams."""
+    """Counts for contexts of one length: grams and their counts, contexts with their totals and different grams."""
 
     grams: Symbols
     counts: Symbols

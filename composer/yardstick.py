@@ -83,7 +83,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What composed pieces are like, and what training and held-out music is like.
+    """Quality figures of composed pieces, of training and of held-out music.
 
     Attributes:
         composed: the figures of `legend.QUALITY` that the pieces have, each a mean over those that have it.
@@ -173,7 +173,7 @@ class Yardstick:
 
     @cached_property
     def heard(self) -> Heard | None:
-        """What the training music has; None where it has no note."""
+        """Ranges of the training music; None where it has no note."""
         return Heard.of(self.training.strikes)
 
     @property

@@ -1,4 +1,4 @@
-"""Where notes stand in their bars, against the definition of one place."""
+"""Places of notes in their bars, against the definition of one place."""
 
 import numpy as np
 import pytest

@@ -94,7 +94,7 @@ class Measure:
 
     @property
     def origin(self) -> int:
-        """Where the meter's whole bar would begin: beats are counted from here."""
+        """Place at which the meter's whole bar would begin: beats are counted from here."""
         return self.start - self.offset
 
     @property

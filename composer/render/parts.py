@@ -37,7 +37,7 @@ _TOGETHER = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a part of the file is written.
+    """System, staff and voice of a part of the file.
 
     Attributes:
         system: number of its instrument, from 0 at the top of the page.
@@ -56,7 +56,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What a part is like: its number in the file, mean pitch, whether it is a single line, and fits one hand."""
+    """Traits of a part: its number in the file, mean pitch, whether it is a single line, and fits one hand."""
 
     number: int
     program: int

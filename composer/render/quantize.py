@@ -321,7 +321,7 @@ class _Grid:
 
 
 def _on_fine_grid(places: Array) -> bool:
-    """Whether places, in `DIVISIONS` a quarter note, are those of a file that was written, not played."""
+    """Tell whether places, in `DIVISIONS` per quarter note, are those of a file that was written, not played."""
     steps = places / DIVISIONS * _FINE_PARTS
     near = np.abs(steps - np.rint(steps)) <= _FINE_BEATS * _FINE_PARTS
     return float(near.mean()) >= _FINE_SHARE

@@ -114,7 +114,7 @@ def estimate_key_of(weights: NDArray[np.float64]) -> Key:
     C. Krumhansl and M. Schmuckler's method: Krumhansl, Cognitive Foundations of Musical Pitch, 1990, p. 77.
 
     Args:
-        weights: (12,) how much is heard of each pitch class from C, such as its total duration in any unit.
+        weights: (12,) weight of each pitch class from C, such as its total duration in any unit.
 
     Returns:
         The key, of -5 to 6 sharps; of equally good keys the one with fewest sharps or flats (C for equal weights).
