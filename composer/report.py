@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ UNITS = """\
 loss in nats an event; accuracy is the mean of the three channels, joint is all three right
 skill: the accuracy's way from the split's best baseline (0) to perfect (1), below 0 worse than it"""
 
+# Columns of the lines that follow a run's table.
+WIDTH = 100
 # Groups of pieces that are alike, and pieces of one, that are named.
 _MOST_GROUPS = 5
 # The rows of `Baselines` as said to a person.
@@ -106,7 +109,7 @@ def describe(config: TrainConfig, folder: Path, music: Music, model: Network) ->
             *([f"left out   {left_out}"] if (left_out := str(music.pieces.left_out)) else []),
             *group_lines(music.groups, config.data),
             f"classes    note {model.sizes[0]}, velocity {model.sizes[1]}, time {model.sizes[2]}; "
-            f"time round trip: {music.time_error}",
+            f"time error: {music.time_error}",
             *rhythm_lines(music.rhythm, music.vocabulary.time_unit, config.encoding),
             f"windows    {len(parts.train):,} train, {len(parts.val):,} val ({config.data.split.name} split), "
             f"{len(parts.test):,} test",
@@ -122,8 +125,8 @@ def rhythm_lines(rhythm: Rhythm | None, unit: TimeUnit, encoding: EncodingConfig
     """Return what encoding does to the rhythm, and in which unit times are; none where there are no beats."""
     if rhythm is None:
         return []
-    chosen = "" if encoding.time_unit else f"; times in {unit.name} (encoding.time_unit)"
-    return [f"rhythm     {rhythm}{chosen}"]
+    chosen = "" if encoding.time_unit else ", chosen by the music (encoding.time_unit)"
+    return [f"rhythm     {rhythm}", f"           times in {unit.name}{chosen}"]
 
 
 def _drawn(config: TrainConfig, music: Music) -> list[str]:
@@ -219,13 +222,17 @@ def report(config: TrainConfig, folder: Path, summary: dict[str, Any]) -> str:
         UNITS,
         "",
         f"composed     {shown(samples[0])}" if samples else "",
-        *drawn(summary.get("sampling")),
-        *copied(summary.get("copying")),
-        *judged(summary.get("quality")),
+        *_wrapped([*drawn(summary.get("sampling")), *copied(summary.get("copying")), *judged(summary.get("quality"))]),
         f"compose more {program('composer')} generate run={shown(folder)}",
         f"curves       {program('tensorboard')} --logdir {shown(folder.parent)}",
     ]
     return "\n".join(lines)
+
+
+def _wrapped(lines: Sequence[str]) -> list[str]:
+    """Wrap labelled lines at `WIDTH` columns, what follows indented below what the label stands for."""
+    indent = " " * 13
+    return [part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent=indent)]
 
 
 def drawn(sampling: dict[str, Any] | None) -> list[str]:

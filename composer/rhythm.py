@@ -47,8 +47,8 @@ class Rhythm:
 
     def __str__(self) -> str:
         return (
-            f"{self.original:.0%} of the inter-onset intervals are multiples of 1/12 beat, "
-            f"{self.encoded:.0%} after encoding and decoding"
+            f"{self.original:.0%} of inter-onset intervals on the 1/12-beat grid, "
+            f"{self.encoded:.0%} after encoding"
         )
 
 

@@ -167,7 +167,7 @@ class TimeError:
 
     def __str__(self) -> str:
         unit = "ms" if self.unit is TimeUnit.seconds else "thousandths of a beat"
-        return f"mean {self.mean:.2f} {unit}, largest {self.maximum:.2f} {unit}"
+        return f"mean {self.mean:.2f}, largest {self.maximum:.2f} {unit}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -256,7 +256,7 @@ def test_the_article_to_the_letter() -> None:
 def test_the_default_run_is_the_article_with_a_test_block(default: TrainConfig) -> None:
     article = compose("experiment=article", "sampling=auto")
     encoding = ["pitch_low", "pitch_high", "time_unit", "time_binning", "time_bins"]
-    keys = ["name", "data.test_fraction", *(f"encoding.{key}" for key in encoding)]
+    keys = ["name", "data.part", "data.test_fraction", *(f"encoding.{key}" for key in encoding)]
     assert configs.differing_keys(default, article) == keys
     assert default.data.test_fraction == 0.1
 

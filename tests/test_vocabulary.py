@@ -305,9 +305,9 @@ def test_time_error_leaves_simultaneous_events_out(encoding_config: Encoding) ->
     vocabulary = fit(encoding_config(time_bins=1), array([0.0, 0.25, 0.75, 1.25]))  # class 1 decodes to 0.5
     error = vocabulary.time_error(array([0.0, 0.0, 0.25, 0.75, 0.5]))
     assert (error.mean, error.maximum) == (500 / 3, 250.0)
-    assert str(error) == "mean 166.67 ms, largest 250.00 ms"
+    assert str(error) == "mean 166.67, largest 250.00 ms"
     assert vocabulary.time_error(array([0.0])) == TimeError(0.0, 0.0, SECONDS)
-    assert str(TimeError(1.0, 2.0, BEATS)) == "mean 1.00 thousandths of a beat, largest 2.00 thousandths of a beat"
+    assert str(TimeError(1.0, 2.0, BEATS)) == "mean 1.00, largest 2.00 thousandths of a beat"
 
 
 @pytest.mark.parametrize("binning", TimeBinning)
