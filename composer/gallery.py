@@ -212,8 +212,8 @@ def _music(run: Run) -> list[Section]:
                 ),
                 Table(
                     columns=[
-                        *("figure", "composed", "training music", "held-out music"),
-                        *("overlap with training (%)", "overlap with held-out (%)"),
+                        *("figure", "composed", "training", "held-out"),
+                        *("overlap, training", "overlap, held-out"),
                     ],
                     rows=figures,
                     caption="What the final pieces are like; overlap of the distributions: 100 is the same",
