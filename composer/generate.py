@@ -481,13 +481,17 @@ class Composer:
         number: int,
         silence: float = 0.0,
     ) -> Composition:
-        """Make a piece of what was drawn, after `silence` in beats."""
+        """Make a piece of what was drawn, `silence` in beats later; see `Markings.after`."""
         events, kept = self.vocabulary.decode(drawn.numpy()), 0
         if begun is not None:
             events, kept = join(begun, events), len(begun)
         if silence and len(events):
+            later = silence * source.timing.ticks_per_beat / source.timing.ticks(events.time_unit)
             delta_time = events.delta_time.copy()
-            delta_time[0] += silence * source.timing.ticks_per_beat / source.timing.ticks(events.time_unit)
+            if later > 0:
+                delta_time[0] += later
+            else:
+                delta_time = np.diff(np.maximum(np.cumsum(delta_time) + later, 0.0), prepend=0.0)
             events = replace(events, delta_time=delta_time)
         piece = written = replace(source, name=f"{source.name}, no. {number + 1}", events=events)
         if longest is not None:

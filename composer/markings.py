@@ -33,7 +33,7 @@ class Markings:
     Attributes:
         tempos: (place, microseconds per beat), in order; before the first, MIDI's 120 beats per minute.
         meters: (place, numerator, denominator), in order; before the first, 4/4.
-        keys: (place, name such as `Bbm`), in order. Many programs write C whatever the key.
+        keys: (place, name such as `Bbm`), in order; none where the file says C as programs do that know no key.
     """
 
     tempos: tuple[tuple[float, int], ...] = ()
@@ -175,8 +175,9 @@ class Markings:
             end: the end of this piece, in beats.
 
         Returns:
-            The markings, and the beats of silence that must stand before the new music because no time signature
-            measures the rest of the bar exactly: less than 1/8 beat.
+            The markings, and the beats by which the new music must begin later because no time signature measures the
+            rest of the bar exactly: less than 1/8 beat. Below 0, more than -1/16 beat, it begins so much earlier, on
+            the bar line itself: a rest of the bar that short is no upbeat.
         """
         numerator, denominator = self.usual_meter(end)
         offset, bar = self.bar_after(place, end)
@@ -185,6 +186,8 @@ class Markings:
         step = 4 / _MAX_DENOMINATOR
         written = math.ceil(remaining / step - _TOLERANCE) * step
         silence = written - remaining if remaining else 0.0
+        if remaining < step / 2:
+            written, silence = 0.0, -remaining
         if written >= bar - _TOLERANCE:
             # The whole bar: the music begins a moment after its first beat.
             meters: tuple[tuple[float, int, int], ...] = ((0.0, numerator, denominator),)
@@ -198,7 +201,7 @@ class Markings:
             ((0.0, self.usual_tempo(end)),),
             meters if self.meters else (),
             ((0.0, keys[-1]),) if keys else (),
-        ), (max(silence, 0.0) if self.meters else 0.0)
+        ), (silence if self.meters else 0.0)
 
     def extended(self, end: float) -> Markings:
         """Return the markings with more music after the `end` in beats, which has the usual tempo and metre."""

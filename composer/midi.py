@@ -22,7 +22,7 @@ from composer.errors import ComposerError, MidiError
 from composer.events import Events, LeftOut, Piece, Timing, canonical, title_of, valid_division
 from composer.markings import DEFAULT_MICROSECONDS_PER_BEAT, Markings
 from composer.rundir import write_atomic
-from composer.scan import CONTROL_CHANGE, NOTE_ON, PROGRAM_CHANGE, Contents, Track, of_mido, scan
+from composer.scan import CONTROL_CHANGE, MARK, NOTE_ON, PROGRAM_CHANGE, Contents, Track, of_mido, scan
 from composer.schema import Order, Pedal, TimeUnit
 
 DRUM_CHANNEL = 9  # counted from 0
@@ -217,6 +217,9 @@ def _markings(tracks: list[Track], tempos: list[tuple[int, int]], timing: Timing
     # Of several at one place the last holds.
     meters = {ticks: (above, below) for track in tracks for ticks, above, below in track.meters}
     keys = {ticks: name for track in reversed(tracks) for ticks, name in track.keys}
+    if all(name == "C" for name in keys.values()) and not any(track.marked for track in tracks):
+        # As programs write it that know no key.
+        keys = {}
     changes: list[tuple[float, int]] = []
     for ticks, tempo in dict(tempos).items():
         if not changes or changes[-1][1] != tempo:
@@ -509,6 +512,8 @@ def _meta_messages(piece: Piece) -> list[tuple[int, Any]]:
     messages += [
         (round(place * per_beat), mido.MetaMessage("key_signature", key=name)) for place, name in markings.keys
     ]
+    if markings.keys:
+        messages.append((0, mido.MetaMessage("text", text=MARK)))
     return sorted(messages, key=lambda entry: entry[0])
 
 

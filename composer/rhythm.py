@@ -46,10 +46,7 @@ class Rhythm:
     encoded: float
 
     def __str__(self) -> str:
-        return (
-            f"{self.original:.0%} of inter-onset intervals on the 1/12-beat grid, "
-            f"{self.encoded:.0%} after encoding"
-        )
+        return f"{self.original:.0%} of inter-onset intervals on the 1/12-beat grid, {self.encoded:.0%} after encoding"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,9 @@ from typing import Any
 NOTE_OFF, NOTE_ON, CONTROL_CHANGE, PROGRAM_CHANGE = 0x80, 0x90, 0xB0, 0xC0
 # The controller of the sustain pedal, the only one that is kept.
 PEDAL = 64
-_META, _SYSEX, _NAME, _TEMPO, _METER = 0xFF, (0xF0, 0xF7), 0x03, 0x51, 0x58
+_META, _SYSEX, _TEXT, _NAME, _TEMPO, _METER = 0xFF, (0xF0, 0xF7), 0x01, 0x03, 0x51, 0x58
+# A text that says that the key signatures of a file are meant: other programs write C for a key that they do not know.
+MARK = "composer"
 # Metas that may have any content, and those of one length. Tempos are read; the rest (SMPTE offset, odd key
 # signatures) is left to mido.
 _FREE_METAS = frozenset([*range(0x01, 0x10), 0x2F, 0x7F])
@@ -41,6 +43,7 @@ class Track:
         meters: (ticks from the start, numerator, denominator) of the time signatures.
         keys: (ticks from the start, name) of the key signatures.
         name: its first name; empty without one.
+        marked: whether it has the text `MARK`.
     """
 
     messages: list[tuple[int, int, int, int]]
@@ -49,6 +52,7 @@ class Track:
     meters: list[tuple[int, int, int]] = field(default_factory=list)
     keys: list[tuple[int, str]] = field(default_factory=list)
     name: str = ""
+    marked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,8 @@ def of_mido(file: Any) -> Contents:
                 track.keys.append((ticks, message.key))
             elif message.type == "track_name" and not track.name:
                 track.name = _text(message.name.encode("latin-1", "replace"))
+            elif message.type == "text" and message.text == MARK:
+                track.marked = True
         track.end = ticks
         tracks.append(track)
     return Contents(file.type, file.ticks_per_beat, tracks)
@@ -145,6 +151,8 @@ def _track(content: bytes, place: int, end: int) -> Track | None:
                 return None
             if kind == _TEMPO:
                 track.tempos.append((ticks, int.from_bytes(data, "big")))
+            elif kind == _TEXT and data == MARK.encode():
+                track.marked = True
             elif kind == _NAME and not track.name:
                 track.name = _text(data)
             elif kind == _METER:

@@ -119,8 +119,8 @@ def noise(composed: float, human: float, shuffled: float, kind: str) -> str:
     if composed <= max(shuffled, human + MIN_EXCESS_BITS):
         return ""
     return (
-        f"its notes are a surprise of {composed:.1f} bits each to a Markov model of the training music ({kind} "
-        f"{human:.1f}, the training music's notes in random order {shuffled:.1f})"
+        f"its notes carry {composed:.1f} bits each after the training music ({kind} {human:.1f}, "
+        f"the training music in random order {shuffled:.1f})"
     )
 
 

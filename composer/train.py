@@ -341,12 +341,9 @@ def _origin(config: TrainConfig, music: Music, longest_note_seconds: float | Non
 
 
 def _with_key(piece: Piece) -> Piece:
-    """Return the piece with a key that composed music can be written in.
-
-    Programs that know no key write C: then, and where the file says none, it is estimated from the notes.
-    """
+    """Return the piece with a key that composed music can be written in, estimated where its file says none."""
     notes = struck(piece)
-    if piece.markings.key not in (None, "C") or piece.timing.smpte or not len(notes):
+    if piece.markings.key is not None or piece.timing.smpte or not len(notes):
         return piece
     sounding = np.minimum(notes.duration_beats, MAX_KEY_BEATS)
     key = estimate_key_of(np.bincount(notes.pitch % 12, sounding, 12).astype(np.float64)).midi_name

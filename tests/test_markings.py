@@ -78,7 +78,13 @@ def test_bar_lines_stay_where_they_were(place: float) -> None:
     first_bar_line = markings.meters[1][0] if len(markings.meters) > 1 else 0.0
     line = place + first_bar_line - silence
     assert math.isclose(line / 3, round(line / 3), abs_tol=1e-5)
-    assert 0 <= silence < 0.125 + 1e-9
+    assert -0.0625 < silence < 0.125 + 1e-9
+
+
+def test_a_moment_before_a_bar_line_is_no_upbeat() -> None:
+    markings, silence = WITH_UPBEAT.after(place=6.48, end=20.0)
+    assert markings.meters == ((0.0, 3, 8),)
+    assert silence == pytest.approx(-0.02)
 
 
 def test_music_after_the_end_has_the_usual_tempo_and_metre() -> None:

@@ -1,6 +1,7 @@
 """Parts of a MIDI file read together, what is left out, and tempo, metre and key read and written."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +248,14 @@ def test_an_instruments_name_is_no_title(midi_file: Build) -> None:
     track = [meta("track_name", name="Violin"), note("note_on", 60, 0), note("note_off", 60, 480)]
     assert from_file(midi_file([track], name="song.mid")).title == "song"
     assert from_file(midi_file([track], name="song.mid", file_type=0)).title == "Violin"
+
+
+def test_a_lone_c_is_kept_where_it_is_meant(midi_file: Build, tmp_path: Path) -> None:
+    """Programs that know no key write C; a file of ours says that it is meant."""
+    path = midi_file([[meta("key_signature", key="C"), note("note_on", 60, 0), note("note_off", 60, 480)]])
+    piece = read_piece(path)
+    assert piece.markings.keys == ()
+    write_midi(tmp_path / "ours.mid", replace(piece, markings=Markings(keys=((0.0, "C"),))))
+    assert read_piece(tmp_path / "ours.mid").markings.keys == ((0.0, "C"),)
+    two = [meta("key_signature", key="C"), meta("key_signature", 480, key="G")]
+    assert read_piece(midi_file([two, [note("note_on", 60, 0), note("note_off", 60, 480)]])).markings.key == "C"

@@ -246,8 +246,8 @@ def test_figures_are_those_of_the_written_piece(sampled: Path) -> None:
 def test_noise_is_said_in_the_log_and_at_the_end(sampled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     start(quick("logging.sample_every_epochs=1", "trainer.max_epochs=1"), sampled.parent / "noise")
     said = capsys.readouterr()
-    assert "epoch 1: what it composes is noise: its notes are a surprise of " in said.err
-    assert "\nwarning      what it composes is noise: its notes are a surprise of " in said.out
+    assert "epoch 1: what it composes is noise: its notes carry " in said.err
+    assert "\nwarning      what it composes is noise: its notes carry " in said.out
     assert re.search(r"^quality +distance to human music, held out and trained on: \d\.\d \(", said.out, re.MULTILINE)
 
 

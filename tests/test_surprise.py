@@ -101,8 +101,8 @@ def test_parts_are_measured_after_the_others() -> None:
 def test_noise_surprises_more_than_the_music_in_random_order() -> None:
     assert noise(17.0, 6.0, 17.5, "held-out music") == ""
     assert noise(18.0, 6.0, 17.5, "held-out music") == (
-        "its notes are a surprise of 18.0 bits each to a Markov model of the training music (held-out music 6.0, "
-        "the training music's notes in random order 17.5)"
+        "its notes carry 18.0 bits each after the training music (held-out music 6.0, "
+        "the training music in random order 17.5)"
     )
     # Music without any order of its own.
     assert noise(18.0, 17.6, 17.5, "training music") == ""

@@ -115,8 +115,7 @@ def _keys(performance: Performance, quantized: Quantized, stated: str | None) ->
     if stated:
         return [Key.parse(stated)] * count
     signatures = performance.markings.keys
-    # Programs that know no key write C.
-    if all(name == "C" for _, name in signatures):
+    if not signatures:
         return [estimate_key(quantized.notes)] * count
     if quantized.tracked:
         return [Key.parse(signatures[0][1])] * count
