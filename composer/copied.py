@@ -30,6 +30,8 @@ def run(config: CopyingConfig) -> Path:
     path = Path(config.file).expanduser()
     data = config.data
     piece = read_piece(path, part=data.part, drums=data.drums, clip=data.clip)
+    if left_out := str(piece.left_out):
+        print(f"left out {left_out}")
     yardstick, pieces = of_run(Path(config.run).expanduser())
     copying, passages = yardstick.copying([piece]), yardstick.passages(piece)
     folder = Path(config.output).expanduser() if config.output else Path("outputs") / "copying" / safe_name(path.stem)

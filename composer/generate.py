@@ -43,6 +43,7 @@ from composer.schema import (
     TrainConfig,
 )
 from composer.setting import Setting, read_setting
+from composer.tonality import with_key
 from composer.vocabulary import Vocabulary
 
 _PIECE_STREAM = 5
@@ -377,7 +378,7 @@ class Composer:
             ComposerError: the file cannot be read, or leaves the encoding's range.
         """
         sampling = self.setting.fill(sampling)
-        source = self._read(path)
+        source = with_key(self._read(path))
         context = torch.from_numpy(self.vocabulary.encode(source.events))
         primed = Primed(context, title_of(source.name), excerpt_of(source, 0, len(context)))
         rows = self._rows(sampling, seed, primed, source.events, source.timing)
@@ -500,7 +501,10 @@ class Composer:
         return Composition(piece, torch.cat([primer.long(), drawn.long()]).numpy(), written)
 
     def _read(self, path: Path) -> Piece:
-        return read_as(path, Parameters.of(self.config.data, self.vocabulary.time_unit))
+        piece = read_as(path, Parameters.of(self.config.data, self.vocabulary.time_unit))
+        if left_out := str(piece.left_out):
+            warnings.warn(f"{path}: left out {left_out}", stacklevel=3)
+        return piece
 
     def primed_by(self, piece: Piece, offset: int = 0, name: str = "") -> Primed:
         """Return the events of a piece from `offset` on, as many as the training window has.
@@ -513,7 +517,7 @@ class Composer:
         Raises:
             ComposerError: the piece is too short, or leaves the encoding's range.
         """
-        piece, name = in_unit(piece, self.vocabulary.time_unit), name or piece.name
+        piece, name = with_key(in_unit(piece, self.vocabulary.time_unit)), name or piece.name
         events, size = piece.events, self.config.data.window_size
         if len(events) < size:
             raise ComposerError(f"primer: {name} has {len(events)} events; a primer of {size} needs as many")

@@ -57,6 +57,12 @@ def write_manifest(config: TrainConfig, folder: Path, music: Music, changed: Seq
                 f"{config.data.named}: its content is not what {folder} was trained on; "
                 "put the old files back, or start a new run"
             )
+        events = manifest["data"].get("events")
+        if events is not None and events != music.events:
+            raise ComposerError(
+                f"{config.data.named}: its parts are merged by another rule now ({music.events:,} events, "
+                f"{events:,} when {folder} began), so that its split would be another; start a new run"
+            )
         values = configs.flatten(dataclasses.asdict(config))
         account["changed"] = {key: values[key] for key in changed}
         manifest.setdefault("resumed", []).append(account)

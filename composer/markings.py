@@ -175,30 +175,28 @@ class Markings:
             end: the end of this piece, in beats.
 
         Returns:
-            The markings, and the beats by which the new music must begin later because no time signature measures the
-            rest of the bar exactly: less than 1/8 beat. Below 0, more than -1/16 beat, it begins so much earlier, on
-            the bar line itself: a rest of the bar that short is no upbeat.
+            The markings, and the beats by which the new music must begin later for the rest of the bar to be a multiple
+            of 1/8 beat, as a time signature has it: from -1/16, which is earlier, to 1/16. Performers, and files that
+            imitate them, release notes a moment before the beat on which the primer ends.
         """
         numerator, denominator = self.usual_meter(end)
         offset, bar = self.bar_after(place, end)
         place = end if place is None else place
         remaining = bar - offset if offset > _TOLERANCE else 0.0
         step = 4 / _MAX_DENOMINATOR
-        written = math.ceil(remaining / step - _TOLERANCE) * step
-        silence = written - remaining if remaining else 0.0
-        if remaining < step / 2:
-            written, silence = 0.0, -remaining
+        written = round(remaining / step) * step
+        silence = written - remaining
+        meters: tuple[tuple[float, int, int], ...]
         if written >= bar - _TOLERANCE:
             # The whole bar: the music begins a moment after its first beat.
-            meters: tuple[tuple[float, int, int], ...] = ((0.0, numerator, denominator),)
-            silence = bar - remaining if remaining else 0.0
+            meters, silence = ((0.0, numerator, denominator),), bar - remaining
         elif written:
             meters = ((0.0, *_signature(written)), (written, numerator, denominator))
         else:
             meters = ((0.0, numerator, denominator),)
         keys = [name for at, name in self.keys if at <= place + _TOLERANCE] or [name for _, name in self.keys[:1]]
         return Markings(
-            ((0.0, self.usual_tempo(end)),),
+            ((0.0, self.usual_tempo(end)),) if self.tempos else (),
             meters if self.meters else (),
             ((0.0, keys[-1]),) if keys else (),
         ), (silence if self.meters else 0.0)

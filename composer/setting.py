@@ -91,5 +91,5 @@ def read_setting(folder: Path) -> Setting | None:
     try:
         return Setting.from_plain(read_json(path))
     except (KeyError, TypeError, ValueError) as error:
-        way_out = "remove it to compose at temperature 1 without a cut"
+        way_out = "give temperature= and top_p=, or remove it to use those in best.ckpt"
         raise ComposerError(f"{path}: damaged ({error}); {way_out}") from error

@@ -24,7 +24,7 @@ from composer.baselines import measure
 from composer.callback import RunCallback
 from composer.datamodule import MusicDataModule
 from composer.errors import ComposerError, RunInterrupted, UsageError
-from composer.events import Piece, excerpt_of
+from composer.events import excerpt_of
 from composer.generate import Composer
 from composer.grid import choose
 from composer.litmodule import ComposerModule
@@ -34,7 +34,6 @@ from composer.model import build_model
 from composer.prepare import Music, load_music
 from composer.progress import Progress
 from composer.ranges import Starts
-from composer.render.spelling import estimate_key_of
 from composer.report import describe, report
 from composer.rundir import (
     CHECKPOINTS,
@@ -53,7 +52,7 @@ from composer.samples import EpochSamples, write_samples
 from composer.schema import Split, TrainConfig
 from composer.setting import Setting, write_setting
 from composer.splits import Splits, covered
-from composer.strikes import struck
+from composer.tonality import with_key
 from composer.yardstick import Yardstick
 
 log = logging.getLogger(__name__)
@@ -74,8 +73,6 @@ RESUME_KEYS = (
 )
 # Tells the processes of a strategy of several where the run is.
 FOLDER_VARIABLE = "COMPOSER_RUN_DIR"
-# A note counts for this many beats at most when a key is estimated: a pedal point is not the whole piece.
-MAX_KEY_BEATS = 4.0
 
 
 def start(config: TrainConfig, folder: Path) -> dict[str, Any]:
@@ -336,18 +333,8 @@ def _origin(config: TrainConfig, music: Music, longest_note_seconds: float | Non
     if not heard.all():
         begin = first
     primer = torch.from_numpy(music.tokens[begin : begin + size].copy())
-    place = excerpt_of(_with_key(piece), begin - int(music.offsets[number]), size)
+    place = excerpt_of(with_key(piece), begin - int(music.offsets[number]), size)
     return ckpt.Origin(primer, piece.name, piece.timing, piece.program, music.sha256, longest_note_seconds, place)
-
-
-def _with_key(piece: Piece) -> Piece:
-    """Return the piece with a key that composed music can be written in, estimated where its file says none."""
-    notes = struck(piece)
-    if piece.markings.key is not None or piece.timing.smpte or not len(notes):
-        return piece
-    sounding = np.minimum(notes.duration_beats, MAX_KEY_BEATS)
-    key = estimate_key_of(np.bincount(notes.pitch % 12, sounding, 12).astype(np.float64)).midi_name
-    return dataclasses.replace(piece, markings=dataclasses.replace(piece.markings, keys=((0.0, key),)))
 
 
 def _yardstick(config: TrainConfig, music: Music, splits: Splits | None = None) -> Yardstick:
@@ -363,8 +350,9 @@ def _choose_setting(config: TrainConfig, folder: Path, music: Music, yardstick: 
     """
     best = folder / CHECKPOINTS / ckpt.BEST
     composer = Composer.load(best)
-    # Held against validation music where that is kept apart from the training, so that the figures of the final pieces,
-    # which are compared with test music, have no part in the choice.
+    # Compared with validation music where that is kept apart from the training, so that the figures of the final
+    # pieces, which are compared with test music, have no part in the choice. Shuffled validation windows are in the
+    # training music: then test music decides, and the run says so.
     if config.data.split is not Split.shuffled and len(music.splits.val):
         training = yardstick.training
         yardstick = _yardstick(config, music, dataclasses.replace(music.splits, test=np.empty(0, np.int64)))

@@ -17,7 +17,8 @@ from composer.markings import Markings
 from composer.midi import read_piece
 from composer.prelude import TITLE
 from composer.schema import TimeUnit
-from composer.train import _with_key, start
+from composer.tonality import with_key
+from composer.train import start
 
 Build = Callable[..., Path]
 
@@ -135,4 +136,4 @@ def test_a_key_that_says_nothing_is_estimated(stated: str | None, pitches: tuple
         TimeUnit.beats,
     )
     piece = Piece("tune", events, markings=Markings(keys=() if stated is None else ((0.0, stated),)))
-    assert _with_key(piece).markings.key == key
+    assert with_key(piece).markings.key == key
