@@ -29,7 +29,7 @@ setup:
 	@PYTHON='$(PYTHON)' sh requirements/install.sh
 
 demo: setup
-	@$(BIN)/composer train trainer.threads=1
+	@$(BIN)/composer train experiment=best trainer.threads=1
 	@$(BIN)/composer report
 
 test: setup
