@@ -1,5 +1,7 @@
 """Composed music goes on in its primer's bar, tempo, metre and key."""
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 import composer
 from composer import checkpoint as ckpt
 from composer.config import compose
+from composer.errors import ComposerError
 from composer.events import Events, Piece, prelude_piece
 from composer.generate import Composer
 from composer.markings import Markings
@@ -18,7 +21,7 @@ from composer.midi import read_piece
 from composer.prelude import TITLE
 from composer.schema import TimeUnit
 from composer.tonality import with_key
-from composer.train import start
+from composer.train import resume, start
 
 Build = Callable[..., Path]
 
@@ -137,3 +140,24 @@ def test_a_key_that_says_nothing_is_estimated(stated: str | None, pitches: tuple
     )
     piece = Piece("tune", events, markings=Markings(keys=() if stated is None else ((0.0, stated),)))
     assert with_key(piece).markings.key == key
+
+
+def test_a_run_of_other_events_is_not_resumed(trained: Path, tmp_path: Path) -> None:
+    """Parts that were merged by an older rule gave other events, and so another split."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["data"]["events"] += 5
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ComposerError, match=r"merged by another rule now \(1,098 events, 1,103 when .*start a new run"):
+        resume(str(folder), ["trainer.max_epochs=2"])
+
+
+def test_every_primer_has_a_key(trained: Path, midi_file: Build) -> None:
+    """A file that says C, as programs do that know no key, is given the key that its notes suggest."""
+    pitches = (69, 71, 72, 74, 76, 77, 80, 81, 76, 72) * 4
+    notes = [mido.Message("note_on", note=p, velocity=v, time=t) for p in pitches for v, t in ((64, 0), (0, 240))]
+    path = midi_file([[mido.MetaMessage("key_signature", key="C"), *notes]])
+    player = composer.load(trained)
+    assert player.generate(events=4, primer=path).piece.markings.key == "Am"
+    assert player.generate(events=4, continue_from=path).piece.markings.key == "Am"
