@@ -27,6 +27,8 @@ from composer.vocabulary import Vocabulary
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 FORMAT = 1
+# Places per beat.
+MAX_GRID = 96
 _MARK = b"sha256:"
 # Far above any network that this project trains; a file beyond it is not one of ours.
 MAX_BYTES = 4 << 30
@@ -43,6 +45,7 @@ class Origin:
         data_sha256: digest of the training data.
         longest_note_seconds: of the training music, through each piece's tempo map; None where it is not known.
         place: where the primer stands in its piece, with the piece's tempo, metre and key; None where it is not known.
+        grid: places per beat at which the training music strikes notes (`rhythm.grid_of`); None where it keeps to none.
     """
 
     primer: torch.Tensor
@@ -52,6 +55,7 @@ class Origin:
     data_sha256: str
     longest_note_seconds: float | None = None
     place: Excerpt | None = None
+    grid: int | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
@@ -64,6 +68,7 @@ class Origin:
             "data_sha256": self.data_sha256,
             "longest_note_seconds": self.longest_note_seconds,
             "place": None if self.place is None else self.place.to_plain(),
+            "grid": self.grid,
         }
 
     @classmethod
@@ -83,7 +88,10 @@ class Origin:
         if longest is not None and not (isinstance(longest, float) and 0 < longest < math.inf):
             raise ValueError(f"a longest note of {longest} seconds is impossible")
         place = None if plain.get("place") is None else Excerpt.from_plain(plain["place"])
-        return cls(primer, str(plain["piece"]), timing, program, str(plain["data_sha256"]), longest, place)
+        grid = plain.get("grid")
+        if grid is not None and not (isinstance(grid, int) and 0 < grid <= MAX_GRID):
+            raise ValueError(f"a grid of {grid} places per beat is impossible")
+        return cls(primer, str(plain["piece"]), timing, program, str(plain["data_sha256"]), longest, place, grid)
 
 
 def save(path: Path, values: dict[str, Any]) -> None:

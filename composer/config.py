@@ -82,7 +82,12 @@ _NAMED_BY = {
     "optimizer": "optimizer.name",
 }
 # What was done before a key existed, where its default is something else.
-_MEANT_BEFORE = {"data.group_similarity": None, "data.group_by": None, "sampling_grid.pieces": 0}
+_MEANT_BEFORE = {
+    "data.group_similarity": None,
+    "data.group_by": None,
+    "sampling_grid.pieces": 0,
+    "sampling.keep_grid": False,
+}
 # Commands that have the keys of a group at their root, and what Hydra calls the group there.
 _AT_ROOT = {"generate": {"sampling": "sampling@_global_"}, "live": {"sampling": "sampling@_global_"}}
 _MAX_CONFIG_BYTES = 1 << 20

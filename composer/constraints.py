@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from composer.errors import ComposerError
+from composer.rhythm import PLACE_TOLERANCE_BEATS
 from composer.scales import scale_pitches
 from composer.schema import Ending, SamplingConfig
 
@@ -194,6 +195,22 @@ def not_more_often(times: int) -> MoveRule:
     return rule
 
 
+def on_places(divisions: int, start: float, times: Tensor) -> TimeRule:
+    """Notes are struck on multiples of 1/`divisions` beat.
+
+    Args:
+        divisions: places per beat.
+        start: place in beats of the moment 0.
+        times: as at the head of this file, in beats.
+    """
+
+    def rule(playing: Playing, strike: Tensor) -> Tensor:
+        places = (start + playing.now[:, None] + times) * divisions
+        return ((places - places.round()).abs() <= PLACE_TOLERANCE_BEATS * divisions) | ~strike[:, None]
+
+    return rule
+
+
 def no_longer(limit: float, times: Tensor) -> tuple[MoveRule, TimeRule]:
     """No note sounds longer than `limit`.
 
@@ -246,7 +263,14 @@ def _shortest(times: Tensor) -> float:
     return float(positive.min()) if len(positive) else 0.0
 
 
-def rules(config: SamplingConfig, notes: int, lowest: int, times: Tensor, per_second: float) -> Rules:
+def rules(
+    config: SamplingConfig,
+    notes: int,
+    lowest: int,
+    times: Tensor,
+    per_second: float,
+    grid: tuple[int, float] | None = None,
+) -> Rules:
     """The rules that a config asks for, in their order.
 
     Args:
@@ -255,6 +279,7 @@ def rules(config: SamplingConfig, notes: int, lowest: int, times: Tensor, per_se
         lowest: pitch of class 0.
         times: as at the head of this file.
         per_second: the vocabulary's units of time in a second.
+        grid: for `keep_grid`, places per beat and the place of the moment 0 in beats, where times are in beats.
 
     Raises:
         ComposerError: no pitch is left to strike, or `max_note_seconds` is shorter than any step.
@@ -277,6 +302,8 @@ def rules(config: SamplingConfig, notes: int, lowest: int, times: Tensor, per_se
         moves.append(within(_pitches(config, notes, lowest).to(times.device)))
     if config.repeats is not None:
         moves.append(not_more_often(config.repeats))
+    if config.keep_grid and grid is not None:
+        waits.append(on_places(*grid, times))
     return Rules(times, tuple(moves), tuple(waits), last)
 
 

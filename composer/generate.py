@@ -163,6 +163,7 @@ class Composer:
         top_p: float | None = None,
         min_p: float | None = None,
         repeats: int | None = None,
+        keep_grid: bool = True,
         playable: bool = False,
         polyphony: int | None = None,
         pitch_low: int | None = None,
@@ -189,6 +190,7 @@ class Composer:
             top_p: sample among the likeliest classes whose probabilities reach p; 1 is no cut, None the run's own.
             min_p: sample among the classes at least so likely as this share of the likeliest.
             repeats: play no figure more often in a row.
+            keep_grid: strike notes on the training music's grid, for networks that read scores in beats.
             playable: release no silent pitch, strike no sounding one.
             polyphony: notes at once.
             pitch_low: lowest pitch that is struck.
@@ -224,6 +226,7 @@ class Composer:
             top_p=top_p,
             min_p=min_p,
             repeats=repeats,
+            keep_grid=keep_grid,
             playable=playable,
             polyphony=polyphony,
             pitch_low=pitch_low,
@@ -390,7 +393,7 @@ class Composer:
     def session(self, sampling: SamplingConfig, seed: int, primed: Primed, timing: Timing | None = None) -> Session:
         """A piece that is composed as its events are asked for: the first of `seed`; `timing` tells its seconds."""
         sampling = self.setting.fill(sampling)
-        rules, playing = self._rules(sampling, None, timing or self.timing(None))
+        rules, playing = self._rules(sampling, None, timing or self.timing(None), primed.place)
         context, length = primed.classes.long().to(playing.now.device)[None], self.config.data.window_size
         return Session(
             self.model,
@@ -418,12 +421,17 @@ class Composer:
         beats = self.vocabulary.time_unit is TimeUnit.beats
         return timing.ticks_per_second / timing.ticks_per_beat if beats else 1.0
 
-    def _rules(self, sampling: SamplingConfig, begun: Events | None, timing: Timing) -> tuple[Rules, Playing]:
-        """The rules of a piece, and what plays after the events that it begins with."""
+    def _rules(
+        self, sampling: SamplingConfig, begun: Events | None, timing: Timing, place: Excerpt | None
+    ) -> tuple[Rules, Playing]:
+        """Return the rules of a piece, and what plays after the events that it begins with; `place` is its primer's."""
         vocabulary, device = self.vocabulary, self.model.linear.weight.device
         times = torch.tensor(vocabulary.time_values, dtype=torch.float64, device=device)
         notes, lowest = vocabulary.sizes[0], vocabulary.pitch_low
-        limits = rules(sampling, notes, lowest, times, self.units_per_second(timing))
+        grid = None
+        if self.origin.grid is not None and vocabulary.time_unit is TimeUnit.beats:
+            grid = (self.origin.grid, 0.0 if place is None else place.end)
+        limits = rules(sampling, notes, lowest, times, self.units_per_second(timing), grid)
         if begun is None:
             return limits, silence(1, notes, device)
         classes = (begun.pitch.astype(int) - lowest).tolist()
@@ -443,7 +451,7 @@ class Composer:
 
         With `settings` there are `sampling.n` pieces of each, one setting after the other.
         """
-        limits, playing = self._rules(sampling, begun, timing)
+        limits, playing = self._rules(sampling, begun, timing, primed.place)
         bars = self._bars(primed)
         seconds, streams = sampling.seconds, _generators(seed, sampling.n)
         each = None

@@ -27,6 +27,10 @@ GRID = 12
 # Also thirty-second notes: what tells a score from a performance.
 FINE_GRID = 24
 TOLERANCE_BEATS = 0.005
+# Places per beat that notes may be struck at, the coarsest first; how near to one, and which share of a piece's notes.
+GRIDS = (4, 12, 24)
+PLACE_TOLERANCE_BEATS = 0.01
+MIN_GRID_SHARE = 0.99
 # Shares of intervals on the fine grid from which music is a score; chance is 0.24.
 MIN_SCORE_SHARE = 0.5
 
@@ -114,6 +118,19 @@ def is_score(pieces: Iterable[Piece]) -> bool:
     found = [intervals(onset_beats(piece)) for piece in pieces if piece.timing.smpte is None]
     share = grid_share(np.concatenate(found), FINE_GRID) if found else None
     return share is not None and share >= MIN_SCORE_SHARE
+
+
+def grid_of(places: Array) -> int | None:
+    """Return the coarsest of `GRIDS` that onsets keep to, in places per beat; None where they keep to none.
+
+    Args:
+        places: (N,) onsets in beats from the start of their piece.
+    """
+    for divisions in GRIDS:
+        off = np.abs(places * divisions - np.rint(places * divisions)) / divisions
+        if len(places) and float((off <= PLACE_TOLERANCE_BEATS).mean()) >= MIN_GRID_SHARE:
+            return divisions
+    return None
 
 
 def onset_beats(piece: Piece) -> Array:

@@ -599,6 +599,9 @@ class SamplingConfig:
     time_min_p: float | None
     repeats: int | None
     """A figure of up to 32 strikes and releases is played at most so many times in a row; null is no limit."""
+    keep_grid: bool
+    """Strike notes where the training music does: on its grid, 1/4, 1/12 or 1/24 beat from the bar line. Only for
+    networks that read scores in beats; without it one odd time moves all notes that follow."""
     playable: bool
     """Draw no release of a silent pitch and no strike of a sounding one. Written files never hold them."""
     polyphony: int | None

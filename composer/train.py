@@ -35,6 +35,7 @@ from composer.prepare import Music, load_music
 from composer.progress import Progress
 from composer.ranges import Starts
 from composer.report import describe, report
+from composer.rhythm import grid_of
 from composer.rundir import (
     CHECKPOINTS,
     CONFIG,
@@ -163,7 +164,7 @@ def _train(config: TrainConfig, folder: Path, changed: Sequence[str]) -> dict[st
             bar_position=config.model.bar_position,
         )
         yardstick = _yardstick(config, music)
-        origin = _origin(config, music, yardstick.longest_note_seconds)
+        origin = _origin(config, music, yardstick)
         values = ckpt.composer_values(configs.to_yaml(config), music.vocabulary, origin)
         progress = Progress(config.trainer.max_epochs, config.data.split.name, shown=config.trainer.progress_bar)
         sample = EpochSamples(folder, config, music.vocabulary, origin, yardstick)
@@ -319,7 +320,7 @@ def _hyperparameters(config: TrainConfig) -> dict[str, Any]:
     return {key: value for key, value in flat.items() if not any(f"{key}.".startswith(f"{s}.") for s in silent)}
 
 
-def _origin(config: TrainConfig, music: Music, longest_note_seconds: float | None) -> ckpt.Origin:
+def _origin(config: TrainConfig, music: Music, yardstick: Yardstick) -> ckpt.Origin:
     """The first events of the first piece that trains; where those are held out, of its first training window."""
     size, train = config.data.window_size, music.splits.train
     first = train.lowest() if isinstance(train, Starts) else int(train.min())
@@ -334,7 +335,16 @@ def _origin(config: TrainConfig, music: Music, longest_note_seconds: float | Non
         begin = first
     primer = torch.from_numpy(music.tokens[begin : begin + size].copy())
     place = excerpt_of(with_key(piece), begin - int(music.offsets[number]), size)
-    return ckpt.Origin(primer, piece.name, piece.timing, piece.program, music.sha256, longest_note_seconds, place)
+    return ckpt.Origin(
+        primer,
+        piece.name,
+        piece.timing,
+        piece.program,
+        music.sha256,
+        yardstick.longest_note_seconds,
+        place,
+        grid_of(np.concatenate([strikes.onset_beats for strikes in yardstick.training.strikes])),
+    )
 
 
 def _yardstick(config: TrainConfig, music: Music, splits: Splits | None = None) -> Yardstick:

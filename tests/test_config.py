@@ -239,6 +239,7 @@ def test_the_article_to_the_letter() -> None:
         "sampling.mode": "window",
         "sampling.method": "sample",
         "sampling.beams": 8,
+        "sampling.keep_grid": False,
         "sampling.playable": False,
         "sampling.ending": "cut",
         **{f"sampling.{channel}_{cut}": None for channel in CHANNELS for cut in CUTS},

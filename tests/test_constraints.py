@@ -226,3 +226,21 @@ def test_without_rules_the_same_checks_find_much() -> None:
     asked = sampling(polyphony=2, scale="D:dorian", max_note_seconds=1.0, repeats=2, ending=Ending.close)
     found = set(itertools.chain(*(broken(row, asked) for row in pieces(config))))
     assert found >= {"playable", "too long", "scale", "polyphony", "not closed"}
+
+
+def test_notes_are_struck_on_the_grid_alone() -> None:
+    """Strikes wait for a place of the grid, wherever the piece begins; releases do not."""
+    times = torch.tensor([0.0, 0.25, 0.3, 0.5, 0.45], dtype=torch.float64)
+    config = sampling(keep_grid=True)
+    limits = rules(config, 12, 60, times, 1.0, grid=(4, 1.95))
+    begun = silence(2, 12)
+    strikes = torch.tensor([True, False])
+    assert limits.legal_times(begun, strikes).tolist() == [
+        [False, False, True, False, False],
+        [True, True, True, True, True],
+    ]
+    # Where no time leads to a place, any may be drawn.
+    lost = rules(config, 12, 60, times[:2], 1.0, grid=(4, 1.9))
+    assert bool(lost.legal_times(begun, strikes).all())
+    assert rules(sampling(keep_grid=False), 12, 60, times, 1.0, grid=(4, 0.0)).free
+    assert rules(config, 12, 60, times, 1.0).free

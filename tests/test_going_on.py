@@ -1,5 +1,6 @@
 """Composed music goes on in its primer's bar, tempo, metre and key."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from composer.generate import Composer
 from composer.markings import Markings
 from composer.midi import read_piece
 from composer.prelude import TITLE
+from composer.rhythm import grid_of, onset_beats
 from composer.schema import TimeUnit
 from composer.tonality import with_key
 from composer.train import resume, start
@@ -161,3 +163,19 @@ def test_every_primer_has_a_key(trained: Path, midi_file: Build) -> None:
     player = composer.load(trained)
     assert player.generate(events=4, primer=path).piece.markings.key == "Am"
     assert player.generate(events=4, continue_from=path).piece.markings.key == "Am"
+
+
+def test_composed_notes_keep_the_grid_of_the_training_music(trained: Path, midi_file: Build) -> None:
+    """Also after a primer that ends off the grid; the network of one epoch knows nothing of it."""
+    player = composer.load(trained)
+    assert player.origin.grid == 4
+    pieces = [player.generate(events=200, seed=seed).piece for seed in range(3)]
+    # The vocabulary of another network, with times off the grid.
+    values = (0.0, 0.125, 0.25)
+    player.vocabulary = dataclasses.replace(player.vocabulary, time_edges=values[1:], time_values=values)
+    for kept in (True, False):
+        piece = player.generate(events=120, keep_grid=kept, primer="none").piece
+        places = onset_beats(piece)
+        on = np.abs(places * 4 - np.rint(places * 4)) <= 0.04
+        assert bool(on.all()) == kept
+    assert all(grid_of(onset_beats(piece)) == 4 for piece in pieces)

@@ -10,7 +10,7 @@ from composer.config import compose
 from composer.corpus import read_corpus
 from composer.events import Events, Piece, Timing, prelude_piece
 from composer.prepare import load_music
-from composer.rhythm import grid_share, intervals, is_score, measure_rhythm
+from composer.rhythm import grid_of, grid_share, intervals, is_score, measure_rhythm
 from composer.schema import DataConfig, EncodingConfig, Source, TimeBinning, TimeUnit
 from composer.vocabulary import fit
 
@@ -33,6 +33,21 @@ def test_notes_struck_together_are_one_onset() -> None:
 def test_grid_share_counts_multiples_of_a_twelfth() -> None:
     assert grid_share(np.array([1 / 12, 0.25, 1 / 3, 0.504, 0.51, 0.125])) == pytest.approx(4 / 6)
     assert grid_share(np.array([])) is None
+
+
+@pytest.mark.parametrize(
+    ("places", "grid"),
+    [
+        ([0.0, 0.25, 1.5], 4),
+        ([0.0, 1 / 3, 0.5], 12),
+        ([0.0, 0.125, 1 / 3], 24),
+        ([0.0, 0.25, 0.331, 0.503], 12),
+        ([0.0, 0.19], None),
+        ([], None),
+    ],
+)
+def test_the_grid_is_the_coarsest_that_notes_keep_to(places: list[float], grid: int | None) -> None:
+    assert grid_of(np.array(places)) == grid
 
 
 def test_random_intervals_are_on_the_grid_by_chance() -> None:
