@@ -70,7 +70,7 @@ def test_a_folders_bad_files_are_left_out_with_the_reason(
         "use a smaller window or more music",
         f"{folder / 'g_high.mid'}: its pitches 120..120 leave the encoding's range 24..112; "
         "encoding=full takes every pitch",
-        f"{folder / 'h_drums.mid'}: no notes in part first; the drum channel is left out, data.drums=true keeps it",
+        f"{folder / 'h_drums.mid'}: no notes in part all; the drum channel is left out, data.drums=true keeps it",
     ]
     assert [record.message for record in caplog.records] == [f"left out: {line}" for line in skipped]
 
@@ -124,7 +124,7 @@ def test_a_wrong_part_is_not_taken_for_a_bad_file(of_folder: Data, encoding_conf
         ("e_cut.mid", "truncated"),
         ("f_short.mid", "4 events, too few for one window of data.window_size=5"),
         ("g_high.mid", "its pitches 120..120 leave the encoding's range 24..112"),
-        ("h_drums.mid", "no notes in part first"),
+        ("h_drums.mid", "no notes in part all"),
         ("missing.mid", "no such file or folder"),
     ],
 )

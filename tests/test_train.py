@@ -545,7 +545,9 @@ def test_every_experiment_trains_and_composes(
 ) -> None:
     for k, part in enumerate(["train", "train", "train", "validation", "test"]):
         pitches = np.random.default_rng(k).integers(40, 90, 60).tolist()
-        midi_file([[mido.Message("note_on", note=pitch, time=240) for pitch in pitches]], name=f"corpus/{k}.mid")
+        metre = mido.MetaMessage("time_signature", numerator=4, denominator=4)
+        notes = [mido.Message("note_on", note=pitch, time=240) for pitch in pitches]
+        midi_file([[metre, *notes]], name=f"corpus/{k}.mid")
         with (tmp_path / "corpus" / "chorales.csv").open("a") as stream:
             stream.write(("midi_filename,split,tune\n" if k == 0 else "") + f"{k}.mid,{part},{k}\n")
     # The chorales themselves need music21, and a minute.
