@@ -76,9 +76,9 @@ class Corpus:
         reasons = [_reason(piece, data, encoding) for piece in self.pieces]
         kept = [number for number, reason in enumerate(reasons) if not reason]
         parts = None if self.parts is None else [self.parts[number] for number in kept]
-        told = [f"{name}: {reason}" for name, reason in zip(self.pieces.names, reasons, strict=True) if reason]
+        unusable = [f"{name}: {reason}" for name, reason in zip(self.pieces.names, reasons, strict=True) if reason]
         names = None if self.names is None else [self.names[number] for number in kept]
-        return Corpus(self.pieces.only(kept), self.sha256, self.skipped, self.encoding, parts, names), told
+        return Corpus(self.pieces.only(kept), self.sha256, self.skipped, self.encoding, parts, names), unusable
 
     def split(self, data: DataConfig, seed: int) -> tuple[Splits, Groups]:
         """Divide the windows; the groups of pieces that were kept together for it.

@@ -1,6 +1,6 @@
 """The temperature and top_p of a run, chosen at its end by what it composes with each of a small grid.
 
-A few short pieces are composed with each setting from the same random numbers and held against held-out music by
+A few short pieces are composed with each setting from the same random numbers and compared with held-out music by
 `Yardstick.distance`. A setting whose pieces copy far more of the training music than held-out music does is not
 chosen.
 """

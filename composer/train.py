@@ -384,8 +384,8 @@ def _choose_setting(config: TrainConfig, folder: Path, music: Music, yardstick: 
 def _reopened(folder: Path, callback: RunCallback) -> Iterator[RunLog]:
     """Open the record for what follows the training, in a file that no checkpoint knows.
 
-    Whoever comes here again cuts the record back to the last checkpoint first, and so does a run that is resumed with
-    more epochs: nothing stands there twice.
+    A later end of the same run cuts the record back to the last checkpoint first, and so does a run that is resumed
+    with more epochs: nothing stands there twice.
     """
     record = RunLog(folder, callback.lengths, callback.position[0] + 1)
     try:

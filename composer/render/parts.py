@@ -1,4 +1,4 @@
-"""Which parts of a file share a staff: one system per instrument, with one or two staves.
+"""Assignment of the parts of a file to staves: one system per instrument, with one or two staves.
 
 The parts are those of `composer.midi.read_parts`. Keyboard parts that each fit one hand share a grand staff, single
 lines share it as voices (closed score), a single line above two hands is a soloist, and every other instrument has its

@@ -1,4 +1,4 @@
-"""Which staff and which voice: the parts' own (`composer.render.parts`), or two hands found by pitch.
+"""Staff and voice of each note: the parts' own (`composer.render.parts`), or two hands found by pitch.
 
 A staff has at most two voices, with durations that can be read.
 
