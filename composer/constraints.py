@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from composer.errors import ComposerError
-from composer.rhythm import PLACE_TOLERANCE_BEATS
+from composer.rhythm import PLACE_TOLERANCE_BEATS, on_grid
 from composer.scales import scale_pitches
 from composer.schema import Ending, SamplingConfig
 
@@ -211,6 +212,12 @@ def on_places(divisions: int, start: float, times: Tensor) -> TimeRule:
     return rule
 
 
+def _never_leave(divisions: int, start: float, times: Tensor) -> bool:
+    """Tell whether every event stands on a place of the grid whatever is drawn; see `on_places` for the arguments."""
+    steps = np.append(times.cpu().numpy(), start)
+    return bool(on_grid(steps, divisions, _TOLERANCE).all())
+
+
 def no_longer(limit: float, times: Tensor) -> tuple[MoveRule, TimeRule]:
     """No note sounds longer than `limit`.
 
@@ -302,7 +309,7 @@ def rules(
         moves.append(within(_pitches(config, notes, lowest).to(times.device)))
     if config.repeats is not None:
         moves.append(not_more_often(config.repeats))
-    if config.keep_grid and grid is not None:
+    if config.keep_grid and grid is not None and not _never_leave(*grid, times):
         waits.append(on_places(*grid, times))
     return Rules(times, tuple(moves), tuple(waits), last)
 

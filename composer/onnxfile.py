@@ -268,7 +268,7 @@ def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _draw(p: NDArray[np.float64], uniform: float) -> int:
-    """As `sampling.draw`."""
+    """Draw a class as `sampling.draw` does."""
     cumulative = np.cumsum(p)
     return int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
 

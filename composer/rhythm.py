@@ -103,9 +103,9 @@ def intervals(onsets: Array) -> Array:
     return np.diff(np.unique(np.round(onsets, 9)))
 
 
-def on_grid(beats: Array, divisions: int = GRID) -> NDArray[np.bool_]:
+def on_grid(beats: Array, divisions: int = GRID, tolerance: float = TOLERANCE_BEATS) -> NDArray[np.bool_]:
     """Tell for intervals (N,) in beats whether each is on a grid of `divisions` per beat."""
-    return np.asarray(np.abs(beats * divisions - np.rint(beats * divisions)) <= TOLERANCE_BEATS * divisions)
+    return np.asarray(np.abs(beats * divisions - np.rint(beats * divisions)) <= tolerance * divisions)
 
 
 def grid_share(beats: Array, divisions: int = GRID) -> float | None:
@@ -127,8 +127,7 @@ def grid_of(places: Array) -> int | None:
         places: (N,) onsets in beats from the start of their piece.
     """
     for divisions in GRIDS:
-        off = np.abs(places * divisions - np.rint(places * divisions)) / divisions
-        if len(places) and float((off <= PLACE_TOLERANCE_BEATS).mean()) >= MIN_GRID_SHARE:
+        if len(places) and float(on_grid(places, divisions, PLACE_TOLERANCE_BEATS).mean()) >= MIN_GRID_SHARE:
             return divisions
     return None
 

@@ -244,3 +244,10 @@ def test_notes_are_struck_on_the_grid_alone() -> None:
     assert bool(lost.legal_times(begun, strikes).all())
     assert rules(sampling(keep_grid=False), 12, 60, times, 1.0, grid=(4, 0.0)).free
     assert rules(config, 12, 60, times, 1.0).free
+
+
+def test_music_that_cannot_leave_the_grid_needs_no_rule() -> None:
+    times = torch.tensor([0.0, 0.25, 1.5], dtype=torch.float64)
+    config = sampling(keep_grid=True)
+    assert rules(config, 12, 60, times, 1.0, grid=(4, 7.75)).free
+    assert not rules(config, 12, 60, times, 1.0, grid=(4, 7.74)).free
