@@ -18,9 +18,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from composer import checkpoint as ckpt
-from composer.config import compose
-from composer.train import start
+from composer.commands.train import start
+from composer.config.compose import compose
+from composer.runs import checkpoint as ckpt
 
 REPEATS = 30
 CADENCE_SECONDS = 30

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from composer.config import compose
-from composer.constraints import rules, silence
-from composer.model import Network, build_model
-from composer.sampling import Session
+from composer.composing.rules import rules, silence
+from composer.composing.sampling import Session
+from composer.config.compose import compose
+from composer.nets.build import Network, build_model
 
 SIZES = (89, 128, 12)
 WINDOW = 30

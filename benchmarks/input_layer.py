@@ -24,9 +24,9 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from composer.config import compose
-from composer.network import State
-from composer.recurrent import ThreeHeadLSTM
+from composer.config.compose import compose
+from composer.nets.network import State
+from composer.nets.recurrent import ThreeHeadLSTM
 
 SIZES = (89, 128, 12)
 # Classes that a batch of the article's piece uses.

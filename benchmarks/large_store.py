@@ -29,9 +29,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from composer.build import folder_of, write_manifest
-from composer.reading import Entry, Parameters
-from composer.store import EVENT_BITS, EVENTS, PITCH_BITS, TIMES, Store, StoredTokens
+from composer.corpus.build_store import folder_of, write_manifest
+from composer.corpus.read_many import Entry, Parameters
+from composer.corpus.store import EVENT_BITS, EVENTS, PITCH_BITS, TIMES, Store, StoredTokens
 
 PIECE = 10_000
 WINDOW = 31
@@ -132,11 +132,11 @@ def rate(draw: Callable[[int], object], batch: int, seconds: float = 3.0) -> flo
 
 def throughput(store: Store, root: Path, cache: Path, folder: Path) -> None:
     """Windows a second from the store, in the order of an epoch, and from an array of classes."""
-    from composer.config import compose
-    from composer.corpus import read_corpus
-    from composer.ranges import Starts
-    from composer.scale import fit_store
-    from composer.windows import BatchOrder, Windows
+    from composer.config.compose import compose
+    from composer.corpus.corpus import read_corpus
+    from composer.data.leakage import fit_store
+    from composer.data.window_sets import Starts
+    from composer.data.windows import BatchOrder, Windows
 
     overrides = ("data=midi", f"data.path={root}", f"data.cache={cache}", "encoding=performance")
     config = compose(*overrides)

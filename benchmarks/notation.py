@@ -25,7 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from composer.render.notes import from_file
-from composer.render.score import notate
+from composer.score.engrave import notate
 
 PIECES = (
     "schumann_robert/opus48no2",

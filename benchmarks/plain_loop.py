@@ -32,9 +32,9 @@ def plain(data: str | None, epochs: int) -> None:
     from torch.nn import functional as F
 
     sys.path.insert(0, str(ROOT))
-    from composer.events import prelude_piece
-    from composer.midi import read_piece
-    from composer.schema import TimeUnit
+    from composer.config.schema import TimeUnit
+    from composer.music.events import prelude_piece
+    from composer.music.midi import read_piece
 
     events = (read_piece(Path(data)) if data else prelude_piece(TimeUnit.seconds)).events
     times = events.delta_time

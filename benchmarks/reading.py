@@ -27,10 +27,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from composer.build import build
+from composer.corpus.build_store import build
+from composer.corpus.read_many import Parameters
 from composer.errors import MidiError
-from composer.midi import find_files, read_piece
-from composer.reading import Parameters
+from composer.music.midi import find_files, read_piece
 
 
 def made_up(folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from composer.generate import Composer
+    from composer.composing.composer import Composer
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
@@ -32,6 +32,6 @@ def load(run: str | Path, checkpoint: str = "best") -> Composer:
         ComposerError: the path is not a run or checkpoint, or the file is damaged; one line that says what to do.
     """
     # torch is imported here and not at the top, so that `import composer` and the torch-free commands stay quick.
-    from composer.generate import Composer
+    from composer.composing.composer import Composer
 
     return Composer.load(run, checkpoint=checkpoint)

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from composer import __version__
-from composer.config import compose, folder_first, hydra_command
-from composer.errors import ComposerError, UsageError
-from composer.schema import (
+from composer.config.compose import compose, folder_first, hydra_command
+from composer.config.schema import (
     CompareConfig,
     CopyingConfig,
     EvaluateConfig,
@@ -25,8 +24,9 @@ from composer.schema import (
     ReportConfig,
     TrainConfig,
 )
-from composer.source import frozen_conf
-from composer.sweep import OBJECTIVE, end_with_parent, jobs, quoted
+from composer.errors import ComposerError, UsageError
+from composer.runs.code import frozen_conf
+from composer.sweeps.jobs import OBJECTIVE, end_with_parent, jobs, quoted
 
 
 def train(arguments: list[str]) -> None:
@@ -34,7 +34,7 @@ def train(arguments: list[str]) -> None:
     end_with_parent()
     resumed = [argument for argument in arguments if argument.startswith("resume=")]
     if resumed:
-        from composer.train import resume
+        from composer.commands.train import resume
 
         resume(resumed[-1].removeprefix("resume="), [a for a in arguments if a not in resumed])
         return
@@ -42,7 +42,7 @@ def train(arguments: list[str]) -> None:
     def job(config: TrainConfig, folder: Path) -> float:
         if config.resume is not None:
             raise UsageError(f"resume={config.resume}: only composer train resume=RUN_DIR resumes a run")
-        from composer.train import start
+        from composer.commands.train import start
 
         return float(start(config, folder)[OBJECTIVE])
 
@@ -51,9 +51,9 @@ def train(arguments: list[str]) -> None:
 
 def _load_summary() -> Callable[[Path], None]:
     """What a sweep ends with: the comparison of its arms, and TensorBoard's runs of them."""
+    from composer.commands.compare import run
     from composer.compare import figures  # noqa: F401, imported late by `run` else
-    from composer.compare.command import run
-    from composer.overlays import write_overlays
+    from composer.sweeps.overlays import write_overlays
 
     return lambda folder: _summarise_sweep(folder, run, write_overlays)
 
@@ -74,7 +74,7 @@ def generate(arguments: list[str]) -> None:
     """`composer generate RUN_DIR_OR_CKPT [sampling=PRESET] [key=value ...]`."""
 
     def job(config: GenerateConfig, folder: Path) -> list[str]:
-        from composer.generate import run
+        from composer.composing.composer import run
 
         return [str(path) for path in run(config)]
 
@@ -85,7 +85,7 @@ def evaluate(arguments: list[str]) -> None:
     """`composer evaluate run=RUN_DIR_OR_CKPT [data.path=FILE_OR_FOLDER]`."""
 
     def job(config: EvaluateConfig, folder: Path) -> str:
-        from composer.evaluate import run
+        from composer.commands.evaluate import run
 
         return str(run(config))
 
@@ -96,7 +96,7 @@ def compare(arguments: list[str]) -> None:
     """`composer compare SWEEP_DIR [key=value ...]`; needs no torch."""
 
     def job(config: CompareConfig, folder: Path) -> str:
-        from composer.compare.command import run
+        from composer.commands.compare import run
 
         return str(run(config))
 
@@ -109,7 +109,7 @@ def export(arguments: list[str]) -> None:
     """`composer export run=RUN_DIR_OR_CKPT output=FILE.safetensors`."""
 
     def job(config: ExportConfig, folder: Path) -> str:
-        from composer.generate import export_run
+        from composer.composing.composer import export_run
 
         return str(export_run(config))
 
@@ -120,7 +120,7 @@ def explore(arguments: list[str]) -> None:
     """`composer explore [data=midi data.path=FILE_OR_FOLDER] [encoding=...] [data.split=...]`."""
 
     def job(config: ExploreConfig, folder: Path) -> str:
-        from composer.explore.command import run
+        from composer.commands.explore import run
 
         return str(run(config))
 
@@ -131,7 +131,7 @@ def render(arguments: list[str]) -> None:
     """`composer render FILE.mid [key=value ...]`."""
 
     def job(config: RenderConfig, folder: Path) -> str:
-        from composer.render.command import run
+        from composer.commands.render import run
 
         return str(run(config))
 
@@ -142,7 +142,7 @@ def report(arguments: list[str]) -> None:
     """`composer report [RUN_DIR_OR_SWEEP_DIR] [key=value ...]`."""
 
     def job(config: ReportConfig, folder: Path) -> str:
-        from composer.gallery import run
+        from composer.commands.report import run
 
         return str(run(config))
 
@@ -153,7 +153,7 @@ def copying(arguments: list[str]) -> None:
     """`composer copying FILE.mid run=RUN_DIR [key=value ...]`."""
 
     def job(config: CopyingConfig, folder: Path) -> str:
-        from composer.copied import run
+        from composer.commands.copying import run
 
         return str(run(config))
 
@@ -164,7 +164,7 @@ def live(arguments: list[str]) -> None:
     """`composer live RUN_DIR_OR_CKPT [port=NAME] [sampling=PRESET] [key=value ...]`."""
 
     def job(config: LiveConfig, folder: Path) -> None:
-        from composer.live import run
+        from composer.composing.live import run
 
         run(config)
 

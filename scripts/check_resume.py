@@ -32,10 +32,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-from composer import checkpoint as ckpt
-from composer.config import compose
-from composer.runlog import event_files
-from composer.train import resume, start
+from composer.commands.train import resume, start
+from composer.config.compose import compose
+from composer.runs import checkpoint as ckpt
+from composer.runs.record import event_files
 
 BASE = (
     "model.hidden_size=8",

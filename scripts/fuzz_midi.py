@@ -27,10 +27,10 @@ from types import FrameType
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from composer.config.schema import TimeUnit
 from composer.errors import MidiError
-from composer.events import prelude_piece
-from composer.midi import find_files, read_piece, write_midi
-from composer.schema import TimeUnit
+from composer.music.events import prelude_piece
+from composer.music.midi import find_files, read_piece, write_midi
 
 SECONDS_A_FILE = 20
 MEMORY_BYTES = 2 << 30

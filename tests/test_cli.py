@@ -16,11 +16,11 @@ from typing import Any
 import mido
 import pytest
 
-import composer.train
+import composer.commands.train
 from composer import cli
-from composer import config as configs
+from composer.config import compose as configs
+from composer.config.schema import GenerateConfig, TrainConfig
 from composer.errors import ComposerError, RunInterrupted
-from composer.schema import GenerateConfig, TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -270,7 +270,7 @@ def test_an_error_of_ours_is_not_dressed_up_as_a_mistake_of_the_users(monkeypatc
     def broken(config: TrainConfig, folder: Path) -> dict[str, Any]:
         raise ValueError("a bug")
 
-    monkeypatch.setattr(composer.train, "start", broken)
+    monkeypatch.setattr(composer.commands.train, "start", broken)
     with pytest.raises(ValueError, match="a bug"):
         cli.run("train", [])
 
@@ -287,7 +287,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[TrainConfig, Path]]:
         (folder / "config.yaml").write_text(configs.to_yaml(config))
         return {cli.OBJECTIVE: 0.5}
 
-    monkeypatch.setattr(composer.train, "start", start)
+    monkeypatch.setattr(composer.commands.train, "start", start)
     return calls
 
 
@@ -322,7 +322,7 @@ def test_an_interrupted_run_is_one_line(monkeypatch: pytest.MonkeyPatch, capfd: 
         (folder / "config.yaml").write_text("begun")
         raise RunInterrupted("SIGTERM: stopped, and saved", 15)
 
-    monkeypatch.setattr(composer.train, "start", start)
+    monkeypatch.setattr(composer.commands.train, "start", start)
     assert cli.run("train", ["seed=4"]) == 143
     assert capfd.readouterr().err == "composer train: SIGTERM: stopped, and saved\n"
     assert seeds == [4]
@@ -330,7 +330,7 @@ def test_an_interrupted_run_is_one_line(monkeypatch: pytest.MonkeyPatch, capfd: 
 
 def test_resume_hands_over_the_folder_and_the_other_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
-    monkeypatch.setattr(composer.train, "resume", lambda run, arguments: calls.append((run, arguments)))
+    monkeypatch.setattr(composer.commands.train, "resume", lambda run, arguments: calls.append((run, arguments)))
     assert cli.run("train", ["trainer.max_epochs=9", "resume=some where/a=b", "sampling.n=2"]) == 0
     assert calls == [("some where/a=b", ["trainer.max_epochs=9", "sampling.n=2"])]
 

@@ -9,8 +9,8 @@ import pytest
 
 import composer
 from composer import cli
-from composer import config as configs
-from composer.generate import Composer
+from composer.composing.composer import Composer
+from composer.config import compose as configs
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import composer
-from composer import config as configs
+from composer.config import compose as configs
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -81,7 +81,7 @@ def test_the_wheel_holds_every_module_and_config_and_nothing_else(wheel: Path) -
 def test_an_installed_wheel_trains_and_composes_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     # -P: the current folder is not searched; PYTHONPATH comes before the editable install of the checkout.
     environment = {"PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"}
-    where = "import composer, composer.config as c; print(composer.__file__, c.CONF_DIR, sep='\\n')"
+    where = "import composer, composer.config.compose as c; print(composer.__file__, c.CONF_DIR, sep='\\n')"
     module, conf = python("-P", "-c", where, cwd=tmp_path, **environment).splitlines()
     assert Path(module) == installed / "composer" / "__init__.py"
     assert Path(conf) == installed / "composer" / "conf"

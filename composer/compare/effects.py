@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from composer.compare.runs import Arm, Run, Sweep
-from composer.compare.statistics import Paired, holm, mean_sd, paired
+from composer.config.schema import CHANNELS, split_title
 from composer.errors import ComposerError
-from composer.schema import CHANNELS, split_title
+from composer.evaluation.statistics import Paired, holm, mean_sd, paired
 
 SPLITS = ("val", "test")
 # The predictors without a network, as `summary.json` and as a person calls them.

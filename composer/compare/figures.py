@@ -15,7 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from composer.compare.drawing import (
+from composer.compare.effects import SPLITS, Comparison, Predictor, higher_is_better, pairs, unit
+from composer.compare.runs import Arm
+from composer.config.schema import CHANNELS
+from composer.evaluation.statistics import mean_sd
+from composer.reporting.plot_style import (
     BLACK,
     MARKERS,
     METADATA,
@@ -32,11 +36,7 @@ from composer.compare.drawing import (
     panels,
     wrapped,
 )
-from composer.compare.effects import SPLITS, Comparison, Predictor, higher_is_better, pairs, unit
-from composer.compare.runs import Arm
-from composer.compare.statistics import mean_sd
-from composer.rundir import write_atomic
-from composer.schema import CHANNELS
+from composer.runs.layout import write_atomic
 
 _COLUMNS = 5
 

@@ -23,9 +23,9 @@ from composer.compare.runs import (
     shown_value,
     silent,
 )
-from composer.config import read_values
+from composer.config.compose import read_values
 from composer.errors import ComposerError
-from composer.rundir import CONFIG, JOB, MANIFEST, METRICS, SUMMARY, SWEEP, read_json, shown
+from composer.runs.layout import CONFIG, JOB, MANIFEST, METRICS, SUMMARY, SWEEP, read_json, shown
 
 # Accuracy and loss of training against validation: a metric of our own, a difference of two of the run's.
 GAPS = {"gap/accuracy": ("accuracy/train", "accuracy/val"), "gap/loss": ("loss/val", "loss/train")}

@@ -19,9 +19,9 @@ from composer.compare.effects import (
     unit,
 )
 from composer.compare.runs import COMPLETED, Arm
-from composer.compare.statistics import Paired, mean_sd, paired
-from composer.compare.typeset import NOTHING, Table, digits, interval_text, mean_text, spread
-from composer.schema import CHANNELS
+from composer.compare.table_formats import NOTHING, Table, digits, interval_text, mean_text, spread
+from composer.config.schema import CHANNELS
+from composer.evaluation.statistics import Paired, mean_sd, paired
 
 
 def main_table(c: Comparison, resamples: int) -> Table:

@@ -1,1 +1,4 @@
-"""What music holds before it is trained on: `composer explore`."""
+"""A description of a corpus before training, for `composer explore`.
+
+In reading order: `measure` (figures of a corpus), `histograms`, `report_text`.
+"""

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.corpus import read_corpus
+from composer.config.schema import DataConfig, EncodingConfig
+from composer.corpus.corpus import read_corpus
+from composer.data.prepare import Music, prepare
+from composer.data.splits import transposed_digests, window_digests
+from composer.data.vocabulary import Vocabulary, fit_counted
 from composer.errors import ComposerError
-from composer.events import Counts, Pieces
 from composer.explore.histograms import Histogram, equal_bins, equal_ratios, whole_numbers
-from composer.prepare import Music, prepare
-from composer.report import group_lines, leak_lines
-from composer.rhythm import measure_rhythm
-from composer.schema import DataConfig, EncodingConfig
-from composer.splits import transposed_digests, window_digests
-from composer.vocabulary import Vocabulary, fit_counted
+from composer.music.events import Counts, Pieces
+from composer.music.rhythm import measure_rhythm
+from composer.reporting.run_tables import group_lines, leak_lines
 
 _TIME_BINS = 60
 # Longest runs of events whose repetitions are counted, besides those of a window.

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from composer.errors import ComposerError, MissingExtra
-from composer.events import Piece
+from composer.music.events import Piece
 from composer.render.notes import Performance, from_piece
 from composer.render.player import Player
-from composer.render.score import notate, pages
+from composer.score.engrave import notate, pages
 
 
 def player(

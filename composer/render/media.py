@@ -12,7 +12,7 @@ import numpy as np
 from composer.errors import ComposerError
 from composer.render import audio, pianoroll
 from composer.render.notes import Performance
-from composer.render.score import notate, pages, to_png
+from composer.score.engrave import notate, pages, to_png
 
 # An event file keeps the sound of every sample: a minute in CD quality would be ten megabytes.
 SECONDS = 15.0

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from composer.events import LeftOut, Piece
-from composer.markings import Markings
-from composer.midi import read_parts
+from composer.music.events import LeftOut, Piece
+from composer.music.markings import Markings
+from composer.music.midi import read_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def from_file(
 
     Args:
         path: the file.
-        part: as for `composer.midi.read_piece`.
+        part: as for `composer.music.midi.read_piece`.
         drums: keep the drum channel.
         clip: read data bytes over 127 as 127.
         title: instead of the title in the file, or the file's name.

@@ -1,0 +1,98 @@
+"""What a MIDI file copies from the music that a run was trained on: what `composer copying` does. Needs no torch."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from composer.config.compose import read_config
+from composer.config.schema import CopyingConfig, split_title
+from composer.corpus.corpus import read_corpus
+from composer.errors import ComposerError
+from composer.evaluation.copying import LEAST, ORDERS
+from composer.evaluation.reference import Yardstick
+from composer.music.midi import read_piece
+from composer.render.listening import player
+from composer.render.player import player_page
+from composer.runs.layout import CONFIG, MANIFEST, read_json, safe_name, shown, write_json, write_text
+
+_MOST_TOLD = 20
+_KINDS = {"pitch": "at the same pitch", "interval": "transposed or not"}
+
+
+def run(config: CopyingConfig) -> Path:
+    """Measure as configured, print it, and write `copying.json` and a page that plays the file; their folder.
+
+    Raises:
+        ComposerError: the file, the run or its data cannot be read.
+    """
+    path = Path(config.file).expanduser()
+    data = config.data
+    piece = read_piece(path, part=data.part, drums=data.drums, clip=data.clip)
+    if left_out := str(piece.left_out):
+        print(f"left out {left_out}")
+    yardstick, pieces = of_run(Path(config.run).expanduser())
+    copying, passages = yardstick.copying([piece]), yardstick.passages(piece)
+    folder = Path(config.output).expanduser() if config.output else Path("outputs") / "copying" / safe_name(path.stem)
+    found = {"file": config.file, "run": config.run, **copying, "passages": passages}
+    write_json(folder / "copying.json", found)
+    page = player(piece, path.stem, f"beside what {config.run} was trained on", passages)
+    write_text(
+        folder / "player.html", player_page(page.title, page.notes, page.pages, None, page.passages, page.subtitle)
+    )
+    print("\n".join(_told(copying, passages, split_title(str(copying["split"]), "", pieces))))
+    print(f"written to {shown(folder)}: copying.json, player.html (open it in a browser)")
+    return folder
+
+
+def of_run(folder: Path) -> tuple[Yardstick, int]:
+    """The yardstick of a run directory, and the pieces of its data.
+
+    Raises:
+        ComposerError: there is no such run, or its data cannot be read.
+    """
+    if not folder.is_dir():
+        raise ComposerError(f"run={folder}: no such run directory")
+    config = read_config(folder / CONFIG)
+    corpus = read_corpus(config.data, config.encoding)
+    trained = read_json(folder / MANIFEST).get("data", {})
+    if isinstance(trained, dict) and trained.get("sha256") not in (None, corpus.sha256):
+        warnings.warn(f"{config.data.named}: has changed since the training", stacklevel=2)
+    splits, _ = corpus.split(config.data, config.seed)
+    return corpus.yardstick(splits, config.data, config.seed), len(corpus.pieces)
+
+
+def _told(copying: dict[str, Any], passages: list[dict[str, Any]], split: str) -> list[str]:
+    mine, human, reference = copying["composed"], copying["held_out"], copying["reference"]
+    some = "" if reference["pieces"] == reference["of"] else f", a draw of {reference['of']:,}"
+    lines = [
+        f"beside {reference['events']:,} events of {_count(reference['pieces'], 'piece')} that trained{some}",
+        f"{'share of runs that stand there too':<38}{'file':>8}" + (f"  held-out music, {split}" if human else ""),
+    ]
+    for n in ORDERS:
+        for kind, title in _KINDS.items():
+            cells = [figures.get(f"{kind}_{n}") for figures in (mine, human or {})]
+            shares = [f"{'-':>8}" if cell is None else f"{cell:>8.1%}" for cell in cells]
+            lines.append(f"{f'{n} notes, {title}':<38}" + "".join(shares if human else shares[:1]))
+    for key, title in (("longest_notes", "longest, notes"), ("longest_seconds", "longest, seconds"), ("notes", "of")):
+        lines.append(f"{title:<38}" + "".join(f"{figures[key]:>8.1f}" for figures in (mine, human) if figures))
+    lines += [
+        "",
+        f"{_count(len(passages), 'passage')} of at least {LEAST} notes" + ":" * bool(passages),
+        *(_line(passage) for passage in passages[:_MOST_TOLD]),
+    ]
+    return lines + [f"and {len(passages) - _MOST_TOLD} more"] * (len(passages) > _MOST_TOLD)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + "s" * (number != 1)
+
+
+def _line(passage: dict[str, Any]) -> str:
+    shift = passage["transposition"]
+    moved = f", {abs(shift)} semitones {'higher' if shift > 0 else 'lower'}" if shift else ""
+    return (
+        f"  at {passage['start']:.1f} s: {passage['notes']} notes, {passage['seconds']:.1f} s, as at "
+        f"{passage['source_start']:.1f} s of {passage['source']}{moved}"
+    )

@@ -1,0 +1,193 @@
+"""Scoring a trained run on music it was not trained on: what `composer evaluate` does."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from composer.composing.composer import Composer, checkpoint_path
+from composer.config import compose as configs
+from composer.config.schema import ContextConfig, DataConfig, EvaluateConfig, OnError, Source, Split
+from composer.corpus.corpus import Corpus, read_corpus
+from composer.data.bar_position import with_bars
+from composer.data.datamodule import scored
+from composer.data.splits import Splits, listed, window_runs
+from composer.data.window_sets import Indices, Ranges, Starts
+from composer.data.windows import BatchOrder, Windows
+from composer.errors import ComposerError
+from composer.evaluation.baselines import Baselines, Examples, StoredExamples, examples, measure, skill
+from composer.evaluation.context import probe
+from composer.evaluation.pieces import over_pieces
+from composer.evaluation.pieces import table as pieces_table
+from composer.evaluation.samples import judge
+from composer.evaluation.scores import score_windows
+from composer.evaluation.times import Seconds
+from composer.progress import Counter
+from composer.reporting import evaluation_text as words
+from composer.reporting.run_tables import UNITS, split_name, table
+from composer.runs.layout import shown, write_json, write_text
+
+# A run's training data and its split.
+Training = tuple[Corpus, Splits]
+_BATCH = 1024
+_RESAMPLES = 10_000
+# Figures of every piece; the JSON file has what they say together.
+PIECES = "pieces.csv"
+
+
+def evaluate(
+    composer: Composer,
+    path: str | None = None,
+    context: ContextConfig | None = None,
+    resamples: int = _RESAMPLES,
+    samples: int = 0,
+) -> dict[str, Any]:
+    """Figures of a network on its own held-out windows, or on all windows of other files, and of what it composes.
+
+    Args:
+        composer: a loaded run.
+        path: a MIDI file or folder; None scores the validation and test windows of the run's own data.
+        context: how far to probe what the network gains from reading more; None does not.
+        resamples: draws of the bootstrap over pieces.
+        samples: pieces that are composed, as the run's `sampling` says, and held against its training music.
+
+    Returns:
+        Figures by key, ending in `/val` and `/test`, or in `/data` for a path; `data_sha256`, and `same_data`: whether
+        the content is that of the training; `baselines` fitted on the training windows and the `skill` over each, empty
+        where these are gone; by split `calibration`, `by_piece` (by the piece's number), `over_pieces` and `context`
+        (docs/evaluate.md); `copying` and `quality` of the composed pieces, as `summary.json` has them, None without.
+
+    Raises:
+        ComposerError: the files cannot be used, or no target has as much before it as the longest context.
+    """
+    config, data = composer.config, _asked(composer.config.data, path)
+    corpus = read_corpus(data, composer.encoding)
+    tokens, sha256 = corpus.tokens(composer.vocabulary), corpus.sha256
+    same = sha256 == composer.origin.data_sha256
+    parts: dict[str, Indices | Starts]
+    if path is None:
+        if not same:
+            warnings.warn(
+                f"{data.named}: its content is not what this run was trained on (SHA-256 {sha256[:12]}, was "
+                f"{composer.origin.data_sha256[:12]}); what is called held-out here may have been trained on",
+                stacklevel=2,
+            )
+        splits, _ = corpus.split(data, config.seed)
+        parts = {"val": splits.val, "test": splits.test}
+        baselines = measure(tokens, splits, data.window_size, config.seed)
+        training: Training | None = (corpus, splits)
+    else:
+        if same:
+            warnings.warn(f"data.path={path}: is the run's training data; this is no held-out score", stacklevel=2)
+        runs = window_runs(corpus.pieces.lengths.tolist(), data.window_size, data.first_target, corpus.offsets.tolist())
+        parts = {"data": Ranges(runs) if corpus.lazy else listed(runs)}
+        training = _training(composer)
+        asked = examples(tokens, parts["data"], data.window_size)
+        baselines = {} if training is None else _of_training(composer, training, asked)
+    results: dict[str, Any] = {"data_sha256": sha256, "same_data": same, "pieces": len(corpus.pieces)}
+    by_split: dict[str, dict[str, Any]] = {"calibration": {}, "by_piece": {}, "over_pieces": {}, "context": {}}
+    seconds = Seconds(corpus, data)
+    read = with_bars(tokens, corpus.pieces) if composer.model.bar_position else tokens
+    for name, part in parts.items():
+        windows = Windows(read, scored(part, data, config.seed), data.window_size)
+        results[f"windows_{name}"] = len(windows)
+        if not len(windows):
+            continue
+        order = BatchOrder(len(windows), _BATCH, config.seed, shuffle=False)
+        scores = score_windows(composer.model, windows, _told(name, order), corpus.offsets, seconds)
+        by_piece = scores.pieces(corpus.pieces.names)
+        results |= scores.figures(name)
+        by_split["calibration"][name] = scores.reliability.bins()
+        by_split["by_piece"][name] = by_piece
+        by_split["over_pieces"][name] = over_pieces(by_piece, resamples)
+        if context is not None and context.windows:
+            probed = probe(composer.model, windows, corpus.offsets, context, config.seed)
+            by_split["context"][name] = probed.to_plain()
+    composed = _composed(composer, training, samples)
+    return {**results, "baselines": baselines, "skill": _skills(results, baselines), **by_split, **composed}
+
+
+def _told(split: str, order: BatchOrder) -> Iterator[Indices]:
+    """The batches of a split, and how many are scored, where that takes long."""
+    counter = Counter(f"scoring {split}:", "batches", len(order))
+    for batch in order:
+        yield batch
+        counter.advance()
+    counter.close()
+
+
+def _skills(results: dict[str, Any], baselines: Baselines) -> dict[str, dict[str, float | None]]:
+    """The skill of each accuracy over each baseline that has one."""
+    return {
+        name: {
+            key: skill(results[key], value)
+            for key, value in figures.items()
+            if key.startswith("accuracy") and key in results
+        }
+        for name, figures in baselines.items()
+    }
+
+
+def _asked(data: DataConfig, path: str | None) -> DataConfig:
+    """The data that is scored: the run's own, or whatever can be used of other files."""
+    if path is None:
+        return data
+    # What the training's file says of other files is nothing.
+    split = Split.shuffled if data.split is Split.file else data.split
+    unnamed = dataclasses.replace(data, split=split, split_file=None, group_by=None)
+    return dataclasses.replace(unnamed, source=Source.midi, path=path, on_error=OnError.skip)
+
+
+def _training(composer: Composer) -> Training | None:
+    """The run's training data and its split; None, with a warning, where it cannot be had any more."""
+    config = composer.config
+    try:
+        corpus = read_corpus(config.data, composer.encoding)
+        if corpus.sha256 != composer.origin.data_sha256:
+            raise ComposerError(f"{config.data.named}: its content is not what this run was trained on")
+    except ComposerError as error:
+        warnings.warn(f"no baselines and no copying, which need the run's training data ({error})", stacklevel=3)
+        return None
+    return corpus, corpus.split(config.data, config.seed)[0]
+
+
+def _of_training(composer: Composer, training: Training, asked: Examples | StoredExamples) -> Baselines:
+    """Baselines fitted on the run's training windows."""
+    (corpus, splits), config = training, composer.config
+    return measure(corpus.tokens(composer.vocabulary), splits, config.data.window_size, config.seed, asked)
+
+
+def _composed(composer: Composer, training: Training | None, samples: int) -> dict[str, Any]:
+    """What so many pieces of the run quote and are like."""
+    if not samples or training is None:
+        return {"copying": None, "quality": None}
+    (corpus, splits), config = training, composer.config
+    pieces = composer.compose(dataclasses.replace(config.sampling, n=samples), config.seed)
+    return judge(pieces, corpus.yardstick(splits, config.data, config.seed))
+
+
+def run(config: EvaluateConfig) -> Path:
+    """Score as configured, print what was found and write a folder; the path of its `evaluation.json`."""
+    composer = Composer.load(config.run, config.checkpoint)
+    results = evaluate(composer, config.data.path, config.context, config.resamples, config.samples)
+    folder = Path(config.output) if config.output else Path("outputs") / "evaluate" / configs.run_id()
+    path = folder / "evaluation.json"
+    scored_splits = [key for key in ("val", "test", "data") if results.get(f"windows_{key}")]
+    names = {key: split_name(key, composer.config, results["pieces"]) for key in scored_splits}
+    rows = [("" if k else "network", name, key, results) for k, (key, name) in enumerate(names.items())]
+    print(f"scored     {checkpoint_path(Path(config.run), config.checkpoint)}")
+    print("\n".join([*table(rows, results["baselines"]), UNITS, "", *words.lines(results, names)]))
+    kept = {key: value for key, value in results.items() if key != "by_piece"}
+    write_json(path, {"run": config.run, "checkpoint": config.checkpoint, "data_path": config.data.path, **kept})
+    write_text(folder / PIECES, pieces_table(results["by_piece"]))
+    made = [path.name, PIECES]
+    if config.figures:
+        # Imported late: scoring needs no matplotlib.
+        from composer.reporting.evaluation_figures import draw_all
+
+        made += draw_all(results, names, composer.config.data.window_size, folder)
+    print(f"written to {shown(folder)}: {', '.join(made)}")
+    return path

@@ -1,0 +1,116 @@
+"""What `composer render` does: a MIDI file as a score, a piano roll, sound, and the notes for a player."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from composer.config.schema import RenderConfig, Synth
+from composer.errors import MissingExtra
+from composer.music.midi import read_piece, write_midi
+from composer.render import audio, pianoroll
+from composer.render.notes import Performance, from_file
+from composer.render.player import player_page
+from composer.runs.layout import safe_name, shown, write_atomic, write_json, write_text
+from composer.score.engrave import Notation, notate, pages, to_pdf
+
+_PAGE = re.compile(r"score-\d+\.svg")
+
+
+def run(config: RenderConfig) -> Path:
+    """Render as configured and tell what was written; what an absent package would make is left out, with a line.
+
+    Raises:
+        ComposerError: the file cannot be read, or a value does not fit it.
+    """
+    if config.synth is Synth.fluidsynth:
+        audio.require_fluidsynth(config.soundfont)
+    path = Path(config.file).expanduser()
+    performance = _read(config, path, config.title)
+    original = None if config.original is None else _read(config, Path(config.original).expanduser(), None)
+    notation = notate(performance, meter=config.meter, key=config.key)
+    folder = Path(config.output).expanduser() if config.output else Path("outputs") / "render" / safe_name(path.stem)
+
+    write_text(folder / "score.musicxml", notation.musicxml)
+    _tell("score", folder / "score.musicxml", _about(notation))
+    if left_out := str(performance.left_out):
+        print(f"{'left out':<11}{left_out}")
+    for left in folder.iterdir():
+        if _PAGE.fullmatch(left.name):
+            left.unlink()  # of a longer piece
+    engraved: list[str] = []
+    with _optional():
+        engraved = pages(notation.musicxml)
+        for number, page in enumerate(engraved, start=1):
+            write_text(folder / f"score-{number:03d}.svg", page)
+        _tell("pages", folder / "score-001.svg", f"to {len(engraved):03d}" if len(engraved) > 1 else "")
+    if engraved:
+        with _optional():
+            _write(folder / "score.pdf", to_pdf(engraved))
+    with _optional():
+        rolls = [performance] if original is None else [original, performance]
+        for suffix, content in pianoroll.draw(rolls).items():
+            _write(folder / f"pianoroll.{suffix}", content)
+    if config.synth is not Synth.none:
+        with _optional():
+            name = f"audio.{config.sound.value}"
+            _write(folder / name, audio.encode(_sound(config, path, performance), config.sound.value))
+    write_json(folder / "notes.json", {"title": performance.title, "notes": notation.notes})
+    _tell("notes", folder / "notes.json", f"{len(notation.notes):,}")
+    # The page makes its own sound: a recording would make it ten megabytes a minute longer.
+    write_text(folder / "player.html", player_page(performance.title, notation.notes, engraved))
+    _tell("player", folder / "player.html", "open it in a browser")
+    return folder
+
+
+def _read(config: RenderConfig, path: Path, title: str | None) -> Performance:
+    data = config.data
+    return from_file(path, part=data.part, drums=data.drums, clip=data.clip, title=title)
+
+
+def _sound(config: RenderConfig, path: Path, performance: Performance) -> audio.Samples:
+    """(L, 2) by the synthesiser that is asked for."""
+    available = config.synth is Synth.auto and audio.has_fluidsynth(config.soundfont)
+    if config.synth is not Synth.fluidsynth and not available:
+        return audio.synthesize(performance.notes)
+    data = config.data
+    with tempfile.TemporaryDirectory() as folder:
+        # Only the part that is rendered, with its own times.
+        midi = Path(folder) / "part.mid"
+        write_midi(midi, read_piece(path, part=data.part, drums=data.drums, clip=data.clip))
+        return audio.fluidsynth(midi, performance.end_seconds + audio.RELEASE_SECONDS, config.soundfont)
+
+
+def _about(notation: Notation) -> str:
+    """One line on what the score says and how far it is from the performance."""
+    piece, arrangement = notation.quantized, notation.arrangement
+    meter = piece.measures[-1].meter
+    beats = "beats tracked in the onsets" if piece.tracked else "the file's beats"
+    changed = f", {arrangement.shortened} shortened for the voices" if arrangement.shortened else ""
+    return (
+        f"{notation.key.name}, {meter.numerator}/{meter.denominator}, {len(piece.measures)} bars, "
+        f"{len(arrangement.placed):,} notes{changed}; {beats}, onsets moved {piece.mean_error_ms:.1f} ms on average, "
+        f"{piece.largest_error_ms:.1f} at most"
+    )
+
+
+@contextmanager
+def _optional() -> Iterator[None]:
+    """Go on without what an absent package would make."""
+    try:
+        yield
+    except MissingExtra as error:
+        print(f"left out: {error}", file=sys.stderr)
+
+
+def _write(path: Path, content: bytes) -> None:
+    write_atomic(path, lambda stream: stream.write(content))
+    _tell(path.suffix[1:], path)
+
+
+def _tell(what: str, path: Path, more: str = "") -> None:
+    print(f"{what:<11}{shown(path)}{'  ' if more else ''}{more}")

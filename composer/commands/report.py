@@ -1,0 +1,413 @@
+"""A page that shows and plays a run, or the arms of a sweep: what `composer report` does."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from composer.commands import compare as command
+from composer.commands.copying import of_run
+from composer.compare import table_formats as typeset
+from composer.compare import tables
+from composer.compare.conclusions import count, words
+from composer.compare.figures import learning, pictures
+from composer.compare.reading import read_run
+from composer.compare.runs import COMPLETED, Run, shown_value
+from composer.composing.composer import Composer, Composition
+from composer.composing.setting import Setting
+from composer.config.schema import CompareConfig, DataConfig, ReportConfig, Source
+from composer.corpus.corpus import read_pieces
+from composer.errors import ComposerError
+from composer.evaluation import legend
+from composer.evaluation.copying import LEAST
+from composer.music.events import Piece, title_of
+from composer.music.markings import Markings
+from composer.music.midi import find_files, read_piece
+from composer.render.listening import player
+from composer.render.notes import Performance, from_file, from_piece
+from composer.render.pianoroll import draw
+from composer.render.player import Image, Player, Section, Table, gallery_page
+from composer.reporting.run_tables import accuracy_rows, result_rows
+from composer.runs.layout import CHECKPOINTS, CONFIG, METRICS, SAMPLES, SWEEP, shown, write_text
+
+# What a piece quotes, as players colour it.
+Quoted = Callable[[Piece], list[dict[str, Any]]]
+PAGE = "report.html"
+_COLOURED = f"Coloured passages, of {LEAST} notes or more, stand in the training music, transposed or not."
+# Pieces of the training that are shown, the first and the last among them.
+_MOST_SAMPLES = 6
+# Figures that are named as the farthest from human music.
+_FARTHEST = 3
+# Of the piece that was trained on.
+_ORIGINAL_EVENTS = 600
+
+
+def run(config: ReportConfig) -> Path:
+    """Write the page of a run or of a sweep, and tell where it is; its path.
+
+    Raises:
+        ComposerError: there is no run, or it has not begun.
+    """
+    folder = newest(Path("outputs")) if config.folder is None else Path(config.folder).expanduser()
+    if not folder.is_dir():
+        raise ComposerError(f"{folder}: no such folder; composer report takes a run's or a sweep's")
+    one = (folder / CONFIG).is_file()
+    page = run_page(folder, config) if one else sweep_page(folder, config)
+    path = Path(config.output).expanduser() if config.output else folder / PAGE
+    write_text(path, page)
+    print(f"{'page':<13}{shown(path)}")
+    return path
+
+
+def newest(outputs: Path) -> Path:
+    """The run or sweep whose record was written last.
+
+    Raises:
+        ComposerError: there is none.
+    """
+    records = [path for path in outputs.glob(f"*/*/{METRICS}")] + [path for path in outputs.glob(f"*/*/{SWEEP}")]
+    if not records:
+        raise ComposerError(f"{outputs}: holds no run yet; composer train makes one, or name its folder")
+    return max(records, key=lambda path: path.stat().st_mtime).parent
+
+
+# ---- one run
+
+
+def run_page(folder: Path, config: ReportConfig) -> str:
+    """HTML of one run: what was trained, its figures and curves, what it composes, and its config."""
+    run = read_run(folder)
+    composer = _composer(folder)
+    sections = [_about(run, composer)]
+    quoted = _quoted(folder) if composer is not None else _nothing
+    if composer is not None:
+        sections.append(_temperatures(composer, config, quoted))
+    sections.append(_figures(run))
+    if run.curves:
+        image = _picture(learning(run.curves, str(run.summary.get("split", "val"))), "Loss and accuracy by epoch")
+        sections.append(Section(heading="Curves", images=[image]))
+    sections += _music(run)
+    sections += _samples(folder, quoted)
+    if composer is not None:
+        sections += _original(composer, config)
+    sections.append(Section(heading="Config", tables=[_settings(run)]))
+    return gallery_page(f"{run.config.get('name', 'run')}: {folder.name}", sections, _state(run))
+
+
+def _composer(folder: Path) -> Composer | None:
+    """The run's network, of its lowest validation loss; None before the first checkpoint."""
+    for name in ("best", "last"):
+        if (folder / CHECKPOINTS / f"{name}.ckpt").is_file():
+            return Composer.load(folder, name)
+    return None
+
+
+def _quoted(folder: Path) -> Quoted:
+    """What pieces quote from the run's training music; nothing where that cannot be read any more."""
+    try:
+        return of_run(folder)[0].passages
+    except ComposerError:
+        return _nothing
+
+
+def _nothing(piece: Piece) -> list[dict[str, Any]]:
+    return []
+
+
+def _state(run: Run) -> str:
+    if not run.summary:
+        return "in training, or stopped without a word"
+    return f"{run.status} after {run.summary.get('epochs', 0)} epochs" + (f": {run.error}" if run.error else "")
+
+
+def _about(run: Run, composer: Composer | None) -> Section:
+    s, data = run.summary, run.manifest.get("data", {})
+    names = data.get("pieces", [])
+    rows = [
+        ["music", names[0] if len(names) == 1 else f"{len(names)} pieces"],
+        ["events", _number(data.get("events"))],
+        ["windows", ", ".join(f"{_number(s.get(f'windows_{part}'))} {part}" for part in ("train", "val", "test"))],
+        ["split", str(s.get("split", "-"))],
+    ]
+    rows += [
+        [title, f"{s[key]:.1%}"]
+        for key, title in (
+            ("leak_rate", "validation targets that stand in training windows"),
+            ("leak_rate_content", "validation windows that occur in training note for note"),
+            ("leak_rate_transposed", "the same, transposed"),
+        )
+        if isinstance(s.get(key), float)
+    ]
+    if composer is not None:
+        size = sum(parameter.numel() for parameter in composer.model.parameters())
+        rows.append(["network", f"{run.config.get('model.name', '')}, {size:,} parameters".strip(", ")])
+    rows += [
+        [
+            "regularizer",
+            f"{run.config.get('regularizer.name', '-')} {shown_value(run.config.get('regularizer.weight'))}",
+        ],
+        ["trained", f"{s.get('epochs', 0)} epochs, {s.get('steps', 0):,} steps, {s.get('seconds', 0):.0f} s"],
+        ["seed", str(run.seed)],
+        ["device", str(run.manifest.get("device", "-"))],
+        ["code", _commit(run.manifest)],
+    ]
+    return Section(
+        heading="What was trained",
+        tables=[Table(columns=["what", "value"], rows=rows, caption="The run", listing=True)],
+    )
+
+
+def _commit(manifest: dict[str, Any]) -> str:
+    git = manifest.get("git")
+    if not isinstance(git, dict) or not git.get("commit"):
+        return f"SHA-256 {str(manifest.get('code_sha256', '-'))[:12]}"
+    return f"commit {str(git['commit'])[:12]}" + (", with changes" if git.get("dirty") else "")
+
+
+def _figures(run: Run) -> Section:
+    s = run.summary
+    if run.status != COMPLETED:
+        return Section(
+            heading="Figures", text="The run has not been completed, so that its final figures are not known."
+        )
+    columns, rows = accuracy_rows(result_rows(str(s["split"]), s), s.get("baselines", {}))
+    return Section(
+        heading="Figures",
+        text="Loss in nats an event. Accuracy is the mean of the three channels; joint counts events that are right "
+        "in all three. Skill is the way from the best predictor without a network (0) to perfect (1).",
+        tables=[Table(columns=columns, rows=rows, caption="Accuracy by split, and what needs no network")],
+    )
+
+
+def _music(run: Run) -> list[Section]:
+    """What the pieces at the run's end copy and are like, with human music beside them."""
+    copying, quality = run.summary.get("copying"), run.summary.get("quality")
+    if not isinstance(copying, dict) or not isinstance(quality, dict):
+        return []
+    copies = [copying.get("composed") or {}, copying.get("held_out") or {}]
+    music = [quality.get(kind) or {} for kind in ("composed", "training", "held_out")]
+    overlaps = [(quality.get("overlap") or {}).get("composed") or {}, quality.get("overlap_held_out") or {}]
+    # A row of `legend.rows` for each figure that some music has.
+    shown = [key for key in legend.QUALITY if any(key in figures for figures in music)]
+    figures = [
+        [*row, *(_percent(values.get(key)) for values in overlaps)]
+        for key, row in zip(shown, legend.rows(legend.QUALITY, music), strict=True)
+    ]
+    paragraphs = [
+        *(f"{warning[0].upper()}{warning[1:]}." for warning in legend.warnings(quality)),
+        _distance(quality),
+        "Human music is cut into excerpts as long as the composed pieces. A figure must be compared with that of human "
+        "music: nearer is better, more is not.",
+    ]
+    return [
+        Section(
+            heading="Copying and quality",
+            text="\n\n".join(paragraph for paragraph in paragraphs if paragraph),
+            tables=[
+                Table(
+                    columns=["copied", "composed", "held-out music"],
+                    rows=legend.rows(legend.COPYING, copies),
+                    caption="What the final pieces copy from the training music",
+                ),
+                Table(
+                    columns=[
+                        *("figure", "composed", "training", "held-out"),
+                        *("overlap, training", "overlap, held-out"),
+                    ],
+                    rows=figures,
+                    caption="What the final pieces are like; overlap of the distributions: 100 is the same",
+                ),
+            ],
+        )
+    ]
+
+
+def _distance(quality: dict[str, Any]) -> str:
+    """The summary figure and what is farthest, in words; empty in the record of an older run."""
+    sentence = legend.distance_sentence(quality)
+    by_figure = quality.get("distance_by_figure") or {}
+    known = {**legend.QUALITY, **legend.COPYING}
+    farthest = sorted((key for key in by_figure if key in known), key=lambda key: -by_figure[key])[:_FARTHEST]
+    named = "; ".join(f"{known[key].title}, {by_figure[key]:.1f}" for key in farthest)
+    unit = "In standard deviations of human excerpts, a mean over the figures."
+    return f"{sentence[0].upper()}{sentence[1:]}. {unit} Farthest: {named}." if sentence else ""
+
+
+def _percent(value: Any) -> str:
+    return f"{value:.0%}".rstrip("%") if isinstance(value, (int, float)) else "-"
+
+
+def _settings(run: Run) -> Table:
+    rows = [[key, shown_value(value)] for key, value in sorted(run.config.items())]
+    return Table(columns=["key", "value"], rows=rows, caption="Every key of the run", listing=True)
+
+
+def _temperatures(composer: Composer, config: ReportConfig, quoted: Quoted) -> Section:
+    players, own = [], composer.setting
+    for setting in dict.fromkeys([own, *(Setting(value, own.top_p) for value in config.temperatures)]):
+        piece = _compose(composer, config, setting)
+        title = f"{_setting_title(setting)} (the run's own)" if setting == own else _setting_title(setting)
+        subtitle = f"seed {config.seed}, {_length(piece)}"
+        players.append(_player(piece.written, title, subtitle, quoted(piece.written)))
+    return Section(
+        heading="What it composes",
+        text=f"{config.events} events after the same primer, which is not played. A low temperature keeps to the "
+        f"likeliest events, a high one dares more; top_p leaves the unlikeliest out. {_COLOURED}",
+        players=players,
+    )
+
+
+def _setting_title(setting: Setting) -> str:
+    return f"Temperature {setting.temperature:g}" + ("" if setting.top_p == 1 else f", top_p {setting.top_p:g}")
+
+
+def _compose(composer: Composer, config: ReportConfig, setting: Setting, primer: Any = None) -> Composition:
+    return composer.generate(
+        events=config.events,
+        temperature=setting.temperature,
+        top_p=setting.top_p,
+        seed=config.seed,
+        primer=primer,
+    )
+
+
+def _length(composition: Composition) -> str:
+    return f"{composition.written.seconds()[-1]:.1f} s"
+
+
+def _player(piece: Piece | Performance, title: str, subtitle: str, passages: Sequence[dict[str, Any]] = ()) -> Player:
+    """A piece, or the word that it has no notes: a network that was not trained may strike none."""
+    if isinstance(piece, Piece) and not bool((piece.events.velocity > 0).any()):
+        return Player(title=title, notes=[], subtitle=f"{subtitle}; it strikes no note")
+    return player(piece, title, subtitle, passages)
+
+
+def _original(composer: Composer, config: ReportConfig) -> list[Section]:
+    """The piece that the primer is from, as far as it can still be read, and its roll above that of a composed one."""
+    try:
+        pieces, sha256, _ = read_pieces(composer.config.data, composer.encoding)
+    except ComposerError:
+        return []
+    names = pieces.names
+    if sha256 != composer.origin.data_sha256 or composer.origin.piece not in names:
+        return []
+    piece = pieces[names.index(composer.origin.piece)]
+    beginning = _as_written(composer.config.data, piece) or _beginning(piece, _ORIGINAL_EVENTS)
+    text = "For comparison: what was trained on" + (" (its beginning)" if len(piece.events) > _ORIGINAL_EVENTS else "")
+    composed = _compose(composer, config, composer.setting).written
+    rolls = [
+        from_piece(one, title=title)
+        for one, title in ((_beginning(piece, config.events), piece.name), (composed, f"composed, {composer.setting}"))
+        if bool((one.events.velocity > 0).any())
+    ]
+    image = _picture(draw(rolls, ("png",))["png"], "Piano rolls of the original and of a composed piece")
+    players = [_player(beginning, title_of(piece.name), "human")]
+    return [Section(heading="The original", text=f"{text}.", images=[image], players=players)]
+
+
+def _as_written(data: DataConfig, piece: Piece) -> Performance | None:
+    """Return the beginning of the file of a piece, each part with its own notes, as `composer render` reads it.
+
+    None where there is no file, or several of its name.
+    """
+    if data.source is not Source.midi or data.path is None:
+        return None
+    root = Path(data.path).expanduser()
+    paths = [path for path in find_files(root) if path.name == piece.name]
+    if len(paths) != 1:
+        return None
+    whole = from_file(paths[0], part=data.part, drums=data.drums, clip=data.clip, title=title_of(piece.name))
+    return dataclasses.replace(whole, notes=whole.notes[: _ORIGINAL_EVENTS // 2])
+
+
+def _beginning(piece: Piece, events: int) -> Piece:
+    return dataclasses.replace(piece, events=piece.events[:events])
+
+
+def _samples(folder: Path, quoted: Quoted) -> list[Section]:
+    """Pieces that were written during the training, evenly over it."""
+    paths = sorted((folder / SAMPLES).glob("epoch-*.mid"))
+    if len(paths) > _MOST_SAMPLES:
+        places = [round(k * (len(paths) - 1) / (_MOST_SAMPLES - 1)) for k in range(_MOST_SAMPLES)]
+        paths = [paths[place] for place in places]
+    players = []
+    for path in paths:
+        title = f"Epoch {int(path.stem.removeprefix('epoch-'))}"
+        try:
+            players.append(player(from_file(path), title, path.name, quoted(read_piece(path))))
+        except ComposerError as error:
+            players.append(Player(title=title, notes=[], subtitle=str(error)))
+    text = "The same primer and the same random numbers each time: only the weights differ."
+    return [Section(heading="How it learned", text=text, players=players)] if players else []
+
+
+# ---- a sweep
+
+
+def sweep_page(folder: Path, config: ReportConfig) -> str:
+    """HTML of a sweep: what its numbers support, tables, figures, and each arm playing after the same primer.
+
+    Raises:
+        ComposerError: the folder holds no runs that can be compared.
+    """
+    asked = CompareConfig(
+        sweep=str(folder), baseline=None, metric="accuracy/val", weights="final", resamples=10_000, figures=True,
+        output=None,
+    )  # fmt: skip
+    c = command.compare(asked)
+    made = [tables.main_table(c, asked.resamples), tables.gap_table(c)]
+    made += [table for table in [tables.copying_table(c)] if table is not None]
+    said = [sentence.replace("**", "") for sentence in words(c)]
+    sections = [
+        Section(heading="What the numbers support", text="\n\n".join(said), tables=[_table(table) for table in made]),
+    ]
+    seeds = [{run.seed for run in arm.counted} for arm in c.sweep.arms if arm.counted]
+    common = set.intersection(*seeds) if seeds else set()
+    players: list[Player] = []
+    primer: Piece | None = None
+    for arm in c.sweep.arms:
+        found = sorted(arm.counted, key=lambda run: (run.seed not in common, run.seed or 0))
+        composer = _composer(found[0].folder) if found else None
+        if composer is None:
+            continue
+        begun = composer.vocabulary.decode(composer.origin.primer.numpy())
+        if primer is None:
+            place = composer.origin.place
+            markings = Markings() if place is None else place.repeated()[0]
+            timing = composer.timing(place)
+            primer = Piece(composer.origin.piece, begun, timing, composer.origin.program, markings)
+        piece = _compose(composer, config, Setting(), _shared_primer(composer, primer))
+        passages = _quoted(found[0].folder)(piece.written)
+        quoted = count(len(passages), "copied passage") if passages else "nothing copied"
+        told = f"seed {found[0].seed} of the sweep, {_length(piece)}, {quoted}"
+        players.append(_player(piece.written, arm.label, told, passages))
+    text = (
+        "Every arm goes on from the same primer, which is not played, with the same random numbers, at temperature 1 "
+        "without a cut. " + _COLOURED
+    )
+    sections.append(Section(heading="The arms side by side", text=text, players=players, beside=True))
+    sections.append(Section(heading="Figures", images=[_picture(png, name) for name, png in pictures(c).items()]))
+    return gallery_page(f"{c.sweep.name}: {len(c.sweep.arms)} arms", sections, str(shown(folder)))
+
+
+def _shared_primer(composer: Composer, primer: Piece) -> Any:
+    """The primer in this network's own classes; None, its own beginning, where its window is longer."""
+    try:
+        return composer.primed_by(primer)
+    except ComposerError:
+        return None
+
+
+def _table(table: typeset.Table) -> Table:
+    return Table(columns=table.header, rows=table.rows, caption=table.caption)
+
+
+def _picture(png: bytes, text: str) -> Image:
+    return Image(uri=f"data:image/png;base64,{base64.b64encode(png).decode()}", text=text)
+
+
+def _number(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else "-"

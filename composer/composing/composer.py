@@ -1,0 +1,641 @@
+"""Composing with a trained run: what `composer generate` does, and `composer.load(...)` in a notebook."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from composer.composing import onnx_file as onnxfile
+from composer.composing import safetensors_file as export
+from composer.composing.lengths import compose_rows
+from composer.composing.rules import Playing, Rules, rules, silence, sounding_after
+from composer.composing.sampling import Session
+from composer.composing.setting import Setting, read_setting
+from composer.config import compose as configs
+from composer.config.schema import (
+    CHANNELS,
+    CUTS,
+    EncodingConfig,
+    Ending,
+    ExportConfig,
+    GenerateConfig,
+    Method,
+    Mode,
+    SamplingConfig,
+    TimeUnit,
+    TrainConfig,
+)
+from composer.corpus.corpus import read_pieces
+from composer.corpus.read_many import Parameters, read_as
+from composer.data.bar_position import BarStart, bar_start
+from composer.data.vocabulary import Vocabulary
+from composer.errors import ComposerError
+from composer.music.events import Events, Piece, Timing, excerpt_of, in_unit, join, released, title_of
+from composer.music.markings import Excerpt, Markings
+from composer.music.midi import write_midi
+from composer.music.tonality import with_key
+from composer.nets.build import Network, build_model
+from composer.runs import checkpoint as ckpt
+from composer.runs.layout import CHECKPOINTS, shown
+
+_PIECE_STREAM = 5
+# Pieces composed at once: more bring nothing, and take memory.
+_AT_ONCE = 64
+
+
+class _Settings(SamplingConfig):
+    """Sampling settings whose limits name an argument, not a key of a config."""
+
+    prefix: ClassVar[str] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """A composed piece.
+
+    Attributes:
+        piece: the events as the network drew them.
+        classes: (N, 3) what it drew, primer included.
+        written: `piece` as it is heard, with releases of the notes that it holds longer than any of the training music.
+    """
+
+    piece: Piece
+    classes: np.ndarray
+    written: Piece
+
+    def save(self, path: str | Path) -> Path:
+        """Write it as a MIDI file, all or nothing, every started note ended after at least a tick."""
+        write_midi(Path(path), self.written, audible=True)
+        return Path(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Primed:
+    """Events that composing goes on from.
+
+    Attributes:
+        classes: (N, 3).
+        piece: title of the piece that they are from; empty where there is none.
+        place: where they stand in that piece; None where it is not known, and for no events.
+    """
+
+    classes: Tensor
+    piece: str
+    place: Excerpt | None
+
+
+# A MIDI file, an offset in events into the training piece, (N, 3) classes, events that were read, "none", or None: the
+# training piece's first events.
+Primer = str | Path | int | Tensor | Primed | None
+
+
+class Composer:
+    """A trained network with its vocabulary, ready to compose.
+
+    Attributes:
+        setting: temperature and top_p where a config or an argument says none.
+    """
+
+    def __init__(
+        self,
+        model: Network,
+        vocabulary: Vocabulary,
+        origin: ckpt.Origin,
+        config: TrainConfig,
+        setting: Setting | None = None,
+    ) -> None:
+        """Keep what a checkpoint holds; see `Composer.load`.
+
+        Args:
+            model: the network, which is put into evaluation mode.
+            vocabulary: classes of events.
+            origin: what composing needs of the training music.
+            config: of the run.
+            setting: what the run has chosen at its end; None takes that of `config.sampling`.
+        """
+        self.model, self.vocabulary, self.origin, self.config = model.eval(), vocabulary, origin, config
+        self.setting = Setting.of(config.sampling) if setting is None else setting
+
+    @classmethod
+    def load(cls, run: str | Path, checkpoint: str = "best") -> Composer:
+        """Load a run directory's `best` or `last` checkpoint, or one checkpoint file.
+
+        Raises:
+            ComposerError: there is no such run or checkpoint, or it is damaged.
+        """
+        folder = Path(run).expanduser()
+        path = checkpoint_path(folder, checkpoint)
+        values = export.read(path) if path.suffix == export.SUFFIX else ckpt.load(path)
+        try:
+            plain = values["composer"]
+            config = configs.parse_config(plain["config"], str(path))
+            vocabulary = Vocabulary.from_plain(plain["vocabulary"])
+            origin = ckpt.Origin.from_plain(plain["origin"])
+            setting = Setting.from_plain(plain["sampling"]) if "sampling" in plain else None
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ComposerError(f"{path}: what it says of its training is damaged ({error})") from error
+        # On the meta device a config of absurd sizes takes no memory before it is compared with the weights.
+        with torch.device("meta"):
+            ckpt.check_fits(path, values, build_model(config.model, vocabulary.sizes))
+        model = build_model(config.model, vocabulary.sizes)
+        model.load_state_dict(ckpt.model_state(values))
+        # The file of the run directory comes first: a person can read and change it.
+        return cls(model, vocabulary, origin, config, (read_setting(folder) if folder.is_dir() else None) or setting)
+
+    def generate(
+        self,
+        *,
+        events: int = 500,
+        seconds: float | None = None,
+        mode: str = "window",
+        method: str = "sample",
+        beams: int = 8,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        repeats: int | None = None,
+        keep_grid: bool = True,
+        playable: bool = False,
+        polyphony: int | None = None,
+        pitch_low: int | None = None,
+        pitch_high: int | None = None,
+        scale: str | None = None,
+        max_note_seconds: float | None = None,
+        ending: str = "cut",
+        seed: int = 0,
+        primer: Primer = None,
+        include_primer: bool = False,
+        continue_from: str | Path | None = None,
+        **channels: float | None,
+    ) -> Composition:
+        """Compose one piece.
+
+        Args:
+            events: events after the primer.
+            seconds: compose this long instead.
+            mode: `window` reads the last events, as in training; `stateful` all since the primer began.
+            method: `sample`, `greedy` or `beam`.
+            beams: pieces that `beam` keeps in view.
+            temperature: below 1 is safer, above 1 is bolder; None is the run's own (`setting`).
+            top_k: sample among the k likeliest classes of each channel.
+            top_p: sample among the likeliest classes whose probabilities reach p; 1 is no cut, None the run's own.
+            min_p: sample among the classes at least so likely as this share of the likeliest.
+            repeats: play no figure more often in a row.
+            keep_grid: strike notes on the training music's grid, for networks that read scores in beats.
+            playable: release no silent pitch, strike no sounding one.
+            polyphony: notes at once.
+            pitch_low: lowest pitch that is struck.
+            pitch_high: highest pitch that is struck.
+            scale: strike its pitches alone: a key such as `F#m`, or a scale such as `D:dorian`.
+            max_note_seconds: longest note, as a rule. Without it a note that is held longer than any of the training
+                music is released in the written piece.
+            ending: `cut`, or `close` to compose the last releases too.
+            seed: the same seed gives the same piece.
+            primer: what to begin from: a MIDI file (`my.mid`, or `my.mid:120` for its events from the 120th on), an
+                offset in events into the training piece, (N, 3) classes, "none", or None for the training piece's
+                first events.
+            include_primer: begin the piece with the primer's events.
+            continue_from: a MIDI file that the piece begins with; the primer is its end.
+            channels: cuts of one channel, such as `note_temperature` or `time_top_k`.
+
+        Raises:
+            ComposerError: a value is outside its limits.
+        """
+        unset = {f"{channel}_{key}": None for channel in CHANNELS for key in CUTS}
+        unknown = sorted(channels.keys() - unset.keys())
+        if unknown:
+            raise ComposerError(f"{unknown[0]}: no argument of generate; those of a channel are {', '.join(unset)}")
+        sampling = _Settings(
+            events=events,
+            seconds=seconds,
+            n=1,
+            mode=_named(Mode, "mode", mode),
+            method=_named(Method, "method", method),
+            beams=beams,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            repeats=repeats,
+            keep_grid=keep_grid,
+            playable=playable,
+            polyphony=polyphony,
+            pitch_low=pitch_low,
+            pitch_high=pitch_high,
+            scale=scale,
+            max_note_seconds=max_note_seconds,
+            ending=_named(Ending, "ending", ending),
+            include_primer=include_primer,
+            **(unset | channels),  # type: ignore[arg-type]
+        )
+        if continue_from is not None:
+            if primer is not None or include_primer:
+                raise ComposerError("continue_from: used without primer and include_primer")
+            return self.continued(sampling, seed, Path(continue_from).expanduser())[0]
+        return self.compose(sampling, seed, self.primed(primer))[0]
+
+    @property
+    def smoothing(self) -> float:
+        """The label smoothing of the training, which is removed from the probabilities before an event is drawn."""
+        return self.config.loss.label_smoothing
+
+    @property
+    def encoding(self) -> EncodingConfig:
+        """The run's encoding, with what the music decided."""
+        return self.config.encoding.resolved(self.vocabulary.time_unit)
+
+    def plain(self) -> dict[str, Any]:
+        """What composing elsewhere needs besides the network, as plain values."""
+        origin = self.origin
+        return {
+            "sizes": list(self.vocabulary.sizes),
+            "vocabulary": self.vocabulary.to_plain(),
+            "primer": origin.primer.tolist(),
+            "stream": _PIECE_STREAM,
+            "label_smoothing": self.smoothing,
+            # Where `compose` of the file is given none.
+            "sampling": self.setting.to_plain(),
+            "division": origin.timing.division,
+            "microseconds_per_beat": self.timing(origin.place).microseconds_per_beat,
+            "program": origin.program,
+            # Tempo, metre and key of the piece, and where the primer stands in it.
+            "place": None if origin.place is None else origin.place.to_plain(),
+        }
+
+    def primer(self, source: Primer) -> Tensor:
+        """(N, 3) classes from whatever a primer can be given as; see `primed`."""
+        return self.primed(source).classes
+
+    def primed(self, source: Primer) -> Primed:
+        """Read whatever a primer can be given as; see `generate`.
+
+        Raises:
+            ComposerError: the file or the training data cannot be read, or is too short.
+        """
+        origin = self.origin
+        if source is None:
+            return Primed(origin.primer, title_of(origin.piece), origin.place)
+        if isinstance(source, Primed):
+            return source
+        if isinstance(source, Tensor):
+            return Primed(source, title_of(origin.piece), None)
+        if str(source) == "none":
+            return Primed(torch.empty(0, 3, dtype=torch.uint8), "", None)
+        if str(source).removeprefix("-").isdecimal() and int(source) < 0:  # type: ignore[arg-type]
+            raise ComposerError(f"primer={source}: must be a MIDI file, an offset from 0 on, or none")
+        if not str(source).isdecimal():
+            path, offset = Path(source).expanduser(), 0  # type: ignore[arg-type]
+            name, colon, number = str(path).rpartition(":")
+            if colon and number.isdecimal() and not path.exists():
+                path, offset = Path(name), int(number)
+            return self.primed_by(self._read(path), offset, str(path))
+        pieces, sha256, _ = read_pieces(self.config.data, self.encoding)
+        if sha256 != self.origin.data_sha256:
+            warnings.warn(f"{self.config.data.named}: has changed since the training", stacklevel=2)
+        # The piece that the default primer is from too: one that trained.
+        names = pieces.names
+        piece = pieces[names.index(self.origin.piece) if self.origin.piece in names else 0]
+        return self.primed_by(piece, int(source))  # type: ignore[arg-type]
+
+    def timing(self, place: Excerpt | None) -> Timing:
+        """Return the timing of music that goes on from a place in a piece: at that piece's usual tempo."""
+        own = self.origin.timing
+        if place is None:
+            place = self.origin.place
+        if place is None or own.smpte or not place.markings.tempos:
+            return own
+        return Timing(own.division, place.markings.usual_tempo(place.length))
+
+    def markings(self, primed: Primed, repeated: bool) -> tuple[Markings, float]:
+        """Return tempo, metre and key of music after a primer, and beats of silence before it; see `Markings.after`.
+
+        Args:
+            primed: what the music goes on from.
+            repeated: whether the music begins with the primer's own events.
+        """
+        if primed.place is not None:
+            return primed.place.repeated() if repeated else primed.place.onward()
+        origin = self.origin.place
+        if origin is None:
+            return Markings(), 0.0
+        # Nothing is known of the primer's place: a bar begins.
+        return origin.markings.after(None, origin.length)
+
+    def compose(self, sampling: SamplingConfig, seed: int, primer: Tensor | Primed | None = None) -> list[Composition]:
+        """Compose `sampling.n` pieces; the k-th depends on (seed, k) alone.
+
+        The pieces have the usual tempo and metre of the primer's piece and go on in its bar: the rest of that bar
+        stands before their first whole one.
+        """
+        return self._composed(self.setting.fill(sampling), seed, primer, None)
+
+    def compose_each(self, sampling: SamplingConfig, settings: Sequence[Setting], seed: int) -> list[list[Composition]]:
+        """Compose `sampling.n` pieces with each setting, from the same random numbers, in one batch.
+
+        They differ, if at all, in rounding from what `compose` makes with that setting.
+
+        Args:
+            sampling: with `method=sample`; its temperature and top_p are not looked at.
+            settings: temperature and top_p.
+            seed: of the random numbers.
+        """
+        made = self._composed(self.setting.fill(sampling), seed, None, settings)
+        return [made[first : first + sampling.n] for first in range(0, len(made), sampling.n)]
+
+    def _composed(
+        self,
+        sampling: SamplingConfig,
+        seed: int,
+        primer: Tensor | Primed | None,
+        settings: Sequence[Setting] | None,
+    ) -> list[Composition]:
+        primed = primer if isinstance(primer, Primed) else self.primed(primer)
+        primer = primed.classes
+        if primer.ndim != 2 or primer.shape[1] != 3:
+            raise ComposerError(f"primer: must be (N, 3) classes, not {tuple(primer.shape)}")
+        if bool((primer.long() < 0).any() or (primer.long() >= torch.tensor(self.vocabulary.sizes)).any()):
+            raise ComposerError(f"primer: holds classes beyond the vocabulary's sizes {self.vocabulary.sizes}")
+        timing = self.timing(primed.place)
+        begun = self.vocabulary.decode(primer.numpy()) if sampling.include_primer else None
+        rows = self._rows(sampling, seed, primed, begun, timing, settings)
+        nothing = self.vocabulary.decode(primer[:0].numpy())
+        markings, silence = self.markings(primed, begun is not None)
+        title = f"After {primed.piece}" if primed.piece else "Composed"
+        source = Piece(title, nothing, timing, self.origin.program, markings)
+        longest = self.longest(sampling)
+        return [self._composition(source, begun, primer, row, longest, k, silence) for k, row in enumerate(rows)]
+
+    def continued(self, sampling: SamplingConfig, seed: int, path: Path) -> list[Composition]:
+        """As `compose`, from the end of a MIDI file; the pieces begin with its part as it was read.
+
+        Raises:
+            ComposerError: the file cannot be read, or leaves the encoding's range.
+        """
+        sampling = self.setting.fill(sampling)
+        source = with_key(self._read(path))
+        context = torch.from_numpy(self.vocabulary.encode(source.events))
+        primed = Primed(context, title_of(source.name), excerpt_of(source, 0, len(context)))
+        rows = self._rows(sampling, seed, primed, source.events, source.timing)
+        markings = source.markings.extended(float(source.beats()[-1]))
+        named = replace(source, name=f"{title_of(source.name)}, continued", markings=markings)
+        longest = self.longest(sampling)
+        return [self._composition(named, source.events, context, row, longest, k) for k, row in enumerate(rows)]
+
+    def session(self, sampling: SamplingConfig, seed: int, primed: Primed, timing: Timing | None = None) -> Session:
+        """A piece that is composed as its events are asked for: the first of `seed`; `timing` tells its seconds."""
+        sampling = self.setting.fill(sampling)
+        rules, playing = self._rules(sampling, None, timing or self.timing(None), primed.place)
+        context, length = primed.classes.long().to(playing.now.device)[None], self.config.data.window_size
+        return Session(
+            self.model,
+            context,
+            sampling,
+            _generators(seed, 1),
+            length=length,
+            rules=rules,
+            playing=playing,
+            bars=self._bars(primed),
+            smoothing=self.smoothing,
+        )
+
+    def _bars(self, primed: Primed) -> BarStart | None:
+        """Return the places in the bar of a primer, for a network that reads them."""
+        if not self.model.bar_position:
+            return None
+        timing, origin = self.timing(primed.place), self.origin.place
+        metre, end = (Markings(), 0.0) if origin is None else (origin.markings, origin.length)
+        seconds_per_beat = timing.ticks_per_beat / timing.ticks_per_second
+        return bar_start(primed.classes, self.vocabulary, primed.place, seconds_per_beat, metre, end)
+
+    def units_per_second(self, timing: Timing) -> float:
+        """Units of the vocabulary's time in a second, at the first tempo."""
+        beats = self.vocabulary.time_unit is TimeUnit.beats
+        return timing.ticks_per_second / timing.ticks_per_beat if beats else 1.0
+
+    def _rules(
+        self, sampling: SamplingConfig, begun: Events | None, timing: Timing, place: Excerpt | None
+    ) -> tuple[Rules, Playing]:
+        """Return the rules of a piece, and what plays after the events that it begins with; `place` is its primer's."""
+        vocabulary, device = self.vocabulary, self.model.linear.weight.device
+        times = torch.tensor(vocabulary.time_values, dtype=torch.float64, device=device)
+        notes, lowest = vocabulary.sizes[0], vocabulary.pitch_low
+        grid = None
+        if self.origin.grid is not None and vocabulary.time_unit is TimeUnit.beats:
+            grid = (self.origin.grid, 0.0 if place is None else place.end)
+        limits = rules(sampling, notes, lowest, times, self.units_per_second(timing), grid)
+        if begun is None:
+            return limits, silence(1, notes, device)
+        classes = (begun.pitch.astype(int) - lowest).tolist()
+        heard = (classes, (begun.velocity > 0).tolist(), begun.delta_time.tolist())
+        return limits, sounding_after(*heard, notes, device)
+
+    def _rows(
+        self,
+        sampling: SamplingConfig,
+        seed: int,
+        primed: Primed,
+        begun: Events | None,
+        timing: Timing,
+        settings: Sequence[Setting] | None = None,
+    ) -> list[Tensor]:
+        """(N, 3) classes of each piece after a primer; `begun` are the events that the pieces begin with.
+
+        With `settings` there are `sampling.n` pieces of each, one setting after the other.
+        """
+        limits, playing = self._rules(sampling, begun, timing, primed.place)
+        bars = self._bars(primed)
+        seconds, streams = sampling.seconds, _generators(seed, sampling.n)
+        each = None
+        if settings is not None:
+            each = [setting for setting in settings for _ in range(sampling.n)]
+            streams = [stream for _ in settings for stream in _generators(seed, sampling.n)]
+        rows: list[Tensor] = []
+        with one_thread():
+            for first in range(0, len(streams), _AT_ONCE):
+                rows += compose_rows(
+                    self.model,
+                    primed.classes.long().to(playing.now.device),
+                    sampling,
+                    streams[first : first + _AT_ONCE],
+                    length=self.config.data.window_size,
+                    rules=limits,
+                    playing=playing,
+                    limit=None if seconds is None else seconds * self.units_per_second(timing),
+                    bars=bars,
+                    smoothing=self.smoothing,
+                    settings=None if each is None else each[first : first + _AT_ONCE],
+                )
+        return [row.cpu() for row in rows]
+
+    def longest(self, sampling: SamplingConfig) -> float | None:
+        """Seconds after which a note that the network does not end is released; None where a rule sees to it."""
+        return self.origin.longest_note_seconds if sampling.max_note_seconds is None else None
+
+    def _composition(
+        self,
+        source: Piece,
+        begun: Events | None,
+        primer: Tensor,
+        drawn: Tensor,
+        longest: float | None,
+        number: int,
+        silence: float = 0.0,
+    ) -> Composition:
+        """Make a piece of what was drawn, `silence` in beats later; see `Markings.after`."""
+        events, kept = self.vocabulary.decode(drawn.numpy()), 0
+        if begun is not None:
+            events, kept = join(begun, events), len(begun)
+        if silence and len(events):
+            later = silence * source.timing.ticks_per_beat / source.timing.ticks(events.time_unit)
+            delta_time = events.delta_time.copy()
+            if later > 0:
+                delta_time[0] += later
+            else:
+                delta_time = np.diff(np.maximum(np.cumsum(delta_time) + later, 0.0), prepend=0.0)
+            events = replace(events, delta_time=delta_time)
+        piece = written = replace(source, name=f"{source.name}, no. {number + 1}", events=events)
+        if longest is not None:
+            limit = longest * self.units_per_second(source.timing)
+            written = replace(piece, events=released(events, limit, kept))
+        return Composition(piece, torch.cat([primer.long(), drawn.long()]).numpy(), written)
+
+    def _read(self, path: Path) -> Piece:
+        piece = read_as(path, Parameters.of(self.config.data, self.vocabulary.time_unit))
+        if left_out := str(piece.left_out):
+            warnings.warn(f"{path}: left out {left_out}", stacklevel=3)
+        return piece
+
+    def primed_by(self, piece: Piece, offset: int = 0, name: str = "") -> Primed:
+        """Return the events of a piece from `offset` on, as many as the training window has.
+
+        Args:
+            piece: in any unit of time.
+            offset: number of the first event.
+            name: of the piece, for messages.
+
+        Raises:
+            ComposerError: the piece is too short, or leaves the encoding's range.
+        """
+        piece, name = with_key(in_unit(piece, self.vocabulary.time_unit)), name or piece.name
+        events, size = piece.events, self.config.data.window_size
+        if len(events) < size:
+            raise ComposerError(f"primer: {name} has {len(events)} events; a primer of {size} needs as many")
+        if offset > len(events) - size:
+            raise ComposerError(
+                f"primer: {name} has {len(events)} events; a primer of {size} begins at 0 to {len(events) - size}"
+            )
+        classes = torch.from_numpy(self.vocabulary.encode(events[offset : offset + size]))
+        return Primed(classes, title_of(piece.name), excerpt_of(piece, offset, size))
+
+
+def _generators(seed: int, count: int) -> list[torch.Generator]:
+    """The streams of random numbers of the first pieces of a seed."""
+    generators = []
+    for k in range(count):
+        state = np.random.SeedSequence([seed, k, _PIECE_STREAM]).generate_state(1, np.uint64)
+        generators.append(torch.Generator().manual_seed(int(state[0])))
+    return generators
+
+
+Named = TypeVar("Named", bound=Enum)
+
+
+def _named(kind: type[Named], key: str, name: str) -> Named:
+    """The member of an enumeration."""
+    if name not in kind.__members__:
+        raise ComposerError(f"{key}={name}: must be one of {', '.join(kind.__members__)}")
+    return kind[name]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: a step is so small that more cost more than they bring, many times on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def checkpoint_path(run: Path, checkpoint: str = "best") -> Path:
+    """The checkpoint file that a run directory or file stands for.
+
+    Raises:
+        ComposerError: there is none.
+    """
+    if run.is_file():
+        return run
+    if not run.is_dir():
+        raise ComposerError(f"run={run}: no such run directory or checkpoint file")
+    folder = run / CHECKPOINTS
+    path = folder / f"{checkpoint}.ckpt"
+    if path.is_file():
+        return path
+    if (folder / ckpt.LAST).is_file():
+        raise ComposerError(
+            f"run={run}: has no {checkpoint}.ckpt (it had not finished an epoch when it was last saved); "
+            f"finish it with composer train resume={shown(run)}, or compose with checkpoint=last"
+        )
+    raise ComposerError(f"run={run}: has no checkpoints, so it is not a run directory of composer train")
+
+
+def run(config: GenerateConfig) -> list[Path]:
+    """Compose as configured and write the pieces; tells where they are."""
+    composer = Composer.load(config.run, config.checkpoint)
+    folder = Path(config.output) if config.output else Path("outputs") / "generate" / configs.run_id()
+    paths = []
+    if config.continue_from is not None:
+        compositions = composer.continued(config, config.seed, Path(config.continue_from).expanduser())
+    else:
+        compositions = composer.compose(config, config.seed, composer.primed(config.primer))
+    for number, composition in enumerate(compositions):
+        path = folder / f"{composer.config.name}-seed{config.seed}-{number:03d}.mid"
+        paths.append(composition.save(path))
+        print(f"{path}  {_told(composition)}")
+    print(drawn_at(composer, config))
+    return paths
+
+
+def drawn_at(composer: Composer, config: SamplingConfig) -> str:
+    """Return one line that names the temperature and cut of a command, and which of them are the run's own."""
+    setting = Setting.of(composer.setting.fill(config))
+    unsaid = [key for key in ("temperature", "top_p") if getattr(config, key) is None]
+    of_run = f" ({' and '.join(unsaid)} of the run)" if unsaid else ""
+    drawn = "drawn at" if config.method is Method.sample else f"method={config.method.name},"
+    return f"{drawn} {setting}{of_run}"
+
+
+def _told(composition: Composition) -> str:
+    """How long a piece is, and whether notes had to be ended."""
+    events = composition.piece.events
+    count = len(composition.written.events) - len(events)
+    length = f"{len(events)} events, {events.delta_time.sum():.1f} {events.time_unit.name}"
+    notes = "note" if count == 1 else "notes"
+    return f"{length}; {count} {notes} released that it held too long" if count else length
+
+
+def export_run(config: ExportConfig) -> Path:
+    """Write a run's weights as safetensors, or its network as ONNX; the file."""
+    composer = Composer.load(config.run, config.checkpoint)
+    path = Path(config.output)
+    if path.suffix == onnxfile.SUFFIX:
+        onnxfile.write(path, composer.model, composer.plain())
+        print(f"{shown(path)}  {path.stat().st_size:,} bytes; run it with onnxruntime (docs/compose.md)")
+        return path
+    yaml = configs.to_yaml(composer.config)
+    values = ckpt.composer_values(yaml, composer.vocabulary, composer.origin)
+    values["sampling"] = composer.setting.to_plain()
+    export.write(path, composer.model.state_dict(), values)
+    print(f"{shown(path)}  {path.stat().st_size:,} bytes; compose with: composer generate run={shown(path)}")
+    return path

@@ -1,0 +1,341 @@
+"""What may come next: rules as masks over the classes of the next event, made from what plays.
+
+    B = pieces, N = classes of the note channel, M = classes of the time channel, K = events that are remembered
+    move   a note struck or released: (B, N, 2) masks of moves, 0 is a release and 1 a strike
+    times  (M,) time of each class; all times in the vocabulary's unit
+
+A rule is a function of what plays, and rules are combined in their order. One that would leave a piece nothing gives
+way for that event to those before it, so that something always remains; `playable`, the first, never leaves nothing.
+The note is masked by the moves that it has, the velocity by those of the note that was drawn, the time by both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from composer.config.scales import scale_pitches
+from composer.config.schema import Ending, SamplingConfig
+from composer.errors import ComposerError
+from composer.music.rhythm import PLACE_TOLERANCE_BEATS, on_grid
+
+# Longest figure, in events, whose repetitions are counted.
+PERIOD = 32
+# Seconds before the end in which `ending=close` strikes nothing.
+LAST_STRIKE_SECONDS = 0.5
+# Times are sums of decoded classes: what rounding may add up to.
+_TOLERANCE = 1e-9
+
+
+class Playing(NamedTuple):
+    """What plays in each piece.
+
+    Attributes:
+        sounding: (B, N) notes that were struck and not released.
+        struck: (B, N) time of a note's last move.
+        now: (B,) time of the last event.
+        passed: events so far.
+        recent: (B, K) codes of the last moves, the latest first: twice the note, plus 1 for a strike.
+        runs: (B, K) how many events in succession equalled the one 1, 2, ... K before them, as moves.
+        done: (B,) whether a piece that is closed has ended; what follows does not belong to it.
+        closed: (B,) events up to the last silence before that.
+    """
+
+    sounding: Tensor
+    struck: Tensor
+    now: Tensor
+    passed: int
+    recent: Tensor
+    runs: Tensor
+    done: Tensor
+    closed: Tensor
+
+    def select(self, pieces: Tensor) -> Playing:
+        """These pieces (B,), by number."""
+        parts = (part if isinstance(part, int) else part[pieces] for part in self)
+        return Playing(*parts)  # type: ignore[arg-type]
+
+
+def silence(batch: int, notes: int, device: torch.device | str = "cpu") -> Playing:
+    """What plays before the first event, for a note channel of so many classes: nothing."""
+    times = torch.zeros(batch, notes, dtype=torch.float64, device=device)
+    codes = torch.zeros(batch, PERIOD, dtype=torch.long, device=device)
+    done, closed = torch.zeros(batch, dtype=torch.bool, device=device), codes[:, 0].clone()
+    return Playing(times > 0, times, times[:, 0].clone(), 0, codes - 1, codes, done, closed)
+
+
+def sounding_after(
+    classes: Iterable[int], strikes: Iterable[bool], waits: Iterable[float], notes: int, device: torch.device | str
+) -> Playing:
+    """What plays, of one piece, after events that are not counted: their note classes, kinds, and times before them."""
+    playing, now = silence(1, notes, device), 0.0
+    struck: dict[int, float] = {}
+    for note, strike, wait in zip(classes, strikes, waits, strict=True):
+        now += wait
+        struck.pop(note, None)
+        if strike:
+            struck[note] = now
+    for note, time in struck.items():
+        playing.sounding[0, note], playing.struck[0, note] = True, time - now
+    return playing
+
+
+def after(playing: Playing, event: Tensor, times: Tensor, last_strike: float = math.inf) -> Playing:
+    """What plays after an event (B, 3); `times` as at the head of this file, `last_strike` as in `Rules`."""
+    note, velocity, time = event.unbind(1)
+    strike, now = velocity > 0, playing.now + times[time]
+    move, count = (2 * note + strike)[:, None], playing.passed + 1
+    sounding = playing.sounding.scatter(1, note[:, None], strike[:, None])
+    ended = ~sounding.any(1) & ~playing.done
+    return Playing(
+        sounding,
+        playing.struck.scatter(1, note[:, None], now[:, None]),
+        now,
+        count,
+        torch.cat([move, playing.recent[:, :-1]], dim=1),
+        (playing.runs + 1) * (playing.recent == move),
+        playing.done | (ended & (now > last_strike)),
+        torch.where(ended, count, playing.closed),
+    )
+
+
+# A mask of moves (B, N, 2); a mask of time classes (B, M), given which of the pieces (B,) strike.
+MoveRule = Callable[[Playing], Tensor]
+TimeRule = Callable[[Playing, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Rules in the order of their weight.
+
+    Attributes:
+        times: as at the head of this file.
+        moves: rules on notes and velocities.
+        waits: rules on times.
+        last_strike: a piece that is silent after this time has ended.
+    """
+
+    times: Tensor
+    moves: tuple[MoveRule, ...] = ()
+    waits: tuple[TimeRule, ...] = ()
+    last_strike: float = math.inf
+
+    @property
+    def free(self) -> bool:
+        """Whether anything may come next."""
+        return not (self.moves or self.waits)
+
+    def after(self, playing: Playing, event: Tensor) -> Playing:
+        """What plays after an event (B, 3)."""
+        return after(playing, event, self.times, self.last_strike)
+
+    def legal_moves(self, playing: Playing) -> Tensor:
+        """(B, N, 2) moves that may come next, at least one of each piece."""
+        every = torch.ones_like(playing.sounding)[..., None].expand(-1, -1, 2)
+        return meet(every, (rule(playing) for rule in self.moves))
+
+    def legal_times(self, playing: Playing, strike: Tensor) -> Tensor:
+        """(B, M) time classes of the next event, at least one of each piece; `strike` (B,) tells its move."""
+        every = torch.ones(len(strike), len(self.times), dtype=torch.bool, device=strike.device)
+        return meet(every, (rule(playing, strike) for rule in self.waits))
+
+
+def meet(mask: Tensor, others: Iterable[Tensor]) -> Tensor:
+    """What all masks (B, ...) allow; one that would leave a piece nothing is passed over for that piece."""
+    for other in others:
+        both = mask & other
+        some = both.flatten(1).any(1).view(-1, *[1] * (mask.ndim - 1))
+        mask = torch.where(some, both, mask)
+    return mask
+
+
+def _moves(release: Tensor, strike: Tensor) -> Tensor:
+    return torch.stack([release, strike.expand_as(release)], dim=-1)
+
+
+def playable(playing: Playing) -> Tensor:
+    """A sounding note is released before it is struck again, and a silent one is not released."""
+    return _moves(playing.sounding, ~playing.sounding)
+
+
+def at_most(voices: int) -> MoveRule:
+    """No more notes at once than `voices`."""
+
+    def rule(playing: Playing) -> Tensor:
+        room = playing.sounding.sum(1, keepdim=True) < voices
+        return _moves(torch.ones_like(playing.sounding), playing.sounding | room)
+
+    return rule
+
+
+def within(allowed: Tensor) -> MoveRule:
+    """Only notes of `allowed` (N,) are struck."""
+
+    def rule(playing: Playing) -> Tensor:
+        return _moves(torch.ones_like(playing.sounding), allowed)
+
+    return rule
+
+
+def not_more_often(times: int) -> MoveRule:
+    """No figure of up to `PERIOD` moves is played more than `times` times in a row."""
+    limits = torch.arange(1, PERIOD + 1) * (times - 1)
+
+    def rule(playing: Playing) -> Tensor:
+        # With the next event equal to the one a figure before it, the figure would begin once more.
+        over = playing.runs >= limits.to(playing.runs.device)
+        codes = torch.zeros_like(playing.sounding, dtype=torch.long).repeat(1, 2)
+        return codes.scatter_add(1, playing.recent.clamp(min=0), over.long()).view(len(codes), -1, 2) == 0
+
+    return rule
+
+
+def on_places(divisions: int, start: float, times: Tensor) -> TimeRule:
+    """Notes are struck on multiples of 1/`divisions` beat.
+
+    Args:
+        divisions: places per beat.
+        start: place in beats of the moment 0.
+        times: as at the head of this file, in beats.
+    """
+
+    def rule(playing: Playing, strike: Tensor) -> Tensor:
+        places = (start + playing.now[:, None] + times) * divisions
+        return ((places - places.round()).abs() <= PLACE_TOLERANCE_BEATS * divisions) | ~strike[:, None]
+
+    return rule
+
+
+def _never_leave(divisions: int, start: float, times: Tensor) -> bool:
+    """Tell whether every event stands on a place of the grid whatever is drawn; see `on_places` for the arguments."""
+    steps = np.append(times.cpu().numpy(), start)
+    return bool(on_grid(steps, divisions, _TOLERANCE).all())
+
+
+def no_longer(limit: float, times: Tensor) -> tuple[MoveRule, TimeRule]:
+    """No note sounds longer than `limit`.
+
+    A note that would pass it with the next shortest step is released now, before anything else; and no event waits past
+    the first note's end.
+    """
+    step = _shortest(times)
+
+    def left(playing: Playing) -> Tensor:
+        ends = torch.where(playing.sounding, playing.struck + limit - playing.now[:, None], torch.inf)
+        return ends.clamp(min=0) + _TOLERANCE
+
+    def rule(playing: Playing) -> Tensor:
+        due = left(playing) < step
+        none = ~due.any(1, keepdim=True)
+        return _moves(due | none, none.expand_as(due))
+
+    return rule, lambda playing, strike: times <= left(playing).amin(1, keepdim=True)
+
+
+def closed_by_events(total: int) -> MoveRule:
+    """All notes end within `total` events."""
+
+    def rule(playing: Playing) -> Tensor:
+        sounding, remaining = playing.sounding.sum(1, keepdim=True), total - playing.passed
+        # A strike of a silent note takes two events, one of a sounding note (where that is legal) only its own.
+        strike = torch.where(playing.sounding, sounding + 1, sounding + 2) <= remaining
+        return _moves(playing.sounding | (sounding < remaining), strike)
+
+    return rule
+
+
+def closed_by_time(end: float, last_strike: float, times: Tensor) -> tuple[MoveRule, TimeRule]:
+    """All notes are struck by `last_strike` and end by `end`."""
+    step = _shortest(times)
+
+    def rule(playing: Playing) -> Tensor:
+        now = playing.now[:, None]
+        return _moves(playing.sounding | (now + step <= end), (now <= last_strike).expand_as(playing.sounding))
+
+    def wait(playing: Playing, strike: Tensor) -> Tensor:
+        return playing.now[:, None] + times <= torch.where(strike, last_strike, end)[:, None]
+
+    return rule, wait
+
+
+def _shortest(times: Tensor) -> float:
+    """The shortest positive time that can be drawn; 0 where there is none."""
+    positive = times[times > 0]
+    return float(positive.min()) if len(positive) else 0.0
+
+
+def rules(
+    config: SamplingConfig,
+    notes: int,
+    lowest: int,
+    times: Tensor,
+    per_second: float,
+    grid: tuple[int, float] | None = None,
+) -> Rules:
+    """The rules that a config asks for, in their order.
+
+    Args:
+        config: sampling settings.
+        notes: N.
+        lowest: pitch of class 0.
+        times: as at the head of this file.
+        per_second: the vocabulary's units of time in a second.
+        grid: for `keep_grid`, places per beat and the place of the moment 0 in beats, where times are in beats.
+
+    Raises:
+        ComposerError: no pitch is left to strike, or `max_note_seconds` is shorter than any step.
+    """
+    moves: list[MoveRule] = [playable] if config.playable else []
+    waits: list[TimeRule] = []
+    last = math.inf
+    if config.ending is Ending.close:
+        if config.seconds is None:
+            moves.append(closed_by_events(config.events))
+        else:
+            last = (config.seconds - min(LAST_STRIKE_SECONDS, config.seconds / 4)) * per_second
+            _add(moves, waits, closed_by_time(config.seconds * per_second, last, times))
+    if config.max_note_seconds is not None:
+        _check_longest(config.max_note_seconds, _shortest(times) / per_second)
+        _add(moves, waits, no_longer(config.max_note_seconds * per_second, times))
+    if config.polyphony is not None:
+        moves.append(at_most(config.polyphony))
+    if (config.pitch_low, config.pitch_high, config.scale) != (None, None, None):
+        moves.append(within(_pitches(config, notes, lowest).to(times.device)))
+    if config.repeats is not None:
+        moves.append(not_more_often(config.repeats))
+    if config.keep_grid and grid is not None and not _never_leave(*grid, times):
+        waits.append(on_places(*grid, times))
+    return Rules(times, tuple(moves), tuple(waits), last)
+
+
+def _add(moves: list[MoveRule], waits: list[TimeRule], pair: tuple[MoveRule, TimeRule]) -> None:
+    moves.append(pair[0])
+    waits.append(pair[1])
+
+
+def _check_longest(longest: float, shortest: float) -> None:
+    if longest < shortest:
+        raise ComposerError(
+            f"max_note_seconds={longest:g}: the network's shortest step is {shortest:.3g} seconds; give at least that"
+        )
+
+
+def _pitches(config: SamplingConfig, notes: int, lowest: int) -> Tensor:
+    """(N,) classes that may be struck."""
+    low = 0 if config.pitch_low is None else config.pitch_low
+    high = 127 if config.pitch_high is None else config.pitch_high
+    classes = None if config.scale is None else scale_pitches(config.scale)
+    pitches = range(lowest, lowest + notes)
+    allowed = [low <= pitch <= high and (classes is None or pitch % 12 in classes) for pitch in pitches]
+    if not any(allowed):
+        raise ComposerError(
+            f"pitch_low={low}, pitch_high={high}, scale={config.scale or 'null'}: leave none of the network's pitches "
+            f"{lowest}..{lowest + notes - 1}"
+        )
+    return torch.tensor(allowed)

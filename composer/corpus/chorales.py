@@ -1,0 +1,196 @@
+"""Bach's four-part chorales as MIDI files, made from the scores in the package music21, with a split that is frozen.
+
+The 371 chorales of Riemenschneider's edition are 350 different scores in music21. Many share a tune, so that the split
+keeps tunes together; `chorales.csv` beside this file names each score's part and tune, and the digest of its notes.
+
+    MIDI file  one track of the four voices; a quarter note is a beat and lasts a second; releases first, then by pitch
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from composer.config.schema import TimeUnit
+from composer.corpus.build_store import cache_folder
+from composer.errors import ComposerError, MissingExtra
+from composer.music.events import Events, Piece, Timing
+from composer.music.midi import write_midi
+from composer.progress import Counter
+from composer.runs.layout import write_text
+
+MANIFEST = Path(__file__).with_name("chorales.csv")
+VOICES = ("Soprano", "Alto", "Tenor", "Bass")
+# A score says nothing of how loud or how fast.
+VELOCITY = 80
+TIMING = Timing(division=480, microseconds_per_beat=1_000_000)
+# Raised when the same score would give other files.
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Chorale:
+    """A row of the manifest.
+
+    Attributes:
+        midi_filename: its file.
+        work: its score in music21.
+        numbers: in Riemenschneider's edition, with spaces between them.
+        tune: the group of those that share its tune.
+        split: `train`, `validation` or `test`.
+        sha256: digest of its events.
+    """
+
+    midi_filename: str
+    work: str
+    numbers: str
+    tune: int
+    split: str
+    sha256: str
+
+
+def folder(cache: str | None) -> Path:
+    """The folder of the MIDI files with the manifest beside them; made the first time, in about a minute.
+
+    What an interrupted call has made is kept, and the next goes on.
+
+    Args:
+        cache: as `data.cache`.
+
+    Raises:
+        MissingExtra: music21 is not installed.
+        ComposerError: a score of the installed music21 is not the one that the split was frozen with.
+    """
+    text = MANIFEST.read_text(encoding="utf-8")
+    digest = hashlib.sha256(f"{_FORMAT} {text}".encode()).hexdigest()[:12]
+    place = cache_folder(cache) / "chorales" / digest
+    done = place / MANIFEST.name
+    if not done.exists():
+        chorales = manifest()
+        missing = [chorale for chorale in chorales if not (place / chorale.midi_filename).exists()]
+        counter = Counter("writing", "chorales", len(missing))
+        for chorale in missing:
+            _write(place, chorale)
+            counter.advance()
+        counter.close()
+        # Last, so that its presence says that all are there.
+        write_text(done, text)
+    return place
+
+
+def manifest() -> list[Chorale]:
+    """The rows of `chorales.csv`."""
+    with MANIFEST.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    return [
+        Chorale(row["midi_filename"], row["work"], row["numbers"], int(row["tune"]), row["split"], row["sha256"])
+        for row in rows
+    ]
+
+
+def _write(place: Path, chorale: Chorale) -> None:
+    events = read(chorale.work)
+    if digest(events) != chorale.sha256:
+        raise ComposerError(
+            f"data=chorales: {chorale.work} in the installed music21 {_music21().__version__} is not the score that "
+            "the split was frozen with; install the version in requirements/lock.txt"
+        )
+    write_midi(place / chorale.midi_filename, Piece(chorale.work, events, TIMING))
+
+
+def works() -> Iterator[tuple[str, list[int]]]:
+    """Every score of the edition in music21, with its numbers there (from 1)."""
+    _music21()
+    from music21 import corpus
+
+    numbers: dict[str, list[int]] = {}
+    found = corpus.chorales.Iterator(numberingSystem="riemenschneider", returnType="filename")
+    for number, work in enumerate(found, 1):
+        numbers.setdefault(work, []).append(number)
+    yield from numbers.items()
+
+
+def read(work: str) -> Events:
+    """The events of a score, its four voices together, in beats (quarter notes).
+
+    A pitch that two voices hold lasts until the later release, and is struck again where one of them strikes it.
+    """
+    return events([note for voice in voices(work) for note in voice])
+
+
+def voices(work: str) -> list[list[tuple[int, int, int]]]:
+    """The notes of each voice of a score, from the soprano down: (onset, end, pitch) in ticks.
+
+    Instruments that double or accompany the voices are left out.
+    """
+    _music21()
+    from music21 import corpus
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of details of the notation
+        score = corpus.parse(work).stripTies()
+    parts = list(score.parts)
+    named = [next((part for part in parts if str(part.partName).startswith(voice)), None) for voice in VOICES]
+    chosen: list[Any] = [part for part in named if part is not None] if None not in named else parts
+    if len(chosen) != len(VOICES):
+        raise ComposerError(f"{work}: has {len(chosen)} parts, and none named {', '.join(VOICES)}")
+    return [
+        [
+            (_ticks(element.offset), _ticks(element.offset + element.duration.quarterLength), pitch.midi)
+            for element in part.flatten().notes
+            for pitch in element.pitches
+            if element.duration.quarterLength > 0  # a grace note has no length
+        ]
+        for part in chosen
+    ]
+
+
+def events(notes: list[tuple[int, int, int]]) -> Events:
+    """Notes (onset, end, pitch) in ticks as events in beats: at one time releases first, then by pitch."""
+    ends: dict[tuple[int, int], int] = {}
+    for onset, end, pitch in notes:
+        ends[pitch, onset] = max(end, ends.get((pitch, onset), end))
+    messages: list[tuple[int, int, int]] = []  # tick, velocity, pitch
+    by_pitch: dict[int, list[int]] = {}
+    for pitch, onset in sorted(ends):
+        by_pitch.setdefault(pitch, []).append(onset)
+    for pitch, onsets in by_pitch.items():
+        held = 0
+        for k, onset in enumerate(onsets):
+            # Of two voices the one that holds on longer, until either strikes the pitch again.
+            held = max(held, ends[pitch, onset])
+            after = onsets[k + 1] if k + 1 < len(onsets) else held
+            messages += [(onset, VELOCITY, pitch), (min(held, after), 0, pitch)]
+    messages.sort()
+    tick, velocity, pitches = (np.array(column) for column in zip(*messages, strict=True))
+    return Events(
+        pitches.astype(np.uint8),
+        velocity.astype(np.uint8),
+        np.diff(tick, prepend=0) / TIMING.division,
+        TimeUnit.beats,
+    )
+
+
+def digest(events: Events) -> str:
+    """SHA-256 of the events, by which a score is known again."""
+    ticks = np.rint(np.cumsum(events.delta_time) * TIMING.division).astype("<i8")
+    return hashlib.sha256(events.pitch.tobytes() + events.velocity.tobytes() + ticks.tobytes()).hexdigest()
+
+
+def _ticks(quarters: Any) -> int:
+    return round(float(quarters) * TIMING.division)
+
+
+def _music21() -> Any:
+    try:
+        import music21
+    except ImportError as error:
+        raise MissingExtra("data=chorales needs music21: pip install music21 (extra music21)") from error
+    return music21

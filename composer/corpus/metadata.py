@@ -1,0 +1,85 @@
+"""A CSV file that says which pieces train, validate and test, such as MAESTRO's, and which belong together.
+
+Its columns that count are `midi_filename`, a path below the folder of the pieces; `split`: `train`, `validation` or
+`test` (as in Hawthorne et al. 2019); and any that the user names, whose equal values make a group.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from composer.data.splits import Part
+from composer.errors import ComposerError
+
+_NAME, _SPLIT = "midi_filename", "split"
+
+
+def split_file(root: Path, given: str | None, asked: str = "data.split=file") -> Path:
+    """The CSV file: the one given, also as a path below the folder, or the only one in the folder.
+
+    Args:
+        root: the folder.
+        given: as `data.split_file`.
+        asked: the key that needs the file, with its value, for messages.
+
+    Raises:
+        ComposerError: there is none, or several.
+    """
+    if given is not None:
+        path = Path(given).expanduser()
+        for candidate in (path, root / path):
+            if candidate.is_file():
+                return candidate
+        raise ComposerError(f"data.split_file={given}: no such file")
+    found = sorted(path for path in root.glob("*.csv") if path.is_file())
+    if len(found) != 1:
+        what = "no CSV file" if not found else f"{len(found)} CSV files"
+        raise ComposerError(f"{asked}: {what} in {root}; name the one that is meant: data.split_file=NAME.csv")
+    return found[0]
+
+
+def read_split_file(path: Path) -> dict[str, Part]:
+    """The part of each path that the file names.
+
+    Raises:
+        ComposerError: it cannot be read, lacks a column, says another part, or names a path twice.
+    """
+    parts: dict[str, Part] = {}
+    for line, name, part in _rows(path, _SPLIT):
+        if part not in Part.__members__:
+            raise ComposerError(f"{path}, line {line}: split={part}: must be {', '.join(Part.__members__)}")
+        if parts.setdefault(name, Part[part]) is not Part[part]:
+            raise ComposerError(f"{path}, line {line}: {name} is named twice, with different splits")
+    return parts
+
+
+def read_groups(path: Path, column: str) -> dict[str, str]:
+    """The value of a column for each path that the file names; not for those where it is empty.
+
+    Raises:
+        ComposerError: the file cannot be read, lacks the column, or names a path twice with different values.
+    """
+    groups: dict[str, str] = {}
+    for line, name, group in _rows(path, column):
+        if group and groups.setdefault(name, group) != group:
+            raise ComposerError(f"{path}, line {line}: {name} is named twice, with different values of {column}")
+    return groups
+
+
+def _rows(path: Path, column: str) -> Iterator[tuple[int, str, str]]:
+    """Of each row its line, the path that it names, and its value of a column."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            there = reader.fieldnames or ()
+            lacking = [name for name in (_NAME, column) if name not in there]
+            if lacking:
+                has = f"; it has {', '.join(map(str, there))}" if _NAME in there else ""
+                raise ComposerError(f"{path}: has no column {lacking[0]}; it needs {_NAME} and {column}{has}")
+            for row in reader:
+                name = PurePosixPath((row[_NAME] or "").strip().replace("\\", "/")).as_posix()
+                yield reader.line_num, name, (row[column] or "").strip()
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ComposerError(f"{path}: cannot be read as CSV ({error})") from error

@@ -1,0 +1,223 @@
+"""A corpus on disk: the events of many files as one memory-mapped array.
+
+    CACHE/corpora/KEY/manifest.json     parameters, and what is known of every file; names the version
+    CACHE/corpora/KEY/VERSION/events.npy  (N,) uint32, or uint64 where there are over 2^18 different times
+    CACHE/corpora/KEY/VERSION/times.npy   (U,) float64, rising: the different times since the previous event
+    CACHE/corpora/KEY/VERSION/groups-*  which of the pieces are alike, where it has been asked (`corpus.py`)
+    CACHE/corpora/KEY/.building/        what an unfinished build has read
+
+An event is `number of its time << 14 | velocity << 7 | pitch`: nothing is lost, and no vocabulary is in it, for that is
+fitted to the training events of a run. The pieces lie end to end in the order of their files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.config.schema import TimeUnit
+from composer.corpus.read_many import Entry, Parameters
+from composer.data.vocabulary import Vocabulary
+from composer.errors import ComposerError
+from composer.music.events import Counts, Events, LeftOut, Piece, Pieces, Timing
+from composer.runs.layout import read_json
+
+FORMAT = 2
+MANIFEST = "manifest.json"
+EVENTS, TIMES = "events.npy", "times.npy"
+PITCH_BITS, EVENT_BITS = 7, 14
+_MASK = 0x7F
+# Different times that an event of 32 bits can tell apart.
+MOST_TIMES = 1 << (32 - EVENT_BITS)
+# Events that are looked at together when all are.
+CHUNK = 1 << 20
+
+Codes = NDArray[Any]
+
+
+def encode(events: Events, times: NDArray[np.float64]) -> Codes:
+    """Events as numbers.
+
+    Args:
+        events: N events.
+        times: (U,) the different times, rising; all of the events' are among them.
+
+    Returns:
+        (N,) uint32 or uint64.
+    """
+    kind = np.uint32 if len(times) <= MOST_TIMES else np.uint64
+    codes: Codes = np.searchsorted(times, events.delta_time).astype(kind)
+    codes <<= EVENT_BITS
+    codes |= np.left_shift(events.velocity, PITCH_BITS, dtype=kind)
+    codes |= events.pitch
+    return codes
+
+
+def decode(codes: Codes, times: NDArray[np.float64], unit: TimeUnit) -> Events:
+    """The inverse of `encode`."""
+    return Events(
+        (codes & _MASK).astype(np.uint8),
+        (codes >> PITCH_BITS & _MASK).astype(np.uint8),
+        np.asarray(times[codes >> EVENT_BITS]),
+        unit,
+    )
+
+
+class Store:
+    """A finished store, opened for reading.
+
+    Attributes:
+        version: the folder of this content.
+        entries: what is known of every file, in the order of the files.
+        events: (N,) the events as numbers, mapped from the disk.
+        times: (U,) what the numbers of the times mean.
+    """
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+        """Args: the store's `folder`, and its `manifest` as read."""
+        self.folder = folder
+        try:
+            self.parameters = Parameters(**manifest["parameters"])
+            self.entries = [Entry(*row) for row in manifest["files"]]
+            self.version = folder / str(manifest["version"])
+            self.events: Codes = np.load(self.version / EVENTS, mmap_mode="r")
+            self.times: NDArray[np.float64] = np.load(self.version / TIMES)
+            whole = len(self.events) == sum(entry.events for entry in self.entries)
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise ComposerError(f"{folder}: damaged ({error})") from error
+        if manifest.get("format") != FORMAT or not whole:
+            raise ComposerError(f"{folder}: damaged, or of another version")
+
+    @classmethod
+    def open(cls, folder: Path) -> Store | None:
+        """The store of a folder, or None where there is no whole one of this version."""
+        try:
+            return cls(folder, read_json(folder / MANIFEST))
+        except ComposerError:
+            return None
+
+    @property
+    def unit(self) -> TimeUnit:
+        """The unit of the times."""
+        return TimeUnit[self.parameters.time_unit]
+
+    def piece(self, entry: Entry) -> Piece:
+        """Read one piece into memory."""
+        codes = np.asarray(self.events[entry.offset : entry.offset + entry.events])
+        timing = Timing(entry.division, entry.tempo)
+        events = decode(codes, self.times, self.unit)
+        return Piece(Path(entry.path).name, events, timing, entry.program, entry.markings, entry.left_out)
+
+    def count(self, runs: list[range]) -> Counts:
+        """How often each value occurs in these runs of positions; of the times, those that do."""
+        pitch, velocity, time = (np.zeros(size, np.int64) for size in (128, 128, len(self.times)))
+        for _, codes in self.chunks(runs):
+            pitch += np.bincount((codes & _MASK).astype(np.uint8), minlength=128)
+            velocity += np.bincount((codes >> PITCH_BITS & _MASK).astype(np.uint8), minlength=128)
+            time += np.bincount(codes >> EVENT_BITS, minlength=len(time))
+        return Counts(pitch, velocity, self.times[time > 0], time[time > 0])
+
+    def chunks(self, runs: list[range], overlap: int = 0, bridge: int = 0) -> Iterator[tuple[int, Codes]]:
+        """(first position, events) over runs of positions, at most `CHUNK` at once.
+
+        Args:
+            runs: rising and apart.
+            overlap: events of the next chunk that each ends with.
+            bridge: gaps up to so many events are not left out, so that the chunks are fewer.
+        """
+        for begin, end in _spans(runs, bridge):
+            for first in range(begin, end, CHUNK):
+                yield first, np.asarray(self.events[first : min(first + CHUNK, end) + overlap])
+
+
+def _spans(runs: list[range], bridge: int) -> Iterator[tuple[int, int]]:
+    """The runs as (begin, end), those with gaps of at most `bridge` as one."""
+    begin = end = None
+    for run in runs:
+        if end is not None and run.start <= end + bridge:
+            end = run.stop
+            continue
+        if begin is not None and end is not None:
+            yield begin, end
+        begin, end = run.start, run.stop
+    if begin is not None and end is not None:
+        yield begin, end
+
+
+def rows(entries: list[Entry]) -> list[tuple[Any, ...]]:
+    """Entries as the manifest holds them."""
+    return [astuple(entry) for entry in entries]
+
+
+class StoredPieces(Pieces):
+    """Those pieces of a store that a run uses.
+
+    Attributes:
+        offsets: (P,) where each begins in the store's events.
+    """
+
+    def __init__(self, store: Store, entries: list[Entry]) -> None:
+        """Args: the `store`, and the `entries` of it that are used."""
+        self.store, self.entries = store, entries
+        self.names = [Path(entry.path).name for entry in entries]
+        self.lengths = np.array([entry.events for entry in entries], np.int64)
+        self.offsets = np.array([entry.offset for entry in entries], np.int64)
+
+    def piece(self, number: int) -> Piece:
+        """Read the piece with this number into memory."""
+        return self.store.piece(self.entries[number])
+
+    def only(self, numbers: Sequence[int]) -> Pieces:
+        """The pieces with these numbers."""
+        return StoredPieces(self.store, [self.entries[number] for number in numbers])
+
+    @property
+    def left_out(self) -> LeftOut:
+        """Notes of the files that are not among the events."""
+        return sum((entry.left_out for entry in self.entries), LeftOut())
+
+    def counts(self) -> Counts:
+        """How often each value occurs in them; a little of them is read at once."""
+        return self.store.count([range(entry.offset, entry.offset + entry.events) for entry in self.entries])
+
+
+class StoredTokens:
+    """The events of a store as classes of a vocabulary, made when they are asked for."""
+
+    def __init__(self, store: Store, vocabulary: Vocabulary) -> None:
+        """Args: the `store` and the `vocabulary` of a run, of the same time unit."""
+        assert store.unit is vocabulary.time_unit
+        self.store, self.pitch_low = store, vocabulary.pitch_low
+        self.time_classes = vocabulary.time_classes(store.times)
+        self.velocity_classes = vocabulary.velocity_classes(np.arange(128, dtype=np.uint8))
+
+    def __len__(self) -> int:
+        return len(self.store.events)
+
+    def __getitem__(self, positions: slice | NDArray[np.int64]) -> NDArray[np.uint8]:
+        """(..., 3) classes of the events at these positions, of any shape."""
+        return self.classes(np.asarray(self.store.events[positions]))
+
+    def windows(self, starts: NDArray[np.int64], length: int) -> NDArray[np.uint8]:
+        """(B, length, 3) classes of the events from each start (B,) on."""
+        return self.classes(np.lib.stride_tricks.sliding_window_view(self.store.events, length)[starts])
+
+    def played(self, starts: NDArray[np.int64], length: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+        """(B, length) velocities, and times since the event before, of the events from each start (B,) on."""
+        codes = np.lib.stride_tricks.sliding_window_view(self.store.events, length)[starts]
+        events = decode(codes, self.store.times, self.store.unit)
+        return events.velocity, events.delta_time
+
+    def classes(self, codes: Codes) -> NDArray[np.uint8]:
+        """(..., 3) classes of events as the store has them, of any shape."""
+        classes = np.empty((*codes.shape, 3), np.uint8)
+        # A piece that leaves the vocabulary's pitches is in the store and not in the run.
+        classes[..., 0] = (codes & _MASK).astype(np.uint8) - np.uint8(self.pitch_low)
+        classes[..., 1] = self.velocity_classes[codes >> PITCH_BITS & _MASK]
+        classes[..., 2] = self.time_classes[codes >> EVENT_BITS]
+        return classes

@@ -1,0 +1,114 @@
+"""Training windows as variations of the music: in another key, at another speed, louder or softer.
+
+B = batch, L = events of a window, its target too
+windows  (B, L, 3) uint8 classes
+played   what they were before they became classes
+
+A window is varied as a whole, anew each time that it comes. What it becomes is a function of the seed, of how often all
+windows were gone through before, and of the place of its target: a resumed run, several loader processes, several ranks
+and windows of other sizes see the same. Nothing but training is varied.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.config.schema import AugmentationConfig
+from composer.data.vocabulary import Vocabulary
+from composer.data.window_sets import Indices
+
+_STREAM = 11
+# The key, the speed and the strength are drawn apart: one can be left out and the others stay.
+_TRANSPOSE, _STRETCH, _VELOCITY = range(3)
+
+
+class Played(NamedTuple):
+    """Velocities, and times since the event before in the vocabulary's unit, of one shape."""
+
+    velocity: NDArray[np.uint8]
+    delta_time: NDArray[np.float64]
+
+
+class Augmentation:
+    """How the windows of a run are varied."""
+
+    def __init__(self, config: AugmentationConfig, vocabulary: Vocabulary, seed: int) -> None:
+        """Args: `config` as typed; the `vocabulary` and `seed` of the run."""
+        self.config, self.vocabulary = config, vocabulary
+        self.keys = np.random.SeedSequence([seed, _STREAM]).generate_state(3, np.uint64)
+
+    @property
+    def needs_played(self) -> bool:
+        """Whether `vary` asks for more than the classes."""
+        return self.config.stretch > 1 or self.config.velocity > 1
+
+    def vary(
+        self, windows: NDArray[np.uint8], played: Played | None, turns: Indices, targets: Indices
+    ) -> NDArray[np.uint8]:
+        """Variations of windows, as a new array.
+
+        Args:
+            windows: (B, L, 3).
+            played: (B, L) each; only where it is needed.
+            turns: (B,) how often all windows were gone through before.
+            targets: (B,) positions of the last events.
+        """
+        varied = windows.copy()
+        if self.config.transpose:
+            share = uniform(self.keys[_TRANSPOSE], turns, targets)
+            varied[..., 0] = transposed(windows[..., 0], share, self.config.transpose, self.vocabulary.sizes[0])
+        if self.config.velocity > 1:
+            assert played is not None
+            factors = factor(uniform(self.keys[_VELOCITY], turns, targets), self.config.velocity)
+            varied[..., 1] = self.vocabulary.velocity_classes(scaled(played.velocity, factors))
+        if self.config.stretch > 1:
+            assert played is not None
+            factors = factor(uniform(self.keys[_STRETCH], turns, targets), self.config.stretch)
+            varied[..., 2] = self.vocabulary.time_classes(played.delta_time * factors[:, None])
+        return varied
+
+
+def uniform(key: np.uint64, turns: Indices, targets: Indices) -> NDArray[np.float64]:
+    """(B,) numbers in [0, 1), each a function of the key, its turn (B,) and its target (B,) alone."""
+    mixed = _mixed(_mixed(turns.astype(np.uint64) ^ key) + targets.astype(np.uint64))
+    # The upper 53 bits, which a float holds exactly.
+    return (mixed >> np.uint64(11)).astype(np.float64) / float(1 << 53)
+
+
+def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """A step and the finaliser of SplitMix64 (Steele, Lea and Flood 2014): neighbours become unlike."""
+    mixed = numbers + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def factor(share: NDArray[np.float64], most: float) -> NDArray[np.float64]:
+    """(B,) factors from 1 / most to most, their logarithms spread evenly, by shares (B,) in [0, 1)."""
+    factors: NDArray[np.float64] = most ** (2 * share - 1)
+    return factors
+
+
+def transposed(notes: NDArray[np.uint8], share: NDArray[np.float64], most: int, classes: int) -> NDArray[np.uint8]:
+    """Move windows by so many semitones up or down that every note keeps a class.
+
+    Args:
+        notes: (B, L) classes; one class is one semitone.
+        share: (B,) in [0, 1), chooses evenly among the moves that are possible.
+        most: semitones.
+        classes: of the note channel.
+    """
+    down = np.minimum(notes.min(axis=1), most).astype(np.int64)
+    up = np.minimum(classes - 1 - notes.max(axis=1).astype(np.int64), most)
+    moves = np.floor(share * (down + up + 1)).astype(np.int64) - down
+    moved: NDArray[np.uint8] = (notes + moves[:, None]).astype(np.uint8)
+    return moved
+
+
+def scaled(velocities: NDArray[np.uint8], factors: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Velocities (B, L) times factors (B,), rounded and kept within 1 .. 127; 0, a release, stays."""
+    louder = np.clip(np.rint(velocities * factors[:, None]), 1, 127)
+    return np.where(velocities > 0, louder, 0).astype(np.uint8)

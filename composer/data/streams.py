@@ -1,0 +1,153 @@
+"""Training on streams: pieces read from end to end, many side by side, the state carried from batch to batch.
+
+B = streams side by side, T = window_size, the steps between two steps of the optimiser
+windows (B, T + 1, 3) uint8: T inputs and the event after each
+rows    (B, 3) int64: first position, steps that count, and 1 where the state begins anew
+
+Backpropagation through time is cut every T steps, the state is not (truncated backpropagation, Williams and Peng 1990).
+A pass lays the training segments, runs of events that training windows cover, end to end in an order of its own, cut
+into chunks of T steps, and gives every stream an equal share of these. The state begins anew with each segment and each
+share. An epoch makes T passes, each beginning one event later in every segment: so it takes as many steps as one over
+windows, and the cuts fall everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from composer.corpus.store import StoredTokens
+from composer.data.permutation import Permutation
+from composer.data.splits import Supervisable, covered
+from composer.data.window_sets import Indices, Starts
+
+_STREAM = 12
+
+
+class Streamed(NamedTuple):
+    """A batch of streams: step t predicts event t + 1.
+
+    Attributes:
+        windows: (B, T + 1, 3) classes.
+        mask: (B, T) bool, false where event t + 1 may not be trained on.
+        fresh: (B,) bool, true where the state begins anew.
+    """
+
+    windows: Tensor
+    mask: Tensor
+    fresh: Tensor
+
+
+def segments(train: Indices | Starts, events: int, offsets: NDArray[np.int64], window_size: int) -> list[range]:
+    """Runs of positions that training windows cover; none goes from one piece into the next.
+
+    Args:
+        train: first positions of the training windows.
+        events: of all pieces.
+        offsets: (P,) where each piece begins.
+        window_size: events before a window's target.
+    """
+    if isinstance(train, Starts):
+        return [range(run.start, run.stop + window_size) for run in train.pool.runs()]
+    inside = covered(events, train, window_size)
+    begins = np.zeros(events + 1, np.bool_)
+    begins[offsets] = True
+    # A gap or another piece before, or after.
+    first = inside & (begins[:-1] | ~np.append(False, inside[:-1]))
+    last = inside & (begins[1:] | ~np.append(inside[1:], False))
+    pairs = zip(np.flatnonzero(first).tolist(), np.flatnonzero(last).tolist(), strict=True)
+    return [range(begin, end + 1) for begin, end in pairs]
+
+
+class Streams(Dataset[Streamed]):
+    """Gathers the batches that `StreamOrder` asks for."""
+
+    def __init__(
+        self,
+        tokens: NDArray[np.uint8] | StoredTokens,
+        window_size: int,
+        supervisable: NDArray[np.bool_] | Supervisable,
+    ) -> None:
+        """Args: (N, 3) `tokens`; the `window_size`; which positions are `supervisable`."""
+        self.tokens, self.supervisable = tokens, supervisable
+        self.steps = np.arange(window_size + 1)
+
+    def __getitem__(self, rows: Indices) -> Streamed:
+        """The batch of rows (B, 3)."""
+        begins, counts, fresh = rows.T
+        # What lies behind a chunk's last step is read and never counts.
+        positions = np.minimum(begins[:, None] + self.steps, len(self.tokens) - 1)
+        mask = (self.steps[:-1] < counts[:, None]) & self.supervisable[positions[:, 1:]]
+        return Streamed(
+            torch.from_numpy(self.tokens[positions]), torch.from_numpy(mask), torch.from_numpy(fresh.astype(np.bool_))
+        )
+
+
+class StreamOrder(Sampler[Indices]):
+    """The rows of each batch of an epoch: a function of (seed, epoch) alone."""
+
+    def __init__(self, runs: Sequence[range], window_size: int, streams: int, seed: int) -> None:
+        """Lay out the passes.
+
+        Args:
+            runs: the training segments.
+            window_size: steps of a chunk, and passes of an epoch.
+            streams: side by side, where there is a chunk for each.
+            seed: decides the order of the segments, with the epoch.
+        """
+        self.begins = np.array([run.start for run in runs], np.int64)
+        self.lengths = np.array([len(run) for run in runs], np.int64)
+        self.window_size, self.streams, self.seed = window_size, streams, seed
+        self.epoch, self.start_batch = 0, 0
+        chunks = [int(self._chunks(skipped).sum()) for skipped in range(window_size)]
+        self.sizes = [-(-count // max(1, min(streams, count))) for count in chunks]
+
+    def __len__(self) -> int:
+        return sum(self.sizes)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next; Lightning calls it before each."""
+        if epoch != self.epoch:
+            self.start_batch = 0
+        self.epoch = epoch
+
+    def start_at(self, epoch: int, batch: int) -> None:
+        """Begin in the middle: the next pass is `epoch` from its batch number `batch` on."""
+        self.epoch, self.start_batch = epoch, batch
+
+    def __iter__(self) -> Iterator[Indices]:
+        before = 0
+        for skipped, size in enumerate(self.sizes):
+            begin = max(0, self.start_batch - before)
+            before += size
+            if begin < size:
+                yield from self._pass(skipped, begin)
+
+    def _chunks(self, skipped: int) -> Indices:
+        """(R,) chunks of each segment without its first events: as many steps as it then has events but one."""
+        found: Indices = -(-np.maximum(0, self.lengths - skipped - 1) // self.window_size)
+        return found
+
+    def _pass(self, skipped: int, begin: int) -> Iterator[Indices]:
+        """The rows of the batches of a pass, from its batch number `begin` on."""
+        order = Permutation(len(self.begins), [self.seed, self.epoch, skipped, _STREAM])(np.arange(len(self.begins)))
+        before = np.cumsum([0, *self._chunks(skipped)[order].tolist()])
+        count = int(before[-1])
+        streams = min(self.streams, count)
+        shares = np.arange(streams + 1) * count // max(1, streams)
+        for step in range(begin, self.sizes[skipped]):
+            numbers = shares[:-1] + step
+            place = np.searchsorted(before, np.minimum(numbers, count - 1), side="right") - 1
+            segment, chunk = order[place], numbers - before[place]
+            first = self.begins[segment] + skipped + chunk * self.window_size
+            left = self.begins[segment] + self.lengths[segment] - 1 - first
+            # A share that is a chunk shorter has nothing more in the last batch.
+            steps = np.where(numbers < shares[1:], np.minimum(left, self.window_size), 0)
+            fresh = (chunk == 0) | (step == 0)
+            yield np.stack([first, steps, fresh], axis=1)

@@ -1,0 +1,357 @@
+"""The vocabulary: an event as one class in each of three channels, and back.
+
+    note      pitch - pitch_low              0 .. pitch_high - pitch_low
+    velocity  the velocity itself            0 .. 127   (0 is a release)
+              with B bins: 0 for 0, else 1 + floor((velocity - 1) B / 127)
+    time      0: exactly 0;  k >= 1: time_edges[k-1] <= time < time_edges[k], the last class open above
+
+The article's vocabulary is pitches 24..112 (89 classes), 128 velocities, and ten equal intervals of the positive times
+[min, max], class = 1 + floor((time - min) / width), so that class 11 holds time = max alone: 89 + 128 + 12 = 229.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.config.schema import EncodingConfig, TimeBinning, TimeUnit
+from composer.errors import ComposerError
+from composer.music.events import Events
+
+VELOCITIES = 128
+_KMEANS_ROUNDS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What each class means. Made by `fit`, kept in the checkpoint as plain values.
+
+    Attributes:
+        time_edges: lower edge of each positive time class, ascending, in `time_unit`.
+        time_values: time that each class decodes to, class 0 first: the mean of its training members; for a class
+            without any, the middle of its interval.
+        velocity_values: with binned velocities, the velocity that each class decodes to, class 0 first, likewise; empty
+            where each velocity is a class.
+    """
+
+    pitch_low: int
+    pitch_high: int
+    time_unit: TimeUnit
+    time_edges: tuple[float, ...]
+    time_values: tuple[float, ...]
+    velocity_values: tuple[int, ...] = ()
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Classes of the note, velocity and time channels."""
+        velocities = len(self.velocity_values) or VELOCITIES
+        return (self.pitch_high - self.pitch_low + 1, velocities, len(self.time_edges) + 1)
+
+    def encode(self, events: Events) -> NDArray[np.uint8]:
+        """Classes of the events.
+
+        A time below the first edge is of class 1, a time above the training maximum of the last class.
+
+        Args:
+            events: N events in the vocabulary's time unit.
+
+        Returns:
+            (N, 3) classes.
+
+        Raises:
+            ComposerError: a pitch lies outside the range, or the unit differs.
+        """
+        if events.time_unit is not self.time_unit:
+            raise ComposerError(
+                f"encoding.time_unit={self.time_unit.name}: the events are in {events.time_unit.name}; read them anew"
+            )
+        outside = (events.pitch < self.pitch_low) | (events.pitch > self.pitch_high)
+        if outside.any():
+            low, high = int(events.pitch.min()), int(events.pitch.max())
+            raise ComposerError(
+                f"{int(outside.sum())} of {len(events)} events lie outside the encoding's pitches "
+                f"{self.pitch_low}..{self.pitch_high} (the piece has {low}..{high}); encoding=full takes every pitch"
+            )
+        velocities = self.velocity_classes(events.velocity)
+        classes = [events.pitch - self.pitch_low, velocities, self.time_classes(events.delta_time)]
+        return np.stack(classes, axis=1).astype(np.uint8)
+
+    def decode(self, classes: NDArray[Any]) -> Events:
+        """Events of (N, 3) classes; exact but for the time and a binned velocity, which are the class's value."""
+        velocity = classes[:, 1]
+        if self.velocity_values:
+            velocity = np.asarray(self.velocity_values)[velocity]
+        return Events(
+            (classes[:, 0] + self.pitch_low).astype(np.uint8),
+            velocity.astype(np.uint8),
+            np.asarray(self.time_values, np.float64)[classes[:, 2]],
+            self.time_unit,
+        )
+
+    def velocity_classes(self, velocity: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Classes (N,) of velocities (N,)."""
+        return _binned(velocity, len(self.velocity_values) - 1) if self.velocity_values else velocity
+
+    def time_classes(self, delta_time: NDArray[np.float64]) -> NDArray[np.uint8]:
+        """Classes (N,) of times (N,) in the vocabulary's unit."""
+        # Without edges there was no positive time to learn from: all times are class 0.
+        lowest = min(1, len(self.time_edges))
+        positive = np.maximum(lowest, np.searchsorted(self.time_edges, delta_time, side="right"))
+        return np.where(delta_time > 0, positive, 0).astype(np.uint8)
+
+    def time_error(self, delta_time: NDArray[np.float64]) -> TimeError:
+        """How far encoding and decoding moves the positive ones of these times (N,)."""
+        decoded = np.asarray(self.time_values)[self.time_classes(delta_time)]
+        positive = (np.abs(decoded - delta_time) * 1000)[delta_time > 0]
+        if not len(positive):
+            return TimeError(0.0, 0.0, self.time_unit)
+        return TimeError(float(positive.mean()), float(positive.max()), self.time_unit)
+
+    def time_error_counted(self, times: NDArray[np.float64], counts: NDArray[np.int64]) -> TimeError:
+        """`time_error` of different times (U,) that occur so often (U,)."""
+        occurring = (counts > 0) & (times > 0)
+        times, counts = times[occurring], counts[occurring]
+        if not len(times):
+            return TimeError(0.0, 0.0, self.time_unit)
+        errors = np.abs(np.asarray(self.time_values)[self.time_classes(times)] - times) * 1000
+        return TimeError(float(np.average(errors, weights=counts)), float(errors.max()), self.time_unit)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values for a checkpoint."""
+        plain: dict[str, Any] = {
+            "pitch_low": self.pitch_low,
+            "pitch_high": self.pitch_high,
+            "time_unit": self.time_unit.name,
+            "time_edges": list(self.time_edges),
+            "time_values": list(self.time_values),
+        }
+        return plain | ({"velocity_values": list(self.velocity_values)} if self.velocity_values else {})
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Vocabulary:
+        """The inverse of `to_plain`.
+
+        Raises:
+            ComposerError: the values do not describe a vocabulary.
+        """
+        try:
+            edges = tuple(float(edge) for edge in plain["time_edges"])
+            values = tuple(float(value) for value in plain["time_values"])
+            unit = TimeUnit[plain["time_unit"]]
+            velocities = tuple(int(value) for value in plain.get("velocity_values", ()))
+            low, high = int(plain["pitch_low"]), int(plain["pitch_high"])
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ComposerError(f"the checkpoint's vocabulary is damaged ({error!r})") from error
+        # Equal edges are the empty classes of times that lie a few rounding steps apart.
+        ascending = all(a <= b for a, b in zip(edges, edges[1:], strict=False))
+        finite = all(math.isfinite(value) and value >= 0 for value in (*edges, *values))
+        audible = all(0 < value < VELOCITIES for value in velocities[1:])
+        if velocities and not (velocities[0] == 0 and 2 <= len(velocities) <= VELOCITIES and audible):
+            raise ComposerError("the checkpoint's vocabulary is damaged (its velocities are none)")
+        if not (0 <= low <= high <= 127 and len(values) == len(edges) + 1 <= 256 and ascending and finite):
+            raise ComposerError("the checkpoint's vocabulary is damaged (its values contradict each other)")
+        return cls(low, high, unit, edges, values, velocities)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeError:
+    """Round-trip error of the positive times, in thousandths of the unit (milliseconds, or thousandths of a beat)."""
+
+    mean: float
+    maximum: float
+    unit: TimeUnit
+
+    def __str__(self) -> str:
+        unit = "ms" if self.unit is TimeUnit.seconds else "thousandths of a beat"
+        return f"mean {self.mean:.2f}, largest {self.maximum:.2f} {unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A vocabulary, and what it makes of the training events that it was fitted to.
+
+    Attributes:
+        time_error: round-trip error of their times.
+        longest: the largest of these; longer ones are in the last class with it.
+    """
+
+    vocabulary: Vocabulary
+    time_error: TimeError
+    longest: float
+
+
+def fit(config: EncodingConfig, times: NDArray[np.float64], velocities: NDArray[np.uint8] | None = None) -> Vocabulary:
+    """Fit the time classes, and the values of binned velocities, to the training events; pitches need no fitting.
+
+    Args:
+        config: which pitches, and how to divide the times.
+        times: (N,) times since the previous event, of the training events alone, in `config.unit`.
+        velocities: (N,) theirs; only binned ones are fitted, to the middles of their classes where there are none.
+    """
+    heard = None if velocities is None else np.bincount(velocities, minlength=VELOCITIES)
+    positive = np.sort(times[times > 0])
+    if config.time_binning is TimeBinning.distinct:
+        return _vocabulary(config, *_distinct_classes(config, *np.unique(positive, return_counts=True)), heard)
+    if config.time_binning is TimeBinning.kmeans:
+        distinct, counts = np.unique(positive, return_counts=True)
+    elif config.time_binning is TimeBinning.quantile:
+        distinct, counts = np.unique(positive), np.empty(0, np.int64)
+    else:
+        distinct, counts = positive, np.empty(0, np.int64)
+    ranked = positive[np.arange(config.bins) * len(positive) // config.bins] if len(positive) else positive
+    edges = _edges(config, distinct, counts, ranked)
+    return _vocabulary(config, edges, _class_means(positive, edges), heard)
+
+
+def fit_counted(
+    config: EncodingConfig,
+    times: NDArray[np.float64],
+    counts: NDArray[np.int64],
+    velocities: NDArray[np.int64] | None = None,
+) -> Vocabulary:
+    """`fit` to more events than can be kept: to how often each different value occurs.
+
+    The edges are those of `fit`; a class's value is the same mean but for rounding.
+
+    Args:
+        config: which pitches, and how to divide the times.
+        times: (U,) different times, rising.
+        counts: (U,) how often each occurs in the training events.
+        velocities: (128,) how often each velocity does.
+    """
+    occurring = (counts > 0) & (times > 0)
+    times, counts = times[occurring], counts[occurring]
+    if config.time_binning is TimeBinning.distinct:
+        return _vocabulary(config, *_distinct_classes(config, times, counts), velocities)
+    ranks = np.arange(config.bins) * int(counts.sum()) // config.bins
+    ranked = times[np.searchsorted(np.cumsum(counts), ranks, side="right")] if len(times) else times
+    edges = _edges(config, times, counts, ranked)
+    member = np.searchsorted(edges, times, side="right") - 1
+    means = []
+    for k, edge in enumerate(edges):
+        inside = member == k
+        following = edges[k + 1] if k + 1 < len(edges) else edge
+        if inside.any():
+            mean = np.average(times[inside], weights=counts[inside])
+            # As in `_class_means`.
+            means.append(float(mean.clip(times[inside][0], times[inside][-1])))
+        else:
+            means.append((edge + following) / 2)
+    return _vocabulary(config, edges, means, velocities)
+
+
+def _vocabulary(
+    config: EncodingConfig, edges: list[float], values: list[float], velocities: NDArray[np.int64] | None
+) -> Vocabulary:
+    heard = () if config.velocity_bins is None else _velocity_values(config.velocity_bins, velocities)
+    return Vocabulary(config.pitch_low, config.pitch_high, config.unit, tuple(edges), (0.0, *values), heard)
+
+
+def _binned(velocity: NDArray[np.uint8], bins: int) -> NDArray[np.uint8]:
+    """Class 0 for 0, and 1 to `bins` for 1 to 127."""
+    classes = 1 + (velocity.astype(np.int64) - 1) * bins // (VELOCITIES - 1)
+    return np.where(velocity > 0, classes, 0).astype(np.uint8)
+
+
+def _velocity_values(bins: int, counts: NDArray[np.int64] | None) -> tuple[int, ...]:
+    """What each class decodes to: the mean of its members, or of the velocities that would be in it, to the nearest.
+
+    Args:
+        bins: classes besides that of 0.
+        counts: (128,) how often each velocity occurs; None is never.
+    """
+    velocities = np.arange(VELOCITIES, dtype=np.uint8)
+    classes = _binned(velocities, bins)
+    values = [0]
+    for k in range(1, bins + 1):
+        own = classes == k
+        often = None if counts is None or not counts[own].any() else counts[own]
+        values.append(round(float(np.average(velocities[own], weights=often))))
+    return tuple(values)
+
+
+def _edges(
+    config: EncodingConfig, distinct: NDArray[np.float64], counts: NDArray[np.int64], ranked: NDArray[np.float64]
+) -> list[float]:
+    """Lower edges of the classes of the positive times.
+
+    Args:
+        config: how to divide.
+        distinct: (U,) the different times, rising; for equal widths they may repeat.
+        counts: (U,) how often each occurs; only k-means asks.
+        ranked: (time_bins,) the times at equal shares of all.
+    """
+    bins = config.bins
+    if not len(distinct):
+        return []
+    if config.time_binning is TimeBinning.equal_width:
+        return _equal_width_edges(float(distinct[0]), float(distinct[-1]), bins)
+    if len(distinct) <= bins:
+        return [float(edge) for edge in distinct]
+    if config.time_binning is TimeBinning.quantile:
+        # Equal edges fall together.
+        return [float(edge) for edge in np.unique(ranked)]
+    return _kmeans_edges(distinct, counts, bins)
+
+
+def _distinct_classes(
+    config: EncodingConfig, distinct: NDArray[np.float64], counts: NDArray[np.int64]
+) -> tuple[list[float], list[float]]:
+    """Return edges and values of a class for each time that occurs, so that times on a grid stay on it.
+
+    Of more than `time_bins` different times the commonest and the longest have a class; another time is of the class of
+    the nearest.
+    """
+    if len(distinct) > config.bins:
+        # The commonest first, of equals the shorter.
+        order = np.argsort(-counts[:-1], kind="stable")[: config.bins - 1]
+        distinct = distinct[np.sort(np.append(order, len(distinct) - 1))]
+    between = (distinct[1:] + distinct[:-1]) / 2
+    return [float(edge) for edge in (*distinct[:1], *between)], distinct.tolist()
+
+
+def _equal_width_edges(low: float, high: float, bins: int) -> list[float]:
+    """Lower edges such that the class of t is exactly 1 + floor((t - low) / width), as floats compute it."""
+    width = (high - low) / bins
+    if width == 0:
+        return [low]
+    edges = [low]
+    for k in range(1, bins + 1):
+        edge = low + k * width
+        # low + k * width may miss the first float of its class by a rounding step.
+        while math.floor((edge - low) / width) < k:
+            edge = math.nextafter(edge, math.inf)
+        while math.floor((math.nextafter(edge, -math.inf) - low) / width) >= k:
+            edge = math.nextafter(edge, -math.inf)
+        edges.append(edge)
+    # Where rounding puts the maximum below the last class, that class is empty, as with the formula.
+    return edges
+
+
+def _kmeans_edges(distinct: NDArray[np.float64], counts: NDArray[np.int64], bins: int) -> list[float]:
+    """Lower edges half-way between the centres of Lloyd's algorithm, started at the quantiles of the distinct times."""
+    centres = distinct[(np.arange(bins) * 2 + 1) * len(distinct) // (2 * bins)]
+    for _ in range(_KMEANS_ROUNDS):
+        member = np.searchsorted((centres[1:] + centres[:-1]) / 2, distinct, side="right")
+        weights = np.bincount(member, counts, len(centres))
+        sums = np.bincount(member, counts * distinct, len(centres))
+        moved = (sums / np.maximum(weights, 1))[weights > 0]
+        if len(moved) == len(centres) and np.array_equal(moved, centres):
+            break
+        centres = moved
+    return [float(edge) for edge in (distinct[0], *((centres[1:] + centres[:-1]) / 2))]
+
+
+def _class_means(positive: NDArray[np.float64], edges: list[float]) -> list[float]:
+    member = np.searchsorted(edges, positive, side="right") - 1
+    means = []
+    for k, edge in enumerate(edges):
+        inside = positive[member == k]
+        following = edges[k + 1] if k + 1 < len(edges) else edge
+        # Rounding must not take the mean out of its members' range, and so into the class below or above.
+        means.append(float(inside.mean().clip(inside[0], inside[-1])) if len(inside) else (edge + following) / 2)
+    return means

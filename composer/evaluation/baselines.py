@@ -1,0 +1,278 @@
+"""Predictions that need no network: what an accuracy has to beat before it says anything.
+
+N = events, W = windows of one set, T = window_size
+tokens       (N, 3) uint8 classes of all pieces
+predictions  (W, 4) int32: note, velocity, time, and the three as one number, the joint event
+
+majority     the commonest in training
+repeat_last  the event before the target
+markov       the commonest after the last k events in training, k chosen on the validation windows
+nearest      what followed the training context that agrees with this one in most entries
+
+The accuracy of a channel asks whether its column is right, the joint accuracy whether the joint column is. For majority
+and markov that is the commonest joint event, not the three commonest classes put together, which may be an event that
+never occurs: each figure is the best that its counts can do. Ties go to the lowest class and the earliest window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.config.schema import CHANNELS
+from composer.corpus.store import StoredTokens
+from composer.data.splits import Splits, digests_at
+from composer.data.window_sets import Indices, Starts, sample
+
+Predictions = NDArray[np.int32]
+# What `measure` finds: for each baseline its figures.
+Baselines = dict[str, dict[str, Any]]
+
+HIGHEST_ORDER = 8
+# Above these a seeded sample stands for all, so that a corpus takes seconds too; the result says how many were used.
+MOST_COUNTED = 1_000_000
+MOST_COPIED = 1_000
+# Of a store, so that the tables of counts stay below some 300 MB.
+MOST_STORED = 1 << 19
+# Entries compared by `nearest` for one split.
+MOST_COMPARED = 2_000_000_000
+
+_SAMPLE_STREAM = 6
+# Pairs of windows compared at once: they fit into a core's cache.
+_PAIRS = 1 << 19
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Contexts with the event that followed each.
+
+    Attributes:
+        tokens: (N, 3) classes.
+        starts: (W,) first positions; the target is the event at start + window_size.
+        window_size: events before the target; no longer context is used, so none leaves its piece.
+    """
+
+    tokens: NDArray[np.uint8]
+    starts: Indices
+    window_size: int
+
+    def targets(self) -> Predictions:
+        """(W, 4) what would be right."""
+        return _with_joint(self.tokens[self.starts + self.window_size])
+
+    def last(self, order: int) -> NDArray[np.uint64]:
+        """(W,) digests of the `order` events before each target; of none they are all alike."""
+        return digests_at(self.tokens, self.starts + self.window_size - order, order)
+
+    def contexts(self) -> NDArray[np.uint8]:
+        """(W, T, 3) classes of the events before each target."""
+        views = np.lib.stride_tricks.sliding_window_view(self.tokens, self.window_size, axis=0)
+        return views[self.starts].transpose(0, 2, 1)
+
+    def sample(self, most: int, seed: int, context: int | None = None) -> Examples:
+        """These, or where there are more than `most` so many of them, drawn by the seed; a store asks for `context`."""
+        if len(self.starts) <= most:
+            return self
+        chosen = np.random.default_rng([seed, _SAMPLE_STREAM]).choice(len(self.starts), most, replace=False)
+        return Examples(self.tokens, self.starts[np.sort(chosen)], self.window_size)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredExamples:
+    """Examples of a store: a sample of them becomes `Examples` of the events that it needs."""
+
+    tokens: StoredTokens
+    starts: Indices | Starts
+    window_size: int
+
+    def sample(self, most: int, seed: int, context: int | None = None) -> Examples:
+        """At most so many of them, drawn by the seed, with the last `context` events of each; None takes all."""
+        size = self.window_size if context is None else min(context, self.window_size)
+        chosen = sample(self.starts, min(most, MOST_STORED), [seed, _SAMPLE_STREAM])
+        starts = chosen[np.arange(len(chosen))] + (self.window_size - size)
+        windows = self.tokens.windows(starts, size + 1) if len(starts) else np.empty((0, size + 1, 3), np.uint8)
+        return Examples(windows.reshape(-1, 3), np.arange(len(starts)) * (size + 1), size)
+
+
+def examples(
+    tokens: NDArray[np.uint8] | StoredTokens, starts: Indices | Starts, window_size: int
+) -> Examples | StoredExamples:
+    """Examples of an array, or of a store."""
+    if isinstance(tokens, StoredTokens):
+        return StoredExamples(tokens, starts, window_size)
+    assert not isinstance(starts, Starts)
+    return Examples(tokens, starts, window_size)
+
+
+def _with_joint(events: NDArray[np.uint8]) -> Predictions:
+    classes = events.astype(np.int32)
+    joint = classes @ np.array([1 << 16, 1 << 8, 1], np.int32)
+    return np.column_stack([classes, joint])
+
+
+def repeat_last(scored: Examples) -> Predictions:
+    """(W, 4) the event before each target."""
+    return _with_joint(scored.tokens[scored.starts + scored.window_size - 1])
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What came most often after the contexts of one length.
+
+    Attributes:
+        contexts: (C,) their digests, rising.
+        commonest: (C, 4) the prediction after each.
+    """
+
+    contexts: NDArray[np.uint64]
+    commonest: Predictions
+
+
+def count(train: Examples, highest: int = HIGHEST_ORDER) -> list[Counts]:
+    """Count what follows the last 0, 1, ... `highest` events; no more than the window holds."""
+    targets, tables = train.targets(), []
+    for order in range(min(highest, train.window_size) + 1):
+        contexts, numbers = np.unique(train.last(order), return_inverse=True)
+        columns = [_commonest(numbers, targets[:, column]) for column in range(4)]
+        tables.append(Counts(contexts, np.column_stack(columns)))
+    return tables
+
+
+def _commonest(groups: NDArray[np.int64], classes: NDArray[np.int32]) -> NDArray[np.int32]:
+    """(G,) the commonest class (below 2^24) of each group 0 .. G - 1, the lowest of several."""
+    pairs, counts = np.unique(groups << 24 | classes, return_counts=True)
+    group = pairs >> 24
+    # Within a group the largest count first; the sort is stable, so that equal counts stay in the classes' order.
+    order = np.lexsort((-counts, group))
+    first: Indices = order[np.unique(group, return_index=True)[1]]
+    return np.asarray(pairs[first] & 0xFFFFFF, np.int32)
+
+
+def markov(tables: list[Counts], scored: Examples) -> list[Predictions]:
+    """Predictions of a Markov chain of each order; order 0 is the majority.
+
+    Order k says what `tables[k]` says of the last k events, and where training never had these, what order k - 1 says.
+    """
+    predicted = np.zeros((len(scored.starts), 4), np.int32)
+    orders = []
+    for order, table in enumerate(tables):
+        asked = scored.last(order)
+        place = np.minimum(np.searchsorted(table.contexts, asked), len(table.contexts) - 1)
+        known = table.contexts[place] == asked
+        predicted = np.where(known[:, None], table.commonest[place], predicted)
+        orders.append(predicted)
+    return orders
+
+
+def nearest(train: Examples, scored: Examples) -> Predictions:
+    """Copy what followed the training context that is most like each scored one.
+
+    Most like is the context that agrees in most of the 3 T entries, place by place. Of several it is the one with more
+    channels right in the last event, then in the event before it, and so on; of several still, the earliest window.
+    """
+    # Of equal contexts only the earliest can be chosen.
+    starts = np.sort(train.starts)
+    ordered = Examples(train.tokens, starts, train.window_size)
+    starts = np.sort(starts[np.unique(ordered.last(train.window_size), return_index=True)[1]])
+    known = Examples(train.tokens, starts, train.window_size)
+    contexts, asked = known.contexts(), scored.contexts()
+    entries = np.ascontiguousarray(contexts.reshape(len(contexts), -1).T)
+    step = max(1, _PAIRS // len(starts))
+    chosen = [_nearest(contexts, entries, asked[k : k + step]) for k in range(0, len(asked), step)]
+    return known.targets()[np.concatenate(chosen)]
+
+
+def _nearest(contexts: NDArray[np.uint8], entries: NDArray[np.uint8], asked: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """(S,) the number of the context nearest to each asked (S, T, 3), of `contexts` (W, T, 3), `entries` (3 T, W)."""
+    agreeing = np.zeros((len(asked), len(contexts)), np.uint8 if len(entries) < 256 else np.uint32)
+    equal = np.empty(agreeing.shape, np.bool_)
+    for known, wanted in zip(entries, asked.reshape(len(asked), -1).T, strict=True):
+        np.equal(known, wanted[:, None], out=equal)
+        np.add(agreeing, equal.view(np.uint8), out=agreeing)
+    # Those that are left of each row stand together, the earliest first.
+    row, left = np.nonzero(agreeing == agreeing.max(axis=1, keepdims=True))
+    for event in reversed(range(asked.shape[1])):
+        if len(row) == len(asked):
+            break
+        right = (contexts[left, event] == asked[row, event]).sum(axis=1)
+        most = np.maximum.reduceat(right, np.unique(row, return_index=True)[1])
+        row, left = row[right == most[row]], left[right == most[row]]
+    return left[np.unique(row, return_index=True)[1]]
+
+
+def accuracies(predicted: Predictions, scored: Examples, split: str) -> dict[str, float]:
+    """The metrics by key as a network's (`metrics.py`), with the number of windows that were scored."""
+    *channels, joint = (predicted == scored.targets()).mean(axis=0).tolist()
+    return {
+        f"accuracy/{split}": sum(channels) / 3,
+        f"accuracy_joint/{split}": joint,
+        **{f"accuracy_{channel}/{split}": value for channel, value in zip(CHANNELS, channels, strict=True)},
+        f"windows_{split}": len(scored.starts),
+    }
+
+
+def measure(
+    tokens: NDArray[np.uint8] | StoredTokens,
+    splits: Splits,
+    window_size: int,
+    seed: int,
+    other: Examples | StoredExamples | None = None,
+) -> Baselines:
+    """Fit every baseline on the training windows, and score it on the validation and test windows.
+
+    The order of `markov` is the one from 1 on that is best on the validation windows, the lowest of several. Its figure
+    there is therefore the best of several, and a little too good.
+
+    Args:
+        tokens: (N, 3) classes of all pieces.
+        splits: the windows.
+        window_size: events before the target.
+        seed: draws the samples.
+        other: score these windows instead, as the split `data`.
+
+    Returns:
+        For each baseline the accuracies by key; how many windows it was fitted on (`windows_train`) and scored on,
+        fewer than there are where a sample stands for them; for `markov` its `order`.
+    """
+    train, val, test = (examples(tokens, starts, window_size) for starts in (splits.train, splits.val, splits.test))
+    scored = {"val": val, "test": test} if other is None else {"data": other}
+    counted = train.sample(MOST_COUNTED, seed, HIGHEST_ORDER)
+    copied = train.sample(max(1, MOST_COMPARED // (MOST_COPIED * 3 * window_size)), seed)
+    tables = count(counted)
+    chooser = val.sample(MOST_COUNTED, seed, HIGHEST_ORDER)
+    by_order = [accuracies(predicted, chooser, "val")["accuracy/val"] for predicted in markov(tables, chooser)]
+    best_order = 1 + int(np.argmax(by_order[1:]))
+    results: Baselines = {
+        "majority": {"windows_train": len(counted.starts)},
+        "repeat_last": {},
+        "markov": {"order": best_order, "windows_train": len(counted.starts)},
+        "nearest": {"windows_train": len(copied.starts)},
+    }
+    for split, asked in scored.items():
+        if not len(asked.starts):
+            continue
+        many, few = asked.sample(MOST_COUNTED, seed, HIGHEST_ORDER), asked.sample(MOST_COPIED, seed)
+        orders = markov(tables, many)
+        results["majority"] |= accuracies(orders[0], many, split)
+        results["repeat_last"] |= accuracies(repeat_last(many), many, split)
+        results["markov"] |= accuracies(orders[best_order], many, split)
+        results["nearest"] |= accuracies(nearest(copied, few), few, split)
+    return results
+
+
+def best(baselines: Baselines, split: str) -> float | None:
+    """The highest accuracy that a baseline has on a split; None where none was scored."""
+    key = f"accuracy/{split}"
+    return max((figures[key] for figures in baselines.values() if key in figures), default=None)
+
+
+def skill(accuracy: float, baseline: float) -> float | None:
+    """How much of the way from a baseline to perfection an accuracy has come: 0 is no better, 1 is perfect.
+
+    The skill score (A - A_ref) / (A_perfect - A_ref) of weather forecasting, Heidke's when the reference is chance
+    (Murphy 1988; Wilks 2011, section 8.1.4). None beside a perfect baseline, which leaves no way to go.
+    """
+    return None if baseline == 1 else (accuracy - baseline) / (1 - baseline)

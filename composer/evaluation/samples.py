@@ -1,0 +1,156 @@
+"""Samples of a run: a short piece every few epochs, and pieces at its end, each compared with human music."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from composer.composing.composer import Composer, Composition
+from composer.config.schema import TrainConfig
+from composer.data.vocabulary import Vocabulary
+from composer.evaluation import legend
+from composer.evaluation.reference import Yardstick
+from composer.music.events import Piece
+from composer.nets.network import Network
+from composer.runs.checkpoint import Origin
+from composer.runs.layout import SAMPLES
+from composer.runs.record import RunLog
+
+
+class EpochSamples:
+    """Composes every few epochs, always from the same primer and seed, so that one hears the network learn."""
+
+    def __init__(
+        self, folder: Path, config: TrainConfig, vocabulary: Vocabulary, origin: Origin, yardstick: Yardstick
+    ) -> None:
+        """Args: the run directory; what composing needs besides the weights; what the pieces are held against."""
+        self.folder, self.config, self.yardstick = folder, config, yardstick
+        self.vocabulary, self.origin = vocabulary, origin
+
+    def __call__(self, epoch: int, model: Network, record: RunLog, last: bool = False) -> list[str]:
+        """Compose if it is time.
+
+        Nothing of the training is touched: the weights are copied, composing has random numbers of its own, and the
+        file of an epoch that is trained again is written again with the same content.
+
+        Args:
+            epoch: finished epochs.
+            model: with the weights of now, on any device.
+            record: of the run.
+            last: whether no epoch follows; the final piece then takes the place of this one in TensorBoard.
+
+        Returns:
+            Lines for the log; none while the music is sound.
+        """
+        every = self.config.logging.sample_every_epochs
+        if every is None or epoch % every:
+            return []
+        composer = Composer(copy.deepcopy(model).cpu(), self.vocabulary, self.origin, self.config)
+        events = self.config.logging.sample_events
+        sampling = dataclasses.replace(self.config.sampling, n=1, events=events, seconds=None)
+        (composition,) = composer.compose(sampling, self.config.seed)
+        composition.save(self.folder / SAMPLES / f"epoch-{epoch:04d}.mid")
+        judged = judge([composition], self.yardstick)
+        record.add_scalars(epoch, scalars(judged))
+        if self.config.logging.sample_media and not last:
+            _try_show(record, epoch, composition.written)
+        return [f"epoch {epoch}: {warning}" for warning in legend.warnings(judged["quality"])]
+
+
+def _try_show(record: RunLog, epoch: int, piece: Piece) -> None:
+    """Call `show`, and warn where it fails."""
+    try:
+        show(record, epoch, piece)
+    except Exception as error:  # a picture is not worth a training
+        warnings.warn(f"epoch {epoch}: the sample is not shown in TensorBoard ({error!r})", stacklevel=3)
+
+
+def show(record: RunLog, epoch: int, piece: Piece) -> None:
+    """Write to TensorBoard how an epoch's piece looks and sounds: the first page of its score, its roll, its sound.
+
+    What a package is missing for is left out, and so is a piece without a note, as a network that has learned nothing
+    may compose.
+    """
+    if not bool((piece.events.velocity > 0).any()):
+        return
+    # Imported late: a run without samples needs none of it.
+    from composer.render.media import RATE, media
+    from composer.render.notes import from_piece
+
+    made = media(from_piece(piece))
+    for tag, png in (("sample/score", made.score), ("sample/piano_roll", made.roll)):
+        if png is not None:
+            record.add_image(epoch, tag, png)
+    record.add_audio(epoch, "sample/sound", made.sound.wav, RATE, made.sound.frames)
+
+
+def judge(compositions: Sequence[Composition], yardstick: Yardstick) -> dict[str, Any]:
+    """Return what pieces quote (`copying`) and what they are like (`quality`), as `summary.json` has it.
+
+    The figures are those of the pieces as written: with releases of the notes that the network holds too long.
+    """
+    drawn = [composition.piece for composition in compositions]
+    written = [composition.written for composition in compositions]
+    return {"copying": yardstick.copying(written, drawn), "quality": yardstick.quality(written, drawn).to_plain()}
+
+
+def scalars(judged: dict[str, Any]) -> dict[str, float]:
+    """The numbers of `judge` by TensorBoard's tags.
+
+    `copying/KEY` and `quality/KEY` are those of the piece, with `/held_out` and `/training` behind them those of human
+    music, which are the same at every epoch.
+    """
+    found: dict[str, float] = {}
+    for block, kinds in (("copying", ("held_out",)), ("quality", ("training", "held_out"))):
+        values = judged[block]
+        found |= {f"{block}/{key}": value for key, value in values["composed"].items()}
+        for kind in kinds:
+            found |= {f"{block}/{key}/{kind}": value for key, value in (values[kind] or {}).items()}
+    quality = judged["quality"]
+    overlap = quality["overlap"]
+    for kind in ("overlap", "divergence"):
+        found |= {f"quality/{kind}_{key}": value for key, value in (quality[kind]["composed"] or {}).items()}
+        # A name of its own: `overlap_mean/held_out` is that of held-out with training music.
+        to_held_out = quality[f"{kind}_held_out"] or {}
+        found |= {f"quality/{kind}_to_held_out_{key}": value for key, value in to_held_out.items()}
+    if overlap["held_out"]:
+        found["quality/overlap_mean/held_out"] = overlap["held_out"]["mean"]
+    if quality["distance"] is not None:
+        found["quality/distance"] = quality["distance"]
+    if quality["distance_among"] is not None:
+        # What human excerpts have among themselves.
+        found["quality/distance/held_out"] = quality["distance_among"]
+    return found
+
+
+def write_samples(
+    folder: Path, config: TrainConfig, yardstick: Yardstick, record: RunLog | None, epoch: int
+) -> dict[str, Any]:
+    """Compose with a run's best weights, write the pieces, judge them, and show the first in TensorBoard.
+
+    Args:
+        folder: the run directory, with its best checkpoint.
+        config: of the run.
+        yardstick: the music that the pieces are compared with.
+        record: gets score, piano roll and sound of the first piece; None shows nothing.
+        epoch: the last one, where they stand.
+
+    Returns:
+        As `judge`; the `longest` passages name their file.
+    """
+    compositions = Composer.load(folder).compose(config.sampling, config.seed)
+    names = [f"{config.name}-seed{config.seed}-{number:03d}.mid" for number in range(len(compositions))]
+    for name, composition in zip(names, compositions, strict=True):
+        composition.save(folder / SAMPLES / name)
+    if record is not None:
+        _try_show(record, epoch, compositions[0].written)
+    judged = judge(compositions, yardstick)
+    passages = judged["copying"]["longest"]
+    judged["copying"]["longest"] = [
+        passage and {"file": name, **passage} for name, passage in zip(names, passages, strict=True)
+    ]
+    return judged

@@ -1,0 +1,135 @@
+"""Scores of a network as sums by piece, from which every figure of a split and of a piece is made.
+
+B = batch, P = pieces
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from composer.config.schema import CHANNELS
+from composer.data.window_sets import Indices
+from composer.data.windows import Windows
+from composer.evaluation.calibration import Reliability
+from composer.evaluation.times import Seconds
+from composer.nets.network import Logits, Network
+from composer.training.metrics import MetricSums
+
+# Those of `MetricSums`, and the seconds.
+_COLUMNS = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What was found of the windows of one split.
+
+    Attributes:
+        by_piece: (P, 9) sums over the windows of each piece: those of `MetricSums`, then the seconds of the targets.
+        reliability: the predictions by confidence.
+    """
+
+    by_piece: NDArray[np.float64]
+    reliability: Reliability = field(default_factory=Reliability)
+
+    @property
+    def windows(self) -> int:
+        """Windows of all pieces."""
+        return int(self.by_piece[:, 7].sum())
+
+    def figures(self, split: str) -> dict[str, float]:
+        """Every figure of the split by key; empty without windows."""
+        if not self.windows:
+            return {}
+        return _figures(self.by_piece.sum(axis=0), split) | self.reliability.errors(split)
+
+    def pieces(self, names: Sequence[str]) -> dict[int, dict[str, Any]]:
+        """Name, windows and figures of each piece that has some, by its number; keys as in `figures`, without split."""
+        found: dict[int, dict[str, Any]] = {}
+        for number in np.flatnonzero(self.by_piece[:, 7]).tolist():
+            figures = _figures(self.by_piece[number], "")
+            plain = {key.removesuffix("/"): value for key, value in figures.items()}
+            found[number] = {"piece": names[number], "windows": int(self.by_piece[number, 7]), **plain}
+        return found
+
+
+def _figures(sums: NDArray[np.float64], split: str) -> dict[str, Any]:
+    """Figures of sums (9,): those of training, perplexities, and bits an event and a second.
+
+    A perplexity is e to the power of a mean negative log-likelihood in nats: the number of equally likely classes that
+    would be as hard to guess. The joint one, of whole events, is the product of the three.
+    """
+    metric_sums = MetricSums()
+    metric_sums.sums += torch.from_numpy(sums[:-1])
+    figures: dict[str, Any] = metric_sums.values(split)
+    loss, windows, seconds = figures[f"loss/{split}"], sums[7], float(sums[8])
+    bits = loss / math.log(2)
+    figures[f"perplexity/{split}"] = _exp(loss)
+    for channel in CHANNELS:
+        figures[f"perplexity_{channel}/{split}"] = _exp(figures[f"nll_{channel}/{split}"])
+    figures[f"bits_per_event/{split}"] = bits
+    figures[f"bits_per_second/{split}"] = bits * float(windows) / seconds if seconds > 0 else None
+    figures[f"seconds/{split}"] = seconds
+    return figures
+
+
+def _exp(nats: float) -> float | None:
+    """The exponential; None where that is no number."""
+    return math.exp(nats) if nats < 700 else None
+
+
+@torch.no_grad()
+def score_windows(
+    model: Network, windows: Windows, batches: Iterable[Indices], offsets: NDArray[np.int64], seconds: Seconds
+) -> Scores:
+    """Score windows, dropout off.
+
+    Args:
+        model: in evaluation mode.
+        windows: of one split.
+        batches: numbers of the windows of each batch.
+        offsets: (P,) where each piece begins, rising.
+        seconds: by position.
+    """
+    scores = Scores(np.zeros((len(offsets), _COLUMNS)))
+    device = model.linear.weight.device
+    for numbers in batches:
+        batch = windows[numbers]
+        assert isinstance(batch, Tensor)
+        batch = batch.to(device)
+        hidden, targets = model.last(batch[:, :-1]), batch[:, -1]
+        logits = model.heads(hidden, targets)
+        right = _right(model.prediction(hidden, logits), targets)
+        starts = windows.starts[numbers]
+        columns = [nlls(logits, targets), right, right.all(axis=1), np.ones(len(starts))]
+        rows = np.column_stack([*columns, seconds[starts + windows.window_size]])
+        np.add.at(scores.by_piece, np.searchsorted(offsets, starts, side="right") - 1, rows)
+        scores.reliability.add(_confidence(logits), _right(logits, targets))
+    return scores
+
+
+def nlls(logits: Logits, targets: Tensor) -> NDArray[np.float64]:
+    """(B, 3) negative log-likelihoods in nats of the targets (B, 3) by logits (B, V) each."""
+    found = [F.cross_entropy(channel, targets[:, k].long(), reduction="none") for k, channel in enumerate(logits)]
+    return torch.stack(found, dim=1).double().cpu().numpy()
+
+
+def _right(logits: Logits, targets: Tensor) -> NDArray[np.bool_]:
+    """(B, 3) whether the likeliest classes are the targets (B, 3); what is read and not predicted may follow these."""
+    predicted = torch.stack([c.argmax(-1) for c in logits], dim=1)
+    found: NDArray[np.bool_] = (predicted == targets[:, : len(logits)]).cpu().numpy()
+    return found
+
+
+def _confidence(logits: Logits) -> NDArray[np.float64]:
+    """(B, 3) the probability of the likeliest class of each channel."""
+    found = torch.stack([channel.double().softmax(-1).amax(-1) for channel in logits], dim=1)
+    return found.cpu().numpy()

@@ -1,0 +1,375 @@
+"""Events: the note messages of one part, as arrays, with what is needed to write them back as MIDI.
+
+N = events of a piece
+pitch      (N,) uint8    MIDI note number
+velocity   (N,) uint8    0 is a release
+delta_time (N,) float64  time since the previous event of the part (the first: since the start), in `time_unit`
+"""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.config.schema import TimeUnit
+from composer.music import prelude
+from composer.music.markings import DEFAULT_MICROSECONDS_PER_BEAT, Excerpt, Markings
+
+# Times are sums: what rounding may add up to.
+_ROUNDING = 1e-9
+# SMPTE's 29 stands for 30000/1001 frames a second.
+_SMPTE_FRAMES_PER_SECOND = {24: (24, 1), 25: (25, 1), 29: (30_000, 1001), 30: (30, 1)}
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How ticks relate to time in a MIDI file.
+
+    Attributes:
+        division: the header's field: ticks a beat, or negative for SMPTE (frames a second and ticks a frame).
+        microseconds_per_beat: the first tempo.
+    """
+
+    division: int = prelude.TICKS_PER_BEAT
+    microseconds_per_beat: int = DEFAULT_MICROSECONDS_PER_BEAT
+
+    @property
+    def smpte(self) -> tuple[int, int] | None:
+        """Ticks a second as a fraction (numerator, denominator), or None for ticks a beat."""
+        if self.division > 0:
+            return None
+        frames = -(self.division >> 8)  # the high byte is signed
+        numerator, denominator = _SMPTE_FRAMES_PER_SECOND[frames]
+        return numerator * (self.division & 0xFF), denominator
+
+    @property
+    def ticks_per_second(self) -> float:
+        """Ticks a second at the first tempo."""
+        if self.smpte:
+            return self.smpte[0] / self.smpte[1]
+        return self.division * 1e6 / self.microseconds_per_beat
+
+    @property
+    def ticks_per_beat(self) -> float:
+        """Ticks a beat; with SMPTE, which has no beats, those of MIDI's default tempo."""
+        return self.division if self.division > 0 else self.ticks_per_second * DEFAULT_MICROSECONDS_PER_BEAT / 1e6
+
+    def ticks(self, unit: TimeUnit) -> float:
+        """Ticks in one `unit` of time."""
+        return self.ticks_per_second if unit is TimeUnit.seconds else self.ticks_per_beat
+
+
+def valid_division(division: int) -> bool:
+    """Whether a header's division field can tell time: not 0, and SMPTE only with 24, 25, 29 or 30 frames."""
+    if division > 0:
+        return True
+    return -(division >> 8) in _SMPTE_FRAMES_PER_SECOND and (division & 0xFF) > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """The note messages of one part (shapes and units at the head of this file)."""
+
+    pitch: NDArray[np.uint8]
+    velocity: NDArray[np.uint8]
+    delta_time: NDArray[np.float64]
+    time_unit: TimeUnit
+
+    def __len__(self) -> int:
+        return len(self.pitch)
+
+    def __getitem__(self, part: slice) -> Events:
+        return Events(self.pitch[part], self.velocity[part], self.delta_time[part], self.time_unit)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Notes of a file that were not read.
+
+    Attributes:
+        parts: of parts that `data.part` does not choose.
+        drums: of the drum channel.
+    """
+
+    parts: int = 0
+    drums: int = 0
+
+    def __add__(self, other: LeftOut) -> LeftOut:
+        return LeftOut(self.parts + other.parts, self.drums + other.drums)
+
+    def __str__(self) -> str:
+        """Describe what is left out, with the keys that read it; empty where nothing is."""
+        found = []
+        if self.parts:
+            found.append(f"{_notes(self.parts)} of other parts (data.part=all reads all parts)")
+        if self.drums:
+            found.append(f"{_notes(self.drums)} of the drum channel (data.drums=true reads it)")
+        return "; ".join(found)
+
+
+def _notes(count: int) -> str:
+    return f"{count:,} {'note' if count == 1 else 'notes'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One piece: its events, and what writing it back as MIDI needs.
+
+    Attributes:
+        name: the file's name, or the title.
+        program: General MIDI program of the part, from 0.
+        markings: tempo map, time signatures and key signatures; without tempos that of `timing` holds throughout.
+        left_out: notes of the file that are not among the events.
+    """
+
+    name: str
+    events: Events
+    timing: Timing = field(default_factory=Timing)
+    program: int = 0
+    markings: Markings = field(default_factory=Markings)
+    left_out: LeftOut = field(default_factory=LeftOut)
+
+    @property
+    def tempo_map(self) -> Markings:
+        """Markings that have a tempo: the piece's own, or that of its timing."""
+        if self.markings.tempos:
+            return self.markings
+        # SMPTE files have no beats: ticks per beat are those of MIDI's default tempo.
+        smpte = self.timing.smpte is not None
+        tempo = DEFAULT_MICROSECONDS_PER_BEAT if smpte else self.timing.microseconds_per_beat
+        return Markings(((0.0, tempo),), self.markings.meters, self.markings.keys)
+
+    def seconds(self) -> NDArray[np.float64]:
+        """Seconds (N,) from the start of the piece to each event, through the tempo map."""
+        places = np.cumsum(self.events.delta_time)
+        return self.tempo_map.seconds(places) if self.events.time_unit is TimeUnit.beats else places
+
+    def beats(self) -> NDArray[np.float64]:
+        """Beats (N,) from the start of the piece to each event, through the tempo map."""
+        places = np.cumsum(self.events.delta_time)
+        return places if self.events.time_unit is TimeUnit.beats else self.tempo_map.beats(places)
+
+
+def title_of(name: str) -> str:
+    """Return a title that a person would read, from a file's name: `fur-elise.mid` is `Fur Elise`."""
+    stem = re.sub(r"\.midi?$", "", name, flags=re.IGNORECASE)
+    words = re.sub(r"[_\s-]+", " ", stem).strip()
+    if stem == name or not words:
+        return name  # a title already
+    return words.title() if words.islower() else words
+
+
+def in_unit(piece: Piece, unit: TimeUnit) -> Piece:
+    """Return the piece with the times of its events in `unit`, through its tempo map."""
+    if piece.events.time_unit is unit:
+        return piece
+    places = piece.beats() if unit is TimeUnit.beats else piece.seconds()
+    times = np.maximum(np.diff(places, prepend=0.0), 0.0)
+    return replace(piece, events=replace(piece.events, delta_time=times, time_unit=unit))
+
+
+def excerpt_of(piece: Piece, first: int, count: int) -> Excerpt:
+    """Return where `count` events of a piece, from number `first` on, stand in it; `count` at least 1."""
+    places = [0.0, *piece.beats().tolist()]
+    return Excerpt(piece.markings, places[first], places[first + count], places[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How often each value occurs in events.
+
+    Attributes:
+        pitch: (128,) events by pitch.
+        velocity: (128,) events by velocity.
+        times: (U,) different times since the previous event, rising.
+        time: (U,) events by these.
+    """
+
+    pitch: NDArray[np.int64]
+    velocity: NDArray[np.int64]
+    times: NDArray[np.float64]
+    time: NDArray[np.int64]
+
+
+class Pieces(Sequence[Piece]):
+    """The pieces of a run, in the order of their files, whether they are in memory or in a store on disk.
+
+    Attributes:
+        names: of the pieces.
+        lengths: (P,) events of each.
+    """
+
+    names: list[str]
+    lengths: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, number: int) -> Piece: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Piece]: ...
+    def __getitem__(self, number: int | slice) -> Piece | list[Piece]:
+        if isinstance(number, slice):
+            return [self.piece(k) for k in range(len(self))[number]]
+        return self.piece(range(len(self))[number])
+
+    @abstractmethod
+    def piece(self, number: int) -> Piece:
+        """The piece with this number, from 0."""
+
+    @abstractmethod
+    def only(self, numbers: Sequence[int]) -> Pieces:
+        """The pieces with these numbers."""
+
+    @property
+    @abstractmethod
+    def left_out(self) -> LeftOut:
+        """Notes of the files that are not among the events."""
+
+    @abstractmethod
+    def counts(self) -> Counts:
+        """How often each value occurs in them."""
+
+
+class ReadPieces(Pieces):
+    """Pieces in memory."""
+
+    def __init__(self, pieces: list[Piece]) -> None:
+        """Args: the `pieces`."""
+        self._pieces = pieces
+        self.names = [piece.name for piece in pieces]
+        self.lengths = np.array([len(piece.events) for piece in pieces], np.int64)
+
+    def piece(self, number: int) -> Piece:
+        """The piece with this number, from 0."""
+        return self._pieces[number]
+
+    def only(self, numbers: Sequence[int]) -> Pieces:
+        """The pieces with these numbers."""
+        return ReadPieces([self._pieces[number] for number in numbers])
+
+    @property
+    def left_out(self) -> LeftOut:
+        """Notes of the files that are not among the events."""
+        return sum((piece.left_out for piece in self._pieces), LeftOut())
+
+    def counts(self) -> Counts:
+        """How often each value occurs in them."""
+        events = [piece.events for piece in self._pieces]
+        times, time = np.unique(np.concatenate([part.delta_time for part in events]), return_counts=True)
+        return Counts(
+            np.bincount(np.concatenate([part.pitch for part in events]), minlength=128),
+            np.bincount(np.concatenate([part.velocity for part in events]), minlength=128),
+            times,
+            time,
+        )
+
+
+def join(first: Events, second: Events) -> Events:
+    """`first`, then `second`, whose first delta counts from the last event of `first`."""
+    assert first.time_unit is second.time_unit
+    return Events(
+        np.concatenate([first.pitch, second.pitch]),
+        np.concatenate([first.velocity, second.velocity]),
+        np.concatenate([first.delta_time, second.delta_time]),
+        first.time_unit,
+    )
+
+
+def let_go(events: Iterable[tuple[int, int, float]], longest: float, kept: int = 0) -> Iterator[tuple[int, int, float]]:
+    """Events with a release added wherever a note has sounded for `longest` and nothing has ended it.
+
+    Nothing else changes: every event keeps its place in time, also the release that comes too late.
+
+    Args:
+        events: (pitch, velocity, time since the event before).
+        longest: in the same unit, above 0.
+        kept: so many events at the beginning get no release among them.
+    """
+    now, struck = 0.0, dict[int, float]()
+    for number, (pitch, velocity, wait) in enumerate(events):
+        # By their age: a note that is struck again stands at the end.
+        for note, since in list(struck.items()) if number >= kept else ():
+            due = since + longest
+            # A release that is due with the event itself is not added: the event may be just that.
+            if due >= now + wait - _ROUNDING:
+                break
+            step = max(0.0, due - now)
+            yield note, 0, step
+            now, wait = now + step, wait - step
+            del struck[note]
+        yield pitch, velocity, wait
+        now += wait
+        struck.pop(pitch, None)
+        if velocity:
+            struck[pitch] = now
+
+
+def released(events: Events, longest: float, kept: int = 0) -> Events:
+    """`let_go` of events; `longest` in their unit of time."""
+    rows = zip(events.pitch.tolist(), events.velocity.tolist(), events.delta_time.tolist(), strict=True)
+    found = list(let_go(rows, longest, kept))
+    if len(found) == len(events):
+        return events
+    pitch, velocity, wait = zip(*found, strict=True)
+    return Events(np.array(pitch, np.uint8), np.array(velocity, np.uint8), np.array(wait, np.float64), events.time_unit)
+
+
+def canonical(events: Events) -> Events:
+    """The same events, those of one moment in an order that does not depend on the file.
+
+    Releases of what sounds come first, then strikes, then releases of what is struck in the same moment (a note without
+    length must not be left sounding); each by pitch, and equal pitches as they are. The times stay where they are: the
+    first event of a moment has the time since the one before.
+    """
+    moments = np.cumsum(events.delta_time > 0)
+    ranks = np.empty(len(events), np.int64)
+    sounding: dict[int, int] = {}
+    moment, before = -1, sounding
+    for k, (now, pitch, velocity) in enumerate(
+        zip(moments.tolist(), events.pitch.tolist(), events.velocity.tolist(), strict=True)
+    ):
+        if now != moment:
+            # What sounds as the moment begins: each such note takes one release.
+            moment, before = now, dict(sounding)
+        if velocity:
+            ranks[k] = 1
+            sounding[pitch] = sounding.get(pitch, 0) + 1
+            continue
+        ranks[k] = 2
+        if before.get(pitch, 0):
+            before[pitch] -= 1
+            ranks[k] = 0
+        if sounding.get(pitch, 0):
+            sounding[pitch] -= 1
+    order = np.lexsort((events.pitch, ranks, moments))
+    return Events(events.pitch[order], events.velocity[order], events.delta_time, events.time_unit)
+
+
+def prelude_piece(time_unit: TimeUnit) -> Piece:
+    """The embedded piece as events: releases before strikes at equal times, low pitches before high ones."""
+    messages = []
+    for note in prelude.prelude():
+        messages.append((note.onset_beats, 1, note.pitch, note.velocity))
+        messages.append((note.onset_beats + note.duration_beats, 0, note.pitch, 0))
+    messages.sort()
+    onsets = [message[0] for message in messages]
+    # Differences of exact fractions: equal durations give equal floats.
+    beats = [float(later - earlier) for earlier, later in zip([onsets[0] * 0, *onsets], onsets, strict=False)]
+    microseconds = round(60e6 / prelude.BEATS_PER_MINUTE)
+    seconds_per_beat = microseconds / 1e6 if time_unit is TimeUnit.seconds else 1.0
+    events = Events(
+        np.array([message[2] for message in messages], np.uint8),
+        np.array([message[3] for message in messages], np.uint8),
+        np.array(beats) * seconds_per_beat,
+        time_unit,
+    )
+    markings = Markings(((0.0, microseconds),), ((0.0, *prelude.METER),), ((0.0, prelude.KEY),))
+    return Piece(prelude.TITLE, events, Timing(prelude.TICKS_PER_BEAT, microseconds), prelude.PROGRAM, markings)

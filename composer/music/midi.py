@@ -1,0 +1,571 @@
+"""MIDI files to events, and back.
+
+Reading keeps the note messages of one part; a `note_off` and a `note_on` of velocity 0 are the same event (the release
+velocity is dropped), and the time of skipped messages is added to the next event, never lost. Times are computed in
+exact integers and divided once, so that equal times in the file are equal floats here.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mido
+import numpy as np
+
+from composer.config.schema import Order, Pedal, TimeUnit
+from composer.errors import ComposerError, MidiError
+from composer.music.events import Events, LeftOut, Piece, Timing, canonical, title_of, valid_division
+from composer.music.markings import DEFAULT_MICROSECONDS_PER_BEAT, Markings
+from composer.music.midi_bytes import CONTROL_CHANGE, MARK, NOTE_ON, PROGRAM_CHANGE, Contents, Track, of_mido, scan
+from composer.runs.layout import write_atomic
+
+DRUM_CHANNEL = 9  # counted from 0
+# Value of the sustain pedal's controller from which it is down.
+_PEDAL_DOWN = 64
+# General MIDI: 16 families of 8 programs.
+FAMILIES = (
+    "piano",
+    "chromatic_percussion",
+    "organ",
+    "guitar",
+    "bass",
+    "strings",
+    "ensemble",
+    "brass",
+    "reed",
+    "pipe",
+    "synth_lead",
+    "synth_pad",
+    "synth_effects",
+    "ethnic",
+    "percussive",
+    "sound_effects",
+)
+MIDI_SUFFIXES = (".mid", ".midi")
+# Far beyond any piece: a file of more bytes, or one that lasts longer (in seconds or in beats), is damaged or no music.
+LARGEST_BYTES = 4 << 20
+LONGEST = 7 * 24 * 3600
+
+
+class _Message(NamedTuple):
+    """A note message with its place: ticks from the start of its sequence."""
+
+    ticks: int
+    track: int
+    channel: int
+    program: int
+    pitch: int
+    velocity: int
+
+
+def find_files(path: Path) -> list[Path]:
+    """The MIDI file itself, or those of a folder and its subfolders in the order of their names.
+
+    Raises:
+        MidiError: the path does not exist, or the folder holds no MIDI file.
+    """
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in MIDI_SUFFIXES and p.is_file())
+        if not files:
+            raise MidiError(f"{path}: no .mid or .midi file in this folder or below it")
+        return files
+    if not path.exists():
+        raise MidiError(f"{path}: no such file or folder")
+    return [path]
+
+
+def read_piece(
+    path: Path,
+    *,
+    part: str = "first",
+    time_unit: TimeUnit = TimeUnit.seconds,
+    drums: bool = False,
+    clip: bool = False,
+    order: Order = Order.file,
+    pedal: Pedal = Pedal.ignore,
+    content: bytes | None = None,
+) -> Piece:
+    """Read the notes of a MIDI file (type 0, 1 or 2) as one sequence of events.
+
+    Where several parts (a track's notes on one channel) are read together, a pitch that two of them hold sounds until
+    the later release and is struck again where one of them strikes it; two strikes of one pitch at one tick are one
+    note, the louder. The notes of a single part stay as the file has them.
+
+    Args:
+        path: the file.
+        part: `first` (the first track with notes; of a type 0 file its first channel with notes), `all` (merged),
+            `track:N`, `channel:N` (both from 0), or `family:NAME` (a General MIDI family, such as `piano`).
+        time_unit: seconds (the tempo map applied) or beats.
+        drums: keep the drum channel.
+        clip: read data bytes over 127 as 127, with a warning, instead of refusing the file.
+        order: events of one moment as in the file, or in an order that does not depend on it (`events.canonical`).
+        pedal: whether the sustain pedal makes notes last.
+        content: what the file holds, where it has been read already.
+
+    Returns:
+        The piece.
+
+    Raises:
+        MidiError: the file is missing, empty, truncated, not MIDI, tells no time, or has no notes in that part.
+    """
+    reading = _read(path, part, drums, clip, pedal, content)
+    piece = _piece(path.name, [(_merge(s.messages), s.tempos) for s in reading.sequences], reading, path, time_unit)
+    return replace(piece, events=canonical(piece.events)) if order is Order.canonical else piece
+
+
+@dataclass(frozen=True, slots=True)
+class PlayedPart:
+    """A part of a file: the notes of one track on one channel.
+
+    Attributes:
+        track, channel: both from 0.
+        piece: its events in beats, timed from the start of the file.
+    """
+
+    track: int
+    channel: int
+    piece: Piece
+
+
+def read_parts(path: Path, *, part: str = "all", drums: bool = False, clip: bool = False) -> list[PlayedPart]:
+    """Read the parts of a MIDI file one by one, each with all of its notes, in the order of track and channel.
+
+    See `read_piece` for the arguments and errors; times are in beats, and in seconds for a file in SMPTE frames. The
+    pieces have the title of a file of type 0, where it has one, as their name.
+    """
+    reading = _read(path, part, drums, clip, Pedal.ignore, None)
+    unit = TimeUnit.seconds if reading.timing.smpte else TimeUnit.beats
+    keys = sorted({(m.track, m.channel) for s in reading.sequences for m in s.messages})
+    found = []
+    for track, channel in keys:
+        own = [
+            ([m for m in s.messages if (m.track, m.channel) == (track, channel)], s.tempos) for s in reading.sequences
+        ]
+        own = [(messages, tempos) for messages, tempos in own if messages]
+        if any(message.velocity for messages, _ in own for message in messages):
+            found.append(PlayedPart(track, channel, _piece(reading.title or path.name, own, reading, path, unit)))
+    return found
+
+
+class _Sequence(NamedTuple):
+    """Tracks that play together: the chosen messages, and (tick, microseconds per beat) of every tempo."""
+
+    messages: list[_Message]
+    tempos: list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Messages chosen from a file, and the count of those left out."""
+
+    sequences: list[_Sequence]
+    timing: Timing
+    markings: Markings
+    left_out: LeftOut
+    title: str
+
+
+def _read(path: Path, part: str, drums: bool, clip: bool, pedal: Pedal, content: bytes | None) -> _Reading:
+    """Choose the messages of a part; see `read_piece` for the arguments and errors."""
+    file = _parse(path, load(path) if content is None else content, clip)
+    division = file.division
+    if not valid_division(division):
+        raise MidiError(f"{path}: its header's division is {division}, which tells no time; export the file again")
+    # The tracks of a type 2 file are independent sequences, each with its own tempo; else there is one tempo map.
+    sequences = [[track] for track in range(len(file.tracks))] if file.type == 2 else [list(range(len(file.tracks)))]
+    choose = _chooser(part)
+    chosen: list[_Sequence] = []
+    left_out, numbers = LeftOut(), list[int]()
+    for tracks in sequences:
+        messages = _messages({track: file.tracks[track] for track in tracks}, extend=pedal is Pedal.extend)
+        pitched = [m for m in messages if drums or m.channel != DRUM_CHANNEL]
+        # One sequence is the first part of a type 2 file.
+        kept = [] if chosen and part == "first" else choose(pitched, file.type)
+        left_out += LeftOut(_strikes(pitched) - _strikes(kept), _strikes(messages) - _strikes(pitched))
+        if kept:
+            tempos = _tempo_map(file.tracks[track].tempos for track in tracks)
+            if any(microseconds == 0 for _, microseconds in tempos):
+                raise MidiError(f"{path}: a tempo of 0 microseconds a beat, which tells no time; export the file again")
+            chosen.append(_Sequence(kept, tempos))
+            numbers += tracks
+    if not any(message.velocity for sequence in chosen for message in sequence.messages):
+        hint = "" if part in ("first", "all") else " (data.part=all takes all parts)"
+        drums_hint = "" if drums else "; the drum channel is left out, data.drums=true keeps it"
+        raise MidiError(f"{path}: no notes in part {part}{hint}{drums_hint}")
+    timing = Timing(division, chosen[0].tempos[0][1])
+    first = [file.tracks[number] for number in (numbers[:1] if file.type == 2 else numbers)]
+    # In files of several tracks the first name is often that of an instrument.
+    title = file.tracks[0].name if file.type == 0 else ""
+    return _Reading(chosen, timing, _markings(first, chosen[0].tempos, timing), left_out, title)
+
+
+def _strikes(messages: list[_Message]) -> int:
+    return sum(message.velocity > 0 for message in messages)
+
+
+def _markings(tracks: list[Track], tempos: list[tuple[int, int]], timing: Timing) -> Markings:
+    """The tempo map and signatures of tracks that play together; none where there are no beats."""
+    if timing.smpte:
+        return Markings()
+    division = timing.division
+    # Of several at one place the last holds.
+    meters = {ticks: (above, below) for track in tracks for ticks, above, below in track.meters}
+    keys = {ticks: name for track in reversed(tracks) for ticks, name in track.keys}
+    if all(name == "C" for name in keys.values()) and not any(track.marked for track in tracks):
+        # As programs write it that know no key.
+        keys = {}
+    changes: list[tuple[float, int]] = []
+    for ticks, tempo in dict(tempos).items():
+        if not changes or changes[-1][1] != tempo:
+            changes.append((ticks / division, tempo))
+    return Markings(
+        tuple(changes),
+        tuple((ticks / division, *meters[ticks]) for ticks in sorted(meters)),
+        tuple((ticks / division, keys[ticks]) for ticks in sorted(keys)),
+    )
+
+
+def _piece(
+    name: str,
+    parts: list[tuple[list[_Message], list[tuple[int, int]]]],
+    reading: _Reading,
+    path: Path,
+    time_unit: TimeUnit,
+) -> Piece:
+    """Messages of sequences that follow each other as one piece."""
+    if reading.timing.smpte and time_unit is TimeUnit.beats:
+        raise MidiError(f"{path}: its times are SMPTE frames, without beats; use encoding.time_unit=seconds")
+    deltas: list[float] = []
+    for messages, tempos in parts:
+        try:
+            deltas += _deltas([m.ticks for m in messages], tempos, reading.timing, time_unit)
+        except OverflowError:
+            deltas.append(math.inf)
+    if sum(deltas) > LONGEST:
+        raise MidiError(f"{path}: lasts more than {LONGEST:,} {time_unit.name}, so its times are damaged")
+    messages = [message for chosen, _ in parts for message in chosen]
+    events = Events(
+        np.array([m.pitch for m in messages], np.uint8),
+        np.array([m.velocity for m in messages], np.uint8),
+        np.array(deltas, np.float64),
+        time_unit,
+    )
+    return Piece(name, events, reading.timing, messages[0].program, reading.markings, reading.left_out)
+
+
+def _merge(messages: list[_Message]) -> list[_Message]:
+    """Messages of several parts as those of one instrument, by the rule that `read_piece` states."""
+    if len({(m.track, m.channel) for m in messages}) == 1:
+        return messages
+    merged: list[_Message] = []
+    # By pitch: the parts that hold it, and the place among `merged` of its latest strike.
+    holding: dict[int, set[tuple[int, int]]] = {}
+    struck: dict[int, int] = {}
+    for message in messages:
+        part, pitch = (message.track, message.channel), message.pitch
+        parts = holding.setdefault(pitch, set())
+        if message.velocity:
+            latest = struck.get(pitch)
+            again = latest is not None and merged[latest].ticks == message.ticks
+            if again and parts and part not in parts:
+                assert latest is not None
+                louder = max(merged[latest].velocity, message.velocity)
+                merged[latest] = merged[latest]._replace(velocity=louder)
+            else:
+                struck[pitch] = len(merged)
+                merged.append(message)
+            parts.add(part)
+        elif not parts:
+            merged.append(message)  # a release of nothing, as the file has it
+        elif part in parts:
+            parts.remove(part)
+            if not parts:
+                merged.append(message)
+    return merged
+
+
+def load(path: Path) -> bytes:
+    """The content of a file that may be MIDI.
+
+    Raises:
+        MidiError: it cannot be read, or is far larger than any piece.
+    """
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_BYTES:
+            raise MidiError(f"{path}: {size:,} bytes, more than {LARGEST_BYTES:,}, which no piece needs")
+        return path.read_bytes()
+    except OSError as error:
+        raise MidiError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _parse(path: Path, content: bytes, clip: bool) -> Contents:
+    if not content:
+        raise MidiError(f"{path}: an empty file")
+    if not content.startswith(b"MThd"):
+        raise MidiError(f"{path}: not a MIDI file (it does not begin with MThd)")
+    scanned = scan(content)
+    if scanned is not None:
+        return scanned
+    try:
+        return _parse_bytes(content, clip=False)
+    except MemoryError:
+        raise
+    except EOFError as error:
+        raise MidiError(f"{path}: truncated, the file ends in the middle of a track") from error
+    except Exception as error:  # mido raises OSError, ValueError, KeySignatureError, IndexError ... for damaged files
+        if "data byte must be in range" not in str(error):
+            raise MidiError(f"{path}: damaged ({error})") from error
+        if not clip:
+            raise MidiError(f"{path}: a data byte is over 127; data.clip=true reads it as 127") from error
+    warnings.warn(f"{path}: data bytes over 127 were read as 127 (data.clip=true)", stacklevel=2)
+    try:
+        return _parse_bytes(content, clip=True)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise MidiError(f"{path}: damaged ({error})") from error
+
+
+def _parse_bytes(content: bytes, *, clip: bool) -> Contents:
+    # From memory: reading a file by a length that the file states would make room for that length first.
+    return of_mido(mido.MidiFile(file=io.BytesIO(content), clip=clip))
+
+
+def _messages(tracks: dict[int, Track], *, extend: bool = False) -> list[_Message]:
+    """The note messages of tracks that play together, in the order of their ticks.
+
+    A program holds for its channel whichever track sets it, and a release has the program of its strike.
+
+    Args:
+        tracks: by number.
+        extend: keep releases back while their channel's sustain pedal is down: until it comes up, the pitch is struck
+            again, or the last track ends.
+    """
+    timed = [(message[0], number, *message[1:]) for number, track in tracks.items() for message in track.messages]
+    if len(tracks) > 1:
+        # Stable: messages of one tick keep the order of their tracks and of the file.
+        timed.sort(key=lambda entry: entry[0])
+    messages: list[_Message] = []
+    programs: dict[int, int] = {}
+    struck: dict[tuple[int, int], int] = {}
+    down: set[int] = set()
+    # Releases that are kept back, by channel and pitch.
+    held: dict[tuple[int, int], list[_Message]] = {}
+
+    def let_go(ticks: int, keys: Iterable[tuple[int, int]]) -> None:
+        messages.extend(release._replace(ticks=ticks) for key in keys for release in held.pop(key, []))
+
+    for ticks, number, status, first, second in timed:
+        channel, kind = status & 0x0F, status & 0xF0
+        if kind == PROGRAM_CHANGE:
+            programs[channel] = first
+            continue
+        if kind == CONTROL_CHANGE:
+            if extend and second >= _PEDAL_DOWN:
+                down.add(channel)
+            elif extend:
+                down.discard(channel)
+                let_go(ticks, sorted(key for key in held if key[0] == channel))
+            continue
+        velocity = second if kind == NOTE_ON else 0
+        program = programs.get(channel, 0)
+        key = (channel, first)
+        if velocity:
+            if held:
+                let_go(ticks, [key])
+            struck[key] = program
+        else:
+            program = struck.pop(key, program)
+        event = _Message(ticks, number, channel, program, first, velocity)
+        if velocity or channel not in down:
+            messages.append(event)
+        else:
+            held.setdefault(key, []).append(event)
+    let_go(max((track.end for track in tracks.values()), default=0), sorted(held))
+    return messages
+
+
+def _tempo_map(tracks: Iterable[list[tuple[int, int]]]) -> list[tuple[int, int]]:
+    """(tick, microseconds a beat) of every tempo, in order, from tick 0."""
+    tempos = sorted((tempo for track in tracks for tempo in track), key=lambda tempo: tempo[0])
+    if not tempos or tempos[0][0] > 0:
+        tempos.insert(0, (0, DEFAULT_MICROSECONDS_PER_BEAT))
+    return tempos
+
+
+def _deltas(ticks: list[int], tempos: list[tuple[int, int]], timing: Timing, unit: TimeUnit) -> list[float]:
+    """Time since the previous of `ticks` (the first: since 0), through the tempo map, in `unit`."""
+    if unit is TimeUnit.beats:
+        positions, per_unit = ticks, timing.division
+    elif timing.smpte:
+        numerator, denominator = timing.smpte
+        positions, per_unit = [tick * denominator for tick in ticks], numerator
+    else:
+        positions, per_unit = _tempo_positions(ticks, tempos), timing.division * 1_000_000
+    # Python's integers are exact at any size, and so is their quotient to the last bit.
+    return [(later - earlier) / per_unit for earlier, later in zip([0, *positions], positions, strict=False)]
+
+
+def _tempo_positions(ticks: list[int], tempos: list[tuple[int, int]]) -> list[int]:
+    """Each tick's place as the sum of ticks times microseconds a beat up to it."""
+    positions = []
+    segment, start = 0, 0
+    for tick in ticks:
+        while segment + 1 < len(tempos) and tempos[segment + 1][0] <= tick:
+            start += (tempos[segment + 1][0] - tempos[segment][0]) * tempos[segment][1]
+            segment += 1
+        positions.append(start + (tick - tempos[segment][0]) * tempos[segment][1])
+    return positions
+
+
+def check_part(part: str) -> None:
+    """Raise a `ComposerError` unless `part` is one that `read_piece` takes."""
+    _chooser(part)
+
+
+def _chooser(part: str) -> Callable[[list[_Message], int], list[_Message]]:
+    """A function that keeps the messages of the part from those of a sequence, given the file's type."""
+    kind, _, value = part.partition(":")
+    if part == "all":
+        return lambda messages, file_type: messages
+    if part == "first":
+        return _first_part
+    if kind in ("track", "channel") and value.isdecimal():
+        number = int(value)
+        return lambda messages, file_type: [m for m in messages if getattr(m, kind) == number]
+    if kind == "family" and value in FAMILIES:
+        family = FAMILIES.index(value)
+        return lambda messages, file_type: [m for m in messages if m.program // 8 == family]
+    families = ", ".join(FAMILIES)
+    raise ComposerError(
+        f"data.part={part}: must be first, all, track:N, channel:N, or family:NAME with a NAME of {families}"
+    )
+
+
+def _first_part(messages: list[_Message], file_type: int) -> list[_Message]:
+    sounding = [m for m in messages if m.velocity]
+    if not sounding:
+        return []
+    if file_type == 0:  # one track: its parts are its channels
+        return [m for m in messages if m.channel == sounding[0].channel]
+    first = min(m.track for m in sounding)
+    return [m for m in messages if m.track == first]
+
+
+def write_midi(path: Path, piece: Piece, *, audible: bool = False) -> None:
+    """Write a piece as a type 0 MIDI file, all or nothing.
+
+    The events are made playable: a release of a silent pitch is not written, a pitch that is struck while it sounds is
+    released first, and what still sounds at the end is released there. Their times are kept.
+
+    Args:
+        path: the file; its folder is made.
+        piece: written with its tempo map, time signatures and key signatures; times are rounded to the nearest tick
+            from the start, so that rounding does not add up.
+        audible: let every note last a tick at least; see `audible_messages`.
+
+    Raises:
+        ComposerError: the file cannot be written.
+    """
+    file = mido.MidiFile(type=0, ticks_per_beat=piece.timing.division, charset="utf-8")
+    track = mido.MidiTrack()
+    file.tracks.append(track)
+    messages = playable_messages(piece)
+    timed = [
+        (tick, mido.Message("note_on", note=pitch, velocity=velocity))
+        for tick, pitch, velocity in (audible_messages(messages) if audible else messages)
+    ]
+    # Releases left out at the end still take their time.
+    end = max([0, *(tick for tick, _ in timed[-1:]), *_ticks(piece)[-1:]])
+    # Before the notes of their tick; a change after the end is of no use.
+    metas = [(tick, message) for tick, message in _meta_messages(piece) if tick <= end]
+    timed = sorted([*metas, *timed], key=lambda entry: entry[0])
+    written = 0
+    for tick, message in [*timed, (end, mido.MetaMessage("end_of_track"))]:
+        track.append(message.copy(time=tick - written))
+        written = tick
+    write_atomic(path, lambda stream: file.save(file=stream))
+
+
+def _meta_messages(piece: Piece) -> list[tuple[int, Any]]:
+    """(tick, message) of tempo, program, metre and key; the tempo and the program stand at the start."""
+    markings, timing = piece.markings, piece.timing
+    tempos = markings.tempos if markings.tempos and not timing.smpte else ((0.0, timing.microseconds_per_beat),)
+    if tempos[0][0] > 0:
+        tempos = ((0.0, DEFAULT_MICROSECONDS_PER_BEAT), *tempos)
+    per_beat = timing.ticks_per_beat
+    messages = [(round(place * per_beat), mido.MetaMessage("set_tempo", tempo=tempo)) for place, tempo in tempos]
+    messages.insert(1, (0, mido.Message("program_change", program=piece.program)))
+    # The name of the first track is the title of the piece (the standard MIDI file specification calls it so).
+    messages.append((0, mido.MetaMessage("track_name", name=title_of(piece.name))))
+    for place, numerator, denominator in markings.meters:
+        if numerator <= 255 and denominator & (denominator - 1) == 0:
+            message = mido.MetaMessage("time_signature", numerator=numerator, denominator=denominator)
+            messages.append((round(place * per_beat), message))
+    messages += [
+        (round(place * per_beat), mido.MetaMessage("key_signature", key=name)) for place, name in markings.keys
+    ]
+    if markings.keys:
+        messages.append((0, mido.MetaMessage("text", text=MARK)))
+    return sorted(messages, key=lambda entry: entry[0])
+
+
+def playable_messages(piece: Piece) -> list[tuple[int, int, int]]:
+    """The events as (ticks from the start, pitch, velocity), every started note ended and no silent pitch released."""
+    events, ticks = piece.events, _ticks(piece)
+    messages: list[tuple[int, int, int]] = []
+    sounding: dict[int, int] = {}
+    for tick, pitch, velocity in zip(ticks, events.pitch.tolist(), events.velocity.tolist(), strict=True):
+        if pitch in sounding:
+            messages.append((tick, pitch, 0))
+            del sounding[pitch]
+        if velocity:
+            messages.append((tick, pitch, velocity))
+            sounding[pitch] = tick
+    if sounding:
+        # One tick at the least, so that a note struck by the last event is heard.
+        end = max(ticks[-1], max(sounding.values()) + 1)
+        messages += [(end, pitch, 0) for pitch in sounding]
+    return messages
+
+
+def audible_messages(messages: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Playable messages in which every note lasts a tick at least.
+
+    Some programs drop a note that is released at the tick of its strike, and MIDI does not say what it should sound
+    like. Its release goes to the next tick; where the pitch is struck once more at the same tick, the note goes.
+
+    Args:
+        messages: (ticks from the start, pitch, velocity), as `playable_messages` gives them.
+    """
+    # (tick, 0 for a release that was moved: it comes before a strike of that tick, place in the file), message
+    placed: list[tuple[tuple[int, int, int], tuple[int, int, int]]] = []
+    struck: dict[int, int] = {}
+    delayed: dict[int, int] = {}
+    gone: set[int] = set()
+    for place, (tick, pitch, velocity) in enumerate(messages):
+        moved = velocity == 0 and messages[struck[pitch]][0] == tick
+        if velocity:
+            if pitch in delayed and messages[delayed[pitch]][0] == tick:
+                gone |= {struck[pitch], delayed[pitch]}
+            struck[pitch] = place
+        elif moved:
+            delayed[pitch] = place
+        placed.append(((tick + moved, 1 - moved, place), (tick + moved, pitch, velocity)))
+    return [message for (_, _, place), message in sorted(placed) if place not in gone]
+
+
+def _ticks(piece: Piece) -> list[int]:
+    """Each event's ticks from the start, to the nearest."""
+    if len(piece.markings.tempos) > 1:
+        return [round(place * piece.timing.ticks_per_beat) for place in piece.beats().tolist()]
+    # One tempo: no need to go through the tempo map.
+    per_unit = piece.timing.ticks(piece.events.time_unit)
+    return [round(place * per_unit) for place in np.cumsum(piece.events.delta_time).tolist()]

@@ -1,0 +1,168 @@
+"""Rhythm: the share of inter-onset intervals that lie on a grid of the beat, before and after encoding; bars and beats.
+
+    inter-onset interval  beats from one onset to the next; notes struck together are one onset
+    on the grid           within `TOLERANCE_BEATS` of a multiple of 1/12 beat, which holds sixteenths and triplets;
+                          an interval drawn at random is on it with a probability of 0.12
+
+A score keeps to the grid of its file's beats, a recorded performance does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.config.schema import TimeUnit
+from composer.data.vocabulary import Vocabulary
+from composer.music.events import Piece
+from composer.music.markings import Markings
+
+# Units of a time signature that make one beat of a compound metre (6/8, 9/8, 12/8).
+_COMPOUND = 3
+# Places of the grid per beat.
+GRID = 12
+# Also thirty-second notes: what tells a score from a performance.
+FINE_GRID = 24
+TOLERANCE_BEATS = 0.005
+# Places per beat that notes may be struck at, the coarsest first; how near to one, and which share of a piece's notes.
+GRIDS = (4, 12, 24)
+PLACE_TOLERANCE_BEATS = 0.01
+MIN_GRID_SHARE = 0.99
+# Shares of intervals on the fine grid from which music is a score; chance is 0.24.
+MIN_SCORE_SHARE = 0.5
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """Shares of inter-onset intervals on the grid of 1/12 beat.
+
+    Attributes:
+        original: in the music as it was read.
+        encoded: the same after encoding and decoding.
+    """
+
+    original: float
+    encoded: float
+
+    def __str__(self) -> str:
+        return f"{self.original:.0%} of inter-onset intervals on the 1/12-beat grid, {self.encoded:.0%} after encoding"
+
+
+@dataclass(frozen=True, slots=True)
+class BarPlaces:
+    """Places of notes in their bars, by the metre of the piece; in quarter notes.
+
+    Attributes:
+        start: (N,) places of the starts of the bars; below 0 where a piece begins with an upbeat.
+        offset: (N,) from there to the note.
+        length: (N,) of the bars.
+        beat: (N,) length of the metre's beat: the unit of the time signature, three of them in a compound metre.
+    """
+
+    start: Array
+    offset: Array
+    length: Array
+    beat: Array
+
+    @property
+    def on_beat(self) -> NDArray[np.bool_]:
+        """(N,) whether a note stands on a beat of its bar."""
+        return np.asarray(np.abs(self.offset - np.rint(self.offset / self.beat) * self.beat) <= TOLERANCE_BEATS)
+
+    @property
+    def on_bar(self) -> NDArray[np.bool_]:
+        """(N,) whether a note stands at the start of a bar."""
+        return np.asarray(np.minimum(self.offset, self.length - self.offset) <= TOLERANCE_BEATS)
+
+
+def bar_places(markings: Markings, places: Array) -> BarPlaces:
+    """Return where notes at places (N,) in beats stand in their bars; see `Markings.bar_offsets`.
+
+    Args:
+        markings: of the piece; without a time signature bars are of four quarter notes.
+        places: in quarter notes from the start of the piece, in order.
+    """
+    end = float(places[-1]) if len(places) else 0.0
+    offset, meters = markings.bars_at(places, end)
+    numerator, denominator = meters.T
+    compound = (denominator >= 8) & (numerator > _COMPOUND) & (numerator % _COMPOUND == 0)
+    beat = np.where(compound, _COMPOUND, 1) * 4 / denominator
+    # A rounding error before a bar's start belongs to it.
+    length = numerator * 4 / denominator
+    offset = np.where(length - offset < TOLERANCE_BEATS, 0.0, offset)
+    return BarPlaces(places - offset, offset, length, beat)
+
+
+def intervals(onsets: Array) -> Array:
+    """Return the intervals between successive different onsets (N,), which need not be sorted."""
+    return np.diff(np.unique(np.round(onsets, 9)))
+
+
+def on_grid(beats: Array, divisions: int = GRID, tolerance: float = TOLERANCE_BEATS) -> NDArray[np.bool_]:
+    """Tell for intervals (N,) in beats whether each is on a grid of `divisions` per beat."""
+    return np.asarray(np.abs(beats * divisions - np.rint(beats * divisions)) <= tolerance * divisions)
+
+
+def grid_share(beats: Array, divisions: int = GRID) -> float | None:
+    """Return the share of intervals (N,) in beats that are on the grid; None without any."""
+    return float(on_grid(beats, divisions).mean()) if len(beats) else None
+
+
+def is_score(pieces: Iterable[Piece]) -> bool:
+    """Tell whether music keeps to the grid of its files' beats: a score, not a performance."""
+    found = [intervals(onset_beats(piece)) for piece in pieces if piece.timing.smpte is None]
+    share = grid_share(np.concatenate(found), FINE_GRID) if found else None
+    return share is not None and share >= MIN_SCORE_SHARE
+
+
+def grid_of(places: Array) -> int | None:
+    """Return the coarsest of `GRIDS` that onsets keep to, in places per beat; None where they keep to none.
+
+    Args:
+        places: (N,) onsets in beats from the start of their piece.
+    """
+    for divisions in GRIDS:
+        if len(places) and float(on_grid(places, divisions, PLACE_TOLERANCE_BEATS).mean()) >= MIN_GRID_SHARE:
+            return divisions
+    return None
+
+
+def onset_beats(piece: Piece) -> Array:
+    """Return the places in beats at which notes of a piece are struck."""
+    return np.asarray(piece.beats()[piece.events.velocity > 0])
+
+
+def measure_rhythm(pieces: Iterable[Piece], vocabulary: Vocabulary) -> Rhythm | None:
+    """Measure what encoding does to the rhythm of pieces whose events are in the vocabulary's unit.
+
+    An interval in seconds is turned into beats by the tempo that holds where the note stands in the original.
+
+    Returns:
+        None where no piece has two onsets, or the files have no beats (SMPTE frames).
+    """
+    original, encoded = [], []
+    for piece in pieces:
+        if piece.timing.smpte:
+            continue
+        original.append(intervals(onset_beats(piece)))
+        encoded.append(_encoded_intervals(piece, vocabulary))
+    before = grid_share(np.concatenate(original)) if original else None
+    after = grid_share(np.concatenate(encoded)) if encoded else None
+    return None if before is None else Rhythm(before, after or 0.0)
+
+
+def _encoded_intervals(piece: Piece, vocabulary: Vocabulary) -> Array:
+    """Intervals in beats between the onsets of a piece that was encoded and decoded."""
+    events = piece.events
+    decoded = np.asarray(vocabulary.time_values)[vocabulary.time_classes(events.delta_time)]
+    struck = events.velocity > 0
+    onsets, first = np.unique(np.round(np.cumsum(decoded)[struck], 9), return_index=True)
+    gaps = np.diff(onsets)
+    if events.time_unit is TimeUnit.beats:
+        return gaps
+    return np.asarray(gaps / piece.tempo_map.seconds_per_beat(piece.beats()[struck][first[1:]]))

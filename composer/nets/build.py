@@ -1,0 +1,26 @@
+"""The network of a config: the one place that knows the kinds."""
+
+from __future__ import annotations
+
+from composer.config.schema import ModelConfig, ModelName
+from composer.nets.network import Logits, Network
+from composer.nets.recurrent import ThreeHeadGRU, ThreeHeadLSTM
+from composer.nets.transformer import ThreeHeadTransformer
+
+__all__ = ["Logits", "Network", "ThreeHeadGRU", "ThreeHeadLSTM", "ThreeHeadTransformer", "build_model"]
+
+_KINDS: dict[ModelName, type[Network]] = {
+    ModelName.lstm: ThreeHeadLSTM,
+    ModelName.gru: ThreeHeadGRU,
+    ModelName.transformer: ThreeHeadTransformer,
+}
+
+
+def build_model(config: ModelConfig, sizes: tuple[int, int, int]) -> Network:
+    """A network with the weights that torch's generator gives it.
+
+    Args:
+        config: as typed; `name` chooses the kind.
+        sizes: the classes of the note, velocity and time channels.
+    """
+    return _KINDS[config.name](config, sizes)

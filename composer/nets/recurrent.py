@@ -1,0 +1,266 @@
+"""Recurrent networks: the article's LSTM, and a GRU.
+
+    B = batch, T = events read, H = hidden_size, L = num_layers, G = gates: 4 of the LSTM, 3 of the GRU
+    I = width of the input, sum(V) = 229 one-hot in the article
+    tokens (B, T, 3) integers in the channels' order note, velocity, time
+    state  of the LSTM (h, c), of the GRU (h,), each (L, B, H)
+
+The weights of the LSTM are those of `nn.LSTM(I, H, L)` and `nn.Linear(H, sum(V))` under the names `lstm` and `linear`;
+those of the GRU likewise.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from composer.config.schema import ModelConfig
+from composer.nets.network import Logits, Network, State
+from composer.nets.stepping import Cells, GRUCells, LSTMCells, RunningState, SlidingWindow
+
+
+class Recurrent(Network):
+    """Layers whose state after an event is a function of the event and the state before it."""
+
+    # Tensors of a state, and what composing steps with.
+    parts: ClassVar[int]
+    kind: ClassVar[type[Cells]]
+    carries = True
+
+    def __init__(self, config: ModelConfig, sizes: tuple[int, int, int]) -> None:
+        """Args: `config` as typed; `sizes` the classes of the note, velocity and time channels."""
+        super().__init__(config, sizes)
+        between = config.dropout if config.num_layers > 1 else 0.0
+        self.add_layers(config.hidden_size, config.num_layers, between)
+        self.weight_dropout, self.variational_dropout = config.weight_dropout, config.variational_dropout
+        self.add_heads(config)
+
+    def add_layers(self, hidden_size: int, num_layers: int, dropout: float) -> None:
+        """Make the layers, with `dropout` between them."""
+        raise NotImplementedError
+
+    @property
+    def layers(self) -> nn.RNNBase:
+        """The layers as torch's module."""
+        raise NotImplementedError
+
+    def run(self, inputs: Tensor, weights: list[Tensor], state: State) -> tuple[Tensor, State]:
+        """The last layer's outputs (B, T, H) over `inputs` (B, T, I) by torch's function, and the state after them."""
+        raise NotImplementedError
+
+    def unit(self, rows: Tensor, state: State, seen: Tensor, weights: list[Tensor]) -> State:
+        """One step of one layer.
+
+        Args:
+            rows: (B, G H) the input times its weights.
+            state: each (B, H).
+            seen: (B, H) the state h as the gates see it: with variational dropout not all of it.
+            weights: hidden-to-hidden (G H, H), and the two biases (G H,).
+        """
+        raise NotImplementedError
+
+    def read(self, tokens: Tensor) -> Tensor:
+        """The last layer's outputs (B, T, H) over the events of `tokens`, read from an empty state, before dropout."""
+        return self.carried(tokens, self.empty_state(len(tokens)))[0]
+
+    def carried(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """As `read`, but from `state` on, and the state after the last event.
+
+        On a CPU, columns of a one-hot input that are 0 in the whole batch are left out of the product together with
+        their weights: a batch of one piece uses a fifth of them, and the LSTM's part of a step takes about half the
+        time (`benchmarks/input_layer.py`). A GPU would have to wait for the count of columns, and reads all.
+        """
+        if self.training and self.variational_dropout:
+            return self.unrolled(tokens, state)
+        weights = self.weights()
+        if self.embedding is None and tokens.device.type == "cpu":
+            used, columns = torch.unique(self.columns(tokens), return_inverse=True)
+            inputs = weights[0].new_zeros(*tokens.shape[:2], len(used)).scatter_(2, columns, 1.0)
+            weights[0] = weights[0].index_select(1, used)
+        else:
+            inputs = self.embed(tokens)
+        # What the module calls; the module itself insists on its own weights in their full width.
+        return self.run(inputs, weights, state)
+
+    def weights(self) -> list[Tensor]:
+        """Of each layer in turn: input-to-hidden, hidden-to-hidden, and their biases.
+
+        In training `model.weight_dropout` drops hidden-to-hidden weights: the same ones for all windows and steps of a
+        batch (DropConnect, Wan et al. 2013; in an LSTM, Merity et al. 2018).
+        """
+        weights: list[Tensor] = [weight for layer in self.layers.all_weights for weight in layer]
+        if self.training and self.weight_dropout:
+            for k in range(1, len(weights), 4):
+                weights[k] = F.dropout(weights[k], self.weight_dropout)
+        return weights
+
+    def unrolled(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """As `carried`, in training, step by step with `model.variational_dropout`.
+
+        Of each layer some inputs and some units of h are dropped, drawn anew for every window and the same ones at all
+        of its steps (Gal and Ghahramani 2016, with one mask for all gates). Torch's function cannot do that.
+        """
+        weights = self.weights()
+        outputs = self.embed(tokens)
+        after: list[State] = []
+        for layer, before in enumerate(zip(*state, strict=True)):
+            into, *rest = weights[4 * layer : 4 * layer + 4]
+            rows = F.linear(outputs * self._mask(outputs), into).unbind(1)
+            mask = self._mask(before[0][:, None])[:, 0]
+            steps = []
+            for row in rows:
+                before = self.unit(row, before, before[0] * mask, rest)
+                steps.append(before[0])
+            outputs = torch.stack(steps, dim=1)
+            after.append(before)
+            if layer < self.layers.num_layers - 1:
+                outputs = self.dropout(outputs)
+        return outputs, tuple(torch.stack(part) for part in zip(*after, strict=True))
+
+    def _mask(self, like: Tensor) -> Tensor:
+        """(B, 1, W) of zeros and 1 / (1 - p), for (B, T, W)."""
+        return F.dropout(torch.ones_like(like[:, :1]), self.variational_dropout)
+
+    def empty_state(self, batch: int) -> State:
+        """The state before any event."""
+        shape = (self.layers.num_layers, batch, self.layers.hidden_size)
+        return tuple(self.linear.weight.new_zeros(shape) for _ in range(self.parts))
+
+    def step(self, event: Tensor, state: State | None = None) -> tuple[Logits, State]:
+        """Read one event and predict the next; for composing, in evaluation mode.
+
+        Args:
+            event: (B, 3) classes.
+            state: after the events before; None is the empty state.
+
+        Returns:
+            Logits (B, V) of the next event, and the new state.
+        """
+        hidden, state = self.cell(event, state)
+        return self.heads(self.dropout(hidden)), state
+
+    def cell(self, event: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Advance the layers by one event.
+
+        A one-hot input layer gathers and sums three rows of its weights: for one event that is quicker than a product
+        with a one-hot vector.
+
+        A channel that `model.inputs` drops is not read here either. One that it shuffles is read as it stands: in
+        composing, every event is drawn from the network, and there is no batch of true events to permute it over.
+
+        Args:
+            event: (B, 3) classes.
+            state: after the events before; None is the empty state.
+
+        Returns:
+            The last layer's output (B, H), before dropout, and the new state.
+        """
+        weights = self.weights()
+        if state is None:
+            state = self.empty_state(len(event))
+        if self.embedding is None:
+            rows = weights[0].t()[self.columns(event)].sum(1)
+        else:
+            rows = F.linear(self.embed(event), weights[0])
+        after: list[State] = []
+        for layer, before in enumerate(zip(*state, strict=True)):
+            if layer > 0:
+                rows = F.linear(self.dropout(after[-1][0]), weights[4 * layer])
+            after.append(self.unit(rows, before, before[0], weights[4 * layer + 1 : 4 * layer + 4]))
+        return after[-1][0], tuple(torch.stack(part) for part in zip(*after, strict=True))
+
+    def window(self, primer: Tensor, length: int | None = None, *, apart: bool = True) -> SlidingWindow:
+        """The window of a composition that begins after `primer` (B, N, 3): the last `length` events, or N."""
+        return SlidingWindow(self.cells(), primer, length or primer.shape[1])
+
+    def running(self, primer: Tensor) -> RunningState:
+        """The state of a composition that begins after `primer` (B, N, 3), and forgets nothing by itself."""
+        return RunningState(self.cells(), primer)
+
+    def cells(self) -> Cells:
+        """The layers as their weights are now, for single steps in evaluation mode."""
+        first = self.channels[0]
+        begin = sum(self.sizes[:first])
+        weights = [weight.detach() for weight in self.weights()]
+        return self.kind(self.table(), slice(begin, begin + self.sizes[first]), weights, self.columns)
+
+    def table(self) -> Tensor:
+        """(I, G H) of the one-hot input: what each class of each channel adds to the gates of the first layer."""
+        into = self.weights()[0].detach()
+        if self.embedding is None:
+            return into.t()
+        parts = zip(
+            torch.split(self.embedding.weight.detach(), list(self.widths)),
+            into.chunk(len(self.widths), dim=1),
+            strict=True,
+        )
+        return torch.cat([rows @ columns.t() for rows, columns in parts])
+
+
+class ThreeHeadLSTM(Recurrent):
+    """The article's network: three one-hot channels side by side, an LSTM, dropout, one linear layer, three heads.
+
+    Hochreiter and Schmidhuber 1997, with forget gates: i, f, o = sigmoid(...), g = tanh(...), c = f c + i g,
+    h = o tanh(c).
+    """
+
+    parts, kind = 2, LSTMCells
+
+    def add_layers(self, hidden_size: int, num_layers: int, dropout: float) -> None:
+        """Make the layers, with `dropout` between them."""
+        self.lstm = nn.LSTM(self.input_size, hidden_size, num_layers, batch_first=True, dropout=dropout)
+
+    @property
+    def layers(self) -> nn.RNNBase:
+        """The layers as torch's module."""
+        return self.lstm
+
+    def run(self, inputs: Tensor, weights: list[Tensor], state: State) -> tuple[Tensor, State]:
+        """The last layer's outputs (B, T, H) over `inputs` (B, T, I) by torch's function, and the state after them."""
+        # has_biases, layers, dropout, training, bidirectional, batch_first
+        rest = (True, self.lstm.num_layers, self.lstm.dropout, self.training, False, True)
+        outputs, *after = torch.lstm(inputs, state, weights, *rest)
+        return outputs, tuple(after)
+
+    def unit(self, rows: Tensor, state: State, seen: Tensor, weights: list[Tensor]) -> State:
+        """One step of one layer; see `Recurrent.unit`."""
+        hidden, *biases = weights
+        i, f, g, o = (rows + F.linear(seen, hidden, biases[0] + biases[1])).chunk(4, dim=1)
+        c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(c), c
+
+
+class ThreeHeadGRU(Recurrent):
+    """The same around a gated recurrent unit (Cho et al. 2014, as torch has it).
+
+    r, z = sigmoid(...), n = tanh(W x + b + r (U h + d)), h = (1 - z) n + z h.
+    """
+
+    parts, kind = 1, GRUCells
+
+    def add_layers(self, hidden_size: int, num_layers: int, dropout: float) -> None:
+        """Make the layers, with `dropout` between them."""
+        self.gru = nn.GRU(self.input_size, hidden_size, num_layers, batch_first=True, dropout=dropout)
+
+    @property
+    def layers(self) -> nn.RNNBase:
+        """The layers as torch's module."""
+        return self.gru
+
+    def run(self, inputs: Tensor, weights: list[Tensor], state: State) -> tuple[Tensor, State]:
+        """The last layer's outputs (B, T, H) over `inputs` (B, T, I) by torch's function, and the state after them."""
+        rest = (True, self.gru.num_layers, self.gru.dropout, self.training, False, True)
+        outputs, *after = torch.gru(inputs, state[0], weights, *rest)
+        return outputs, tuple(after)
+
+    def unit(self, rows: Tensor, state: State, seen: Tensor, weights: list[Tensor]) -> State:
+        """One step of one layer; see `Recurrent.unit`."""
+        hidden, bias, hidden_bias = weights
+        r, z, n = (rows + bias).chunk(3, dim=1)
+        r_seen, z_seen, n_seen = F.linear(seen, hidden, hidden_bias).chunk(3, dim=1)
+        n = torch.tanh(n + torch.sigmoid(r + r_seen) * n_seen)
+        z = torch.sigmoid(z + z_seen)
+        return ((1 - z) * n + z * state[0],)

@@ -1,0 +1,120 @@
+"""What `composer evaluate` prints below the table of losses and accuracies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from composer.config.schema import CHANNELS
+from composer.evaluation import legend
+from composer.reporting.run_tables import copied, judged
+
+NOTES = """\
+perplexity: e to the loss, the number of equally likely events (note, velocity, time: classes) that would be as hard
+ECE: expected calibration error, 15 bins; bits are those of classes, not of times within a class
+skill over: the accuracy's way from that baseline (0) to perfect (1)"""
+
+_ACCURACIES = ("accuracy", *(f"accuracy_{channel}" for channel in (*CHANNELS, "joint")))
+_BASELINES = {"majority": "majority", "repeat_last": "repeat last", "markov": "Markov", "nearest": "nearest context"}
+
+
+def lines(results: dict[str, Any], names: dict[str, str]) -> list[str]:
+    """The lines.
+
+    Args:
+        results: as `evaluate` gives them.
+        names: the scored splits as said to a person, by key.
+    """
+    return [
+        *_perplexities(results, names),
+        "",
+        *_skills(results, names),
+        NOTES,
+        *_pieces(results, names),
+        *_contexts(results, names),
+        *_composed(results),
+    ]
+
+
+def _perplexities(results: dict[str, Any], names: dict[str, str]) -> list[str]:
+    head = (
+        f"{'':<17}{'split':<24}{'perplexity':>11}{'note':>8}{'velocity':>10}{'time':>8}{'bits/event':>12}{'bits/s':>9}"
+    )
+    made = [head + f"{'ECE note':>10}{'velocity':>10}{'time':>8}"]
+    keys = ["perplexity", *(f"perplexity_{c}" for c in CHANNELS), "bits_per_event", "bits_per_second"]
+    widths = (11, 8, 10, 8, 12, 9, 10, 10, 8)
+    for split, name in names.items():
+        values = [results[f"{key}/{split}"] for key in (*keys, *(f"ece_{c}" for c in CHANNELS))]
+        made.append(f"{'':<17}{name:<24}" + "".join(map(_cell, values, widths)))
+    return made
+
+
+def _skills(results: dict[str, Any], names: dict[str, str]) -> list[str]:
+    if not results["skill"]:
+        return []
+    widths = (10, 8, 10, 8, 8)
+    titles = ("accuracy", *CHANNELS, "joint")
+    made = [f"{'skill over':<17}{'split':<24}" + "".join(f"{t:>{w}}" for t, w in zip(titles, widths, strict=True))]
+    for baseline, skills in results["skill"].items():
+        label = _BASELINES[baseline]
+        for split, name in names.items():
+            values = [skills.get(f"{key}/{split}") for key in _ACCURACIES]
+            made.append(f"{label:<17}{name:<24}" + "".join(map(_cell, values, widths)))
+            label = ""
+    return made
+
+
+def _cell(value: float | None, width: int) -> str:
+    if value is None:
+        return f"{'-':>{width}}"
+    # A space at least before each.
+    return f" {value:>{width - 1}.3f}" if abs(value) < 1000 else f" {value:>{width - 1}.2g}"
+
+
+def _pieces(results: dict[str, Any], names: dict[str, str]) -> list[str]:
+    made = []
+    for split, name in names.items():
+        loss = results["over_pieces"][split]["loss"]
+        if loss["interval"] is not None:
+            low, high = loss["interval"]
+            made.append(
+                f"by piece   {name}: mean loss {loss['mean']:.3f} over {loss['pieces']:,} pieces, "
+                f"95 % interval {low:.3f} to {high:.3f} ({loss['method'] or 'all alike'})"
+            )
+    return made
+
+
+def _composed(results: dict[str, Any]) -> list[str]:
+    copying, quality = results["copying"], results["quality"]
+    if not copying or not quality:
+        return []
+    overlap, to_held_out = quality["overlap"]["composed"], quality["overlap_held_out"]
+    kinds = (("training", overlap), ("held-out", to_held_out))
+    similar = [f"{values['mean']:.3f} with {kind} music" for kind, values in kinds if values]
+    return [
+        *copied(copying),
+        *judged(quality),
+        *([f"similar      overlap of the distributions {', '.join(similar)} (1 is the same)"] if similar else []),
+        "",
+        *_figures(quality),
+    ]
+
+
+def _figures(quality: dict[str, Any]) -> list[str]:
+    """A table of the figures of the composed pieces, with those of training and held-out music."""
+    kinds = {"composed": quality["composed"], "training": quality["training"], "held-out": quality["held_out"]}
+    columns = {title: values for title, values in kinds.items() if values}
+    rows = legend.rows(legend.QUALITY, list(columns.values()))
+    width = max((len(title) for title, *_ in rows), default=0)
+    head = f"{'quality':<{width}}" + "".join(f"{title:>10}" for title in columns)
+    return [head, *(f"{title:<{width}}" + "".join(f"{cell:>10}" for cell in cells) for title, *cells in rows)]
+
+
+def _contexts(results: dict[str, Any], names: dict[str, str]) -> list[str]:
+    made = []
+    for split, found in results["context"].items():
+        chosen = sorted({0, len(found["lengths"]) // 2, len(found["lengths"]) - 1})
+        said = ", ".join(f"{found['loss'][k]:.3f} after {found['lengths'][k]}" for k in chosen)
+        carried = found["stateful"]
+        rest = "" if carried is None else f", {carried['loss']:.3f} after all from the piece's beginning"
+        made.append(f"context    {names[split]}: loss {said} events{rest} ({found['windows']:,} windows)")
+    return made

@@ -1,0 +1,277 @@
+"""What a command tells a person about a run: what it is at the start, and tables of figures with their split."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from composer.composing.setting import Setting
+from composer.config.schema import CHANNELS, DataConfig, EncodingConfig, Split, TimeUnit, TrainConfig, split_title
+from composer.corpus.duplicates import Groups
+from composer.data.prepare import Music
+from composer.data.splits import Leak
+from composer.evaluation import legend
+from composer.evaluation.baselines import Baselines, best, skill
+from composer.music.rhythm import Rhythm
+from composer.runs.layout import SAMPLES, program, shown
+
+if TYPE_CHECKING:
+    from composer.nets.network import Network
+
+UNITS = """\
+loss in nats an event; accuracy is the mean of the three channels, joint is all three right
+skill: the accuracy's way from the split's best baseline (0) to perfect (1), below 0 worse than it"""
+
+# Columns of the lines that follow a run's table.
+WIDTH = 100
+# Groups of pieces that are alike, and pieces of one, that are named.
+_MOST_GROUPS = 5
+# The rows of `Baselines` as said to a person.
+_BASELINES = {
+    "majority": "majority",
+    "repeat_last": "repeat last",
+    "markov": "Markov order {order}",
+    "nearest": "nearest context",
+}
+_ACCURACIES = ("accuracy", *(f"accuracy_{channel}" for channel in (*CHANNELS, "joint")))
+_WIDTHS = {"accuracy": 10, "note": 8, "velocity": 10, "time": 8, "joint": 8, "skill": 8}
+
+
+def table(rows: list[tuple[str, str, str, dict[str, Any]]], baselines: Baselines) -> list[str]:
+    """Lines of a table: a network's rows with their skill, then the baselines of the same splits.
+
+    Args:
+        rows: a label, the split as said to a person, its key, and the metrics that hold `loss/KEY` and the accuracies.
+        baselines: as measured; empty where there are none.
+    """
+    lines = [f"{'':<17}{'split':<24}{'loss':>7}" + "".join(f"{name:>{width}}" for name, width in _WIDTHS.items())]
+    for label, name, figures in _lines(rows, baselines):
+        cells = "".join(_cell(figure, width) for figure, width in zip(figures, (7, *_WIDTHS.values()), strict=True))
+        lines.append(f"{label:<17}{name:<24}{cells}")
+    return lines
+
+
+def accuracy_rows(
+    rows: list[tuple[str, str, str, dict[str, Any]]], baselines: Baselines
+) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of the same table as text, for a page; the arguments are those of `table`."""
+    cells = [
+        [label, name, *(_cell(figure, 0) for figure in figures)] for label, name, figures in _lines(rows, baselines)
+    ]
+    return ["", "split", "loss", *_WIDTHS], cells
+
+
+def _lines(
+    rows: list[tuple[str, str, str, dict[str, Any]]], baselines: Baselines
+) -> Iterator[tuple[str, str, list[float | None]]]:
+    """Label, split and figures of each row: loss, accuracies, skill."""
+    for label, name, key, values in rows:
+        yield label, name, _values(key, values, _skill(values[f"accuracy/{key}"], baselines, key))
+    names = {key: name for _, name, key, _ in rows}
+    for baseline, figures in baselines.items():
+        label = _BASELINES[baseline].format(**figures)
+        for key, name in names.items():
+            if f"accuracy/{key}" in figures:
+                yield label, name, _values(key, figures, None)
+                label = ""
+
+
+def _values(key: str, values: dict[str, Any], skill_score: float | None) -> list[float | None]:
+    return [values.get(f"loss/{key}"), *(values[f"{name}/{key}"] for name in _ACCURACIES), skill_score]
+
+
+def _cell(value: float | None, width: int) -> str:
+    return f"{'-':>{width}}" if value is None else f"{value:>{width}.3f}"
+
+
+def _skill(accuracy: float, baselines: Baselines, key: str) -> float | None:
+    reference = best(baselines, key)
+    return None if reference is None else skill(accuracy, reference)
+
+
+def split_name(key: str, config: TrainConfig, pieces: int) -> str:
+    """A split of so many pieces as said to a person: which windows, and how they were chosen."""
+    return split_title(key, config.data.split.name, pieces)
+
+
+def describe(config: TrainConfig, folder: Path, music: Music, model: Network) -> str:
+    """What is about to be trained, on what, and how far the validation windows leak."""
+    events = music.events
+    pieces = f"{len(music.pieces)} pieces" if len(music.pieces) > 1 else music.pieces.names[0]
+    parts = music.splits
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return "\n".join(
+        [
+            f"run        {shown(folder)}",
+            f"data       {pieces}: {events:,} events of part {config.data.part} (data.part)",
+            *([f"left out   {left_out}"] if (left_out := str(music.pieces.left_out)) else []),
+            *group_lines(music.groups, config.data),
+            f"classes    note {model.sizes[0]}, velocity {model.sizes[1]}, time {model.sizes[2]}; "
+            f"time error: {music.time_error}",
+            *rhythm_lines(music.rhythm, music.vocabulary.time_unit, config.encoding),
+            f"windows    {len(parts.train):,} train, {len(parts.val):,} val ({config.data.split.name} split), "
+            f"{len(parts.test):,} test",
+            *_drawn(config, music),
+            *(f"{'' if k else 'leak':<11}{line}" for k, line in enumerate(leak_lines(music.leak, config.data.split))),
+            f"model      {parameters:,} parameters, regularizer {config.regularizer.name.name} "
+            f"{config.regularizer.weight:g}",
+        ]
+    )
+
+
+def rhythm_lines(rhythm: Rhythm | None, unit: TimeUnit, encoding: EncodingConfig) -> list[str]:
+    """Return what encoding does to the rhythm, and in which unit times are; none where there are no beats."""
+    if rhythm is None:
+        return []
+    chosen = "" if encoding.time_unit else ", chosen by the music (encoding.time_unit)"
+    return [f"rhythm     {rhythm}", f"           times in {unit.name}{chosen}"]
+
+
+def _drawn(config: TrainConfig, music: Music) -> list[str]:
+    """What is less than all: an epoch's windows, the scored ones, and those that the leak was measured on."""
+    data, parts, told = config.data, music.splits, []
+    if data.windows_per_epoch is not None:
+        told.append(f"{data.windows_per_epoch:,} an epoch (data.windows_per_epoch)")
+    if data.eval_windows is not None and max(len(parts.val), len(parts.test)) > data.eval_windows:
+        told.append(f"{data.eval_windows:,} of val and test scored (data.eval_windows)")
+    if music.leak.windows < len(parts.val):
+        told.append(f"the leak is that of {music.leak.windows:,} val windows")
+    return [f"drawn      {', '.join(told)}"] if told else []
+
+
+def result_rows(split: str, summary: dict[str, Any]) -> list[tuple[str, str, str, dict[str, Any]]]:
+    """The rows of a finished run's table: its weights after the last epoch, and those of the lowest validation loss."""
+    keys = ["train", "val", *(["test"] if summary["windows_test"] else [])]
+    names = {key: split_title(key, split, summary["pieces"]) for key in keys}
+    best = summary["best"]
+    rows = [("" if k else "final weights", names[key], key, summary) for k, key in enumerate(keys)]
+    return rows + [
+        ("" if k else f"best, epoch {best['epoch']}", names[key], key, best) for k, key in enumerate(keys[1:])
+    ]
+
+
+def group_lines(groups: Groups, data: DataConfig, names: Sequence[str] = ()) -> list[str]:
+    """How many of several pieces are alike, and by `names` which; nothing of a single one."""
+    pieces, by = len(groups.of), data.group_by
+    if pieces == 1:
+        return []
+    if data.group_similarity is None:
+        limit = "(data.group_similarity=null)"
+        found = ["copies not looked for"]
+        if by is None:
+            return [f"groups     not looked for {limit}: copies may stand on both sides of the split"]
+    else:
+        limit = f"(data.group_similarity={data.group_similarity:g})"
+        near = _counted(groups.near_copies, "near-copy", "near-copies")
+        found = [f"{_counted(groups.copies, 'copy', 'copies')} and {near}"]
+    if by is not None:
+        found.insert(0, f"{groups.named:,} by data.group_by={by}")
+    if groups.count == pieces:
+        nothing = "no copies or near-copies" if by is None else ", ".join(found)
+        return [f"groups     none: {nothing} among the {pieces:,} pieces {limit}"]
+    # A file names the parts whatever the pieces are like; a warning tells where it divides a group.
+    kept = "" if data.split is Split.file else ", held out with theirs"
+    lines = [f"groups     {groups.count:,} of {pieces:,} pieces: {', '.join(found)}{kept} {limit}"]
+    several = groups.named_by(names) if names else []
+    lines += [f"           {_listed(group)}" for group in several[:_MOST_GROUPS]]
+    if len(several) > _MOST_GROUPS:
+        lines.append(f"           and {len(several) - _MOST_GROUPS:,} more")
+    return lines
+
+
+def _listed(names: Sequence[str]) -> str:
+    told = ", ".join(names[:_MOST_GROUPS])
+    return told if len(names) <= _MOST_GROUPS else f"{told} and {len(names) - _MOST_GROUPS:,} more"
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
+
+
+# What a validation figure says, by split; docs/data.md has it at length.
+_NEW_PIECES = "val figures tell how well pieces that were not heard are predicted"
+_MEANING = {
+    Split.shuffled: "val figures tell how well gaps in heard passages are filled, not how well new music is predicted",
+    Split.blocked: "val figures tell how well a passage that was not heard is predicted, in pieces that were",
+    Split.by_piece: _NEW_PIECES,
+    Split.file: _NEW_PIECES,
+}
+
+
+def leak_lines(leak: Leak, split: Split) -> list[str]:
+    """What training has seen of the validation windows, and what their figures therefore tell."""
+    lines = [
+        f"{leak.by_index:.1%} of the val targets also stand in a training window",
+        f"{leak.by_content:.1%} of the val windows occur in training note for note, {leak.by_transposition:.1%} "
+        "if transposed ones count",
+        _MEANING[split],
+    ]
+    if split is not Split.shuffled and leak.by_transposition > 0:
+        lines[-1] += f"; {leak.by_transposition:.1%} is repetition that can be known by heart"
+    return lines
+
+
+def report(config: TrainConfig, folder: Path, summary: dict[str, Any]) -> str:
+    """The final table: what was reached, on which split, and where everything is."""
+    samples = sorted((folder / SAMPLES).glob(f"{config.name}-seed*.mid"))
+    lines = [
+        "",
+        *table(result_rows(config.data.split.name, summary), summary["baselines"]),
+        UNITS,
+        "",
+        f"composed     {shown(samples[0])}" if samples else "",
+        *_wrapped([*drawn(summary.get("sampling")), *copied(summary.get("copying")), *judged(summary.get("quality"))]),
+        f"compose more {program('composer')} generate run={shown(folder)}",
+        f"curves       {program('tensorboard')} --logdir {shown(folder.parent)}",
+    ]
+    return "\n".join(lines)
+
+
+def _wrapped(lines: Sequence[str]) -> list[str]:
+    """Wrap labelled lines at `WIDTH` columns, what follows indented below what the label stands for."""
+    indent = " " * 13
+    return [part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent=indent)]
+
+
+def drawn(sampling: dict[str, Any] | None) -> list[str]:
+    """Return one line on the temperature and top_p that a run has chosen; none where nothing was to choose."""
+    if not sampling or not sampling.get("grid"):
+        return []
+    rows = {Setting.from_plain(row): row for row in sampling["grid"]}
+    setting, plain = Setting.from_plain(sampling), rows.get(Setting())
+    music = "training music" if sampling["held_out"] is None else f"held-out music, {sampling['held_out']}"
+    line = f"drawn at     {setting}, of {len(rows)} settings the nearest to {music}: {_near(rows[setting])}"
+    if plain is not None and setting != Setting():
+        line += f" ({Setting()}: {_near(plain)})"
+    return [line]
+
+
+def _near(row: dict[str, float | None]) -> str:
+    apart = "-" if row["distance"] is None else f"{row['distance']:.2f}"
+    return f"distance {apart}" + ("" if row["copied"] is None else f", {row['copied']:.0%} copied")
+
+
+def copied(copying: dict[str, Any] | None) -> list[str]:
+    """One line on what the composed pieces quote, beside held-out music; none where nothing was composed."""
+    if not copying:
+        return []
+    human, split = copying["held_out"], copying["split"]
+    beside = f"{_quoted(human)} of held-out music, {split}" if human else "no held-out music to compare with"
+    mine = copying["composed"]
+    longest = f"longest {mine['longest_notes']:.0f} notes, {mine['longest_seconds']:.1f} s"
+    return [f"copied       {_quoted(mine)} of its runs of 8 notes stand in the training music ({beside}); {longest}"]
+
+
+def judged(quality: dict[str, Any] | None) -> list[str]:
+    """Lines on how far the composed pieces are from human music, and the alarms; none where nothing was composed."""
+    if not quality:
+        return []
+    sentence = legend.distance_sentence(quality)
+    lines = [f"quality      {sentence}"] if sentence else []
+    return lines + [f"warning      {warning}" for warning in legend.warnings(quality)]
+
+
+def _quoted(figures: dict[str, float]) -> str:
+    return f"{figures['interval_8']:.0%}" if "interval_8" in figures else "none"

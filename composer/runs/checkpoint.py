@@ -1,0 +1,275 @@
+"""Checkpoints: tensors and plain values in one file with its own checksum, written all or nothing.
+
+The file is an ordinary `torch.save` archive. Its SHA-256 stands in the archive's comment, where every reader of the
+format skips it: nothing beside the file can get out of step with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import os
+import struct
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric.plugins import CheckpointIO
+
+from composer.data.vocabulary import Vocabulary
+from composer.errors import ComposerError
+from composer.music.events import Timing, valid_division
+from composer.music.markings import Excerpt
+from composer.runs.layout import CHECKPOINTS, unwritable, write_atomic
+
+LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+FORMAT = 1
+# Places per beat.
+MAX_GRID = 96
+_MARK = b"sha256:"
+# Far above any network that this project trains; a file beyond it is not one of ours.
+MAX_BYTES = 4 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What composing needs of the training data, kept in the checkpoint.
+
+    Attributes:
+        primer: (T, 3) classes of the first events of the first training piece.
+        piece: its name.
+        timing, program: how to write MIDI as it does.
+        data_sha256: digest of the training data.
+        longest_note_seconds: of the training music, through each piece's tempo map; None where it is not known.
+        place: where the primer stands in its piece, with the piece's tempo, metre and key; None where it is not known.
+        grid: places per beat at which the training music strikes notes (`rhythm.grid_of`); None where it keeps to none.
+    """
+
+    primer: torch.Tensor
+    piece: str
+    timing: Timing
+    program: int
+    data_sha256: str
+    longest_note_seconds: float | None = None
+    place: Excerpt | None = None
+    grid: int | None = None
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values for a checkpoint."""
+        return {
+            "primer": self.primer,
+            "piece": self.piece,
+            "division": self.timing.division,
+            "microseconds_per_beat": self.timing.microseconds_per_beat,
+            "program": self.program,
+            "data_sha256": self.data_sha256,
+            "longest_note_seconds": self.longest_note_seconds,
+            "place": None if self.place is None else self.place.to_plain(),
+            "grid": self.grid,
+        }
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Origin:
+        """The inverse of `to_plain`; raises KeyError, TypeError or ValueError for anything else."""
+        timing = Timing(int(plain["division"]), int(plain["microseconds_per_beat"]))
+        primer = plain["primer"]
+        if not (isinstance(primer, torch.Tensor) and primer.ndim == 2 and primer.shape[1] == 3):
+            raise ValueError("the primer has a wrong shape")
+        if not (valid_division(timing.division) and timing.microseconds_per_beat > 0):
+            raise ValueError("the timing is impossible")
+        program = int(plain["program"])
+        if not 0 <= program <= 127:
+            raise ValueError(f"program {program} is not one of MIDI's")
+        # Checkpoints of earlier versions do not say it.
+        longest = plain.get("longest_note_seconds")
+        if longest is not None and not (isinstance(longest, float) and 0 < longest < math.inf):
+            raise ValueError(f"a longest note of {longest} seconds is impossible")
+        place = None if plain.get("place") is None else Excerpt.from_plain(plain["place"])
+        grid = plain.get("grid")
+        if grid is not None and not (isinstance(grid, int) and 0 < grid <= MAX_GRID):
+            raise ValueError(f"a grid of {grid} places per beat is impossible")
+        return cls(primer, str(plain["piece"]), timing, program, str(plain["data_sha256"]), longest, place, grid)
+
+
+def save(path: Path, values: dict[str, Any]) -> None:
+    """Write a checkpoint all or nothing.
+
+    Args:
+        path: the file.
+        values: tensors and plain values, nested in dicts and lists.
+
+    Raises:
+        ComposerError: the disk is full or the folder cannot be written; the old file stays.
+    """
+    buffer = io.BytesIO()
+    torch.save(values, buffer)
+    content = buffer.getvalue()
+    # The archive's last two bytes are the length of its comment, 0 as torch writes it.
+    assert content[-2:] == b"\0\0"
+    comment = _MARK + hashlib.sha256(content).hexdigest().encode()
+
+    def write(stream: Any) -> None:
+        stream.write(content[:-2])
+        stream.write(struct.pack("<H", len(comment)))
+        stream.write(comment)
+
+    write_atomic(path, write)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint that `save` wrote: checksum first, then tensors and plain values only.
+
+    Raises:
+        ComposerError: the file is missing, damaged, too large, or holds anything but tensors and plain values.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise ComposerError(f"{path}: {size} bytes, larger than any checkpoint of composer ({MAX_BYTES} bytes)")
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ComposerError(f"{path}: not found") from error
+    except OSError as error:
+        raise ComposerError(f"{path}: cannot be read ({error.strerror or error})") from error
+    length = len(_MARK) + 64
+    body, comment = content[: -length - 2] + b"\0\0", content[-length:]
+    if content[-length - 2 : -length] != struct.pack("<H", length) or not comment.startswith(_MARK):
+        raise ComposerError(f"{path}: not a checkpoint of composer, or cut short")
+    if hashlib.sha256(body).hexdigest().encode() != comment[len(_MARK) :]:
+        raise ComposerError(f"{path}: damaged (its checksum does not match its content)")
+    try:
+        values = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a foreign archive
+        reason = str(error).splitlines()[0]
+        raise ComposerError(f"{path}: holds more than tensors and plain values, not loaded ({reason})") from error
+    if not isinstance(values, dict) or not isinstance(values.get("composer"), dict):
+        raise ComposerError(f"{path}: not a checkpoint of composer")
+    if values["composer"].get("format") != FORMAT:
+        raise ComposerError(f"{path}: written by another version of composer")
+    return values
+
+
+def load_newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The newest whole checkpoint of a run directory, for resuming.
+
+    Returns:
+        Its path and content; None when the run had not begun to write checkpoints, so that nothing can be lost.
+
+    Raises:
+        ComposerError: there were checkpoints and every one is damaged.
+    """
+    checkpoints = folder / CHECKPOINTS
+    if not checkpoints.is_dir():
+        return None
+    reasons = []
+    for name in (LAST, PREVIOUS):
+        path = checkpoints / name
+        try:
+            values = load(path)
+        except ComposerError as error:
+            reasons.append(str(error))
+            continue
+        for reason in reasons:
+            warnings.warn(f"{reason}; resuming from {path} instead", stacklevel=2)
+        return path, values
+    raise ComposerError(f"{folder}: no whole checkpoint is left to resume from ({'; '.join(reasons)})")
+
+
+def composer_values(config_yaml: str, vocabulary: Vocabulary, origin: Origin) -> dict[str, Any]:
+    """What every checkpoint holds under `composer`: enough to compose without the run directory."""
+    return {
+        "format": FORMAT,
+        "config": config_yaml,
+        "vocabulary": vocabulary.to_plain(),
+        "origin": origin.to_plain(),
+    }
+
+
+def check_fits(path: Path, values: dict[str, Any], model: torch.nn.Module) -> None:
+    """Raise a `ComposerError` unless the weights in a checkpoint have the names and shapes of the model's."""
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    try:
+        found = {name: tuple(value.shape) for name, value in model_state(values).items()}
+    except (KeyError, AttributeError) as error:
+        raise ComposerError(f"{path}: holds no weights of a network") from error
+    if expected != found:
+        name = min(name for name in expected | found if expected.get(name) != found.get(name))
+        raise ComposerError(
+            f"{path}: does not fit its own config: {name} should be {expected.get(name)} and is {found.get(name)}"
+        )
+
+
+def check_resumable(path: Path, values: dict[str, Any], model: torch.nn.Module, state_key: str) -> tuple[int, int]:
+    """Check that a checkpoint holds a training of this model; the epoch and batch that come next.
+
+    Args:
+        path: for the message.
+        values: the checkpoint.
+        model: what its weights and its optimiser's moments must fit.
+        state_key: of `RunCallback`, under `callbacks`.
+
+    Raises:
+        ComposerError: it holds weights alone, or what it holds contradicts itself.
+    """
+    check_fits(path, values, model)
+    if state_key not in values.get("callbacks", {}):
+        raise ComposerError(f"{path}: holds weights but no training to go on with")
+    try:
+        state = values["callbacks"][state_key]
+        epoch, batch = (int(number) for number in state["position"])
+        for key in ("steps", "best_epoch", "best_value", "metrics", "lengths", "seconds"):
+            state[key]
+        moments = values["optimizer_states"][0]["state"]
+        for number, parameter in enumerate(model.parameters()):
+            for name in ("exp_avg", "exp_avg_sq"):
+                # Before the first step there are none; a wrong shape would reach into foreign memory.
+                if moments and moments[number][name].shape != parameter.shape:
+                    raise ValueError(f"{name} {number} has a wrong shape")
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise ComposerError(f"{path}: its training state is damaged ({error})") from error
+    return epoch, batch
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Lightning's way of writing and reading checkpoints, by `save` and `load`; keeps the previous file."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        """Args: `values` of `composer_values`, added to every checkpoint."""
+        self.values = values
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write `path`; the file that was there becomes `previous.ckpt`. At no time is there no whole file."""
+        target = Path(path)
+        if target.exists():
+            keep(target, target.with_name(PREVIOUS))
+        save(target, {**checkpoint, "composer": self.values})
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read `path`, always with tensors and plain values only."""
+        return load(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a checkpoint."""
+        Path(path).unlink(missing_ok=True)
+
+
+def keep(path: Path, name: Path) -> None:
+    """Give a file a second name, replacing what had it, without a moment in which either is missing."""
+    temporary = name.with_name(f".{name.name}.{os.getpid()}.tmp")
+    try:
+        temporary.unlink(missing_ok=True)
+        os.link(path, temporary)
+        temporary.replace(name)
+    except OSError as error:
+        raise unwritable(name, error) from error
+
+
+def model_state(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The network's own weights in a checkpoint, under the names of `Network`."""
+    prefix = "model."
+    return {name[len(prefix) :]: value for name, value in checkpoint["state_dict"].items() if name.startswith(prefix)}

@@ -1,0 +1,76 @@
+"""What made a run: versions, commit, data, device; `manifest.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from composer.config import compose as configs
+from composer.config.schema import TrainConfig
+from composer.corpus.corpus import store_of
+from composer.data.prepare import Music
+from composer.errors import ComposerError
+from composer.runs import code as source
+from composer.runs.layout import CONFIG, MANIFEST, read_json, write_json
+
+_PACKAGES = ("composer", "torch", "pytorch-lightning", "hydra-core", "omegaconf", "mido", "numpy", "tensorboard")
+# Of a larger corpus the manifest of its store names all.
+_MOST_NAMED = 10_000
+
+
+def write_manifest(config: TrainConfig, folder: Path, music: Music, changed: Sequence[str]) -> None:
+    """Say what made this run; a resumed run keeps the first account and adds when, and with what, it went on."""
+    store = store_of(music.pieces)
+    account = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
+        "git": source.git_state(),
+        "code_sha256": source.digest(),
+        "data": {
+            "sha256": music.sha256,
+            "pieces": music.pieces.names[:_MOST_NAMED],
+            "skipped": music.skipped[:_MOST_NAMED],
+            "events": music.events,
+            "alike": music.groups.named_by(music.pieces.names)[:_MOST_NAMED],
+            "store": str(store.folder) if store else None,
+        },
+        "config_sha256": hashlib.sha256(configs.to_yaml(config).encode()).hexdigest(),
+        "seed": config.seed,
+        "device": _device(config),
+        "threads": torch.get_num_threads(),
+        "deterministic": config.trainer.deterministic,
+        "platform": platform.platform(),
+    }
+    path = folder / MANIFEST
+    if (folder / CONFIG).exists():
+        manifest = read_json(path)
+        known = manifest.get("data", {}).get("sha256")
+        if known != music.sha256:
+            raise ComposerError(
+                f"{config.data.named}: its content is not what {folder} was trained on; "
+                "put the old files back, or start a new run"
+            )
+        events = manifest["data"].get("events")
+        if events is not None and events != music.events:
+            raise ComposerError(
+                f"{config.data.named}: its parts are merged by another rule now ({music.events:,} events, "
+                f"{events:,} when {folder} began), so that its split would be another; start a new run"
+            )
+        values = configs.flatten(dataclasses.asdict(config))
+        account["changed"] = {key: values[key] for key in changed}
+        manifest.setdefault("resumed", []).append(account)
+        account = manifest
+    write_json(path, account)
+
+
+def _device(config: TrainConfig) -> str:
+    if config.trainer.accelerator == "cpu" or not torch.cuda.is_available():
+        return platform.processor() or platform.machine()
+    return torch.cuda.get_device_name()

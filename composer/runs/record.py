@@ -1,0 +1,149 @@
+"""The written record of a run: `metrics.csv` and TensorBoard, a row and a point an epoch.
+
+A checkpoint remembers how long each file was when it was written. Resuming cuts the files back to that length, so that
+no point is there twice and none comes from work that was lost; what follows goes into a TensorBoard file of its own.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from torch import nn
+
+from composer.config.schema import CHANNELS
+from composer.runs.layout import METRICS
+from composer.runs.tensorboard import EVENTS_PREFIX, EventFile, Layout
+
+# Train and validation in one chart each.
+_CHARTS = {
+    "article": ["loss", "accuracy", "accuracy_joint"],
+    "note, velocity, time": [f"{kind}_{channel}" for kind in ("nll", "accuracy") for channel in CHANNELS],
+}
+# Of the pieces that are composed during the training, with the lines of human music.
+_COMPOSED = (
+    *("copying/interval_4", "copying/interval_8", "copying/longest_notes"),
+    *("quality/distance", "quality/on_grid", "quality/on_beat", "quality/repetition", "quality/surprise"),
+    *("quality/overlap_mean", "quality/pitch_class_entropy", "quality/polyphony", "quality/note_density"),
+)
+
+
+class RunLog:
+    """Appends to the record of one run directory."""
+
+    def __init__(self, folder: Path, lengths: dict[str, int] | None = None, next_epoch: int = 0) -> None:
+        """Begin or go on.
+
+        Args:
+            folder: the run directory.
+            lengths: file lengths in bytes from a checkpoint; files are cut back to them and unknown ones removed.
+                None begins a new record.
+            next_epoch: the first epoch (counted from 1) that will be written, when going on.
+        """
+        self.folder = folder
+        cut_back(folder, lengths or {})
+        # TensorBoard reads the files of a run in the order of their names.
+        number = len(event_files(folder))
+        self.events = EventFile(folder / f"{EVENTS_PREFIX}{number:06d}")
+        if lengths is not None:
+            # A TensorBoard that is watching drops what it has read of the lost epochs.
+            self.events.write(Event(step=next_epoch, session_log=SessionLog(status=SessionLog.START)))
+        self.csv = (folder / METRICS).open("a", encoding="utf-8", newline="")
+
+    def describe(self, hyperparameters: dict[str, Any]) -> None:
+        """Write what is said once: the hyperparameters, and which charts belong together."""
+        # Imported late: only a training process needs them, and they take a while.
+        from torch.utils.tensorboard.summary import hparams
+
+        plain = {key: _hyperparameter(value) for key, value in hyperparameters.items()}
+        # Without the account of the experiment that comes first: TensorBoard then finds by itself in which keys the
+        # runs differ, shows those first, and takes the metrics from the scalars of the runs, as they are at any time.
+        _, *session = hparams(plain, {})  # type: ignore[no-untyped-call]
+        for summary in session:
+            self.events.summary(summary)
+        layout: Layout = {
+            chapter: {key: [f"^{key}/train$", f"^{key}/val$"] for key in keys} for chapter, keys in _CHARTS.items()
+        }
+        layout["composed, beside human music"] = {key: [f"^{key}(/held_out|/training)?$"] for key in _COMPOSED}
+        self.events.layout(layout)
+
+    def add_row(self, epoch: int, step: int, metrics: dict[str, float]) -> None:
+        """Write an epoch's metrics; `epoch` counts finished epochs, `step` optimiser steps."""
+        row = {"epoch": epoch, "step": step, **metrics}
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, fieldnames=list(row), lineterminator="\n")
+        if self.csv.tell() == 0:
+            writer.writeheader()
+        writer.writerow(row)
+        self.csv.write(buffer.getvalue())
+        self.csv.flush()
+        self.add_scalars(epoch, metrics)
+
+    def add_scalars(self, epoch: int, metrics: dict[str, float]) -> None:
+        """Write points to TensorBoard, all in one record."""
+        self.events.scalars(epoch, metrics)
+        self.events.flush()
+
+    def add_image(self, epoch: int, tag: str, png: bytes) -> None:
+        """Write a picture to TensorBoard."""
+        self.events.image(epoch, tag, png)
+
+    def add_audio(self, epoch: int, tag: str, wav: bytes, rate: int, frames: int) -> None:
+        """Write a sound to TensorBoard: frames of one channel at a rate in hertz."""
+        self.events.audio(epoch, tag, wav, rate, frames)
+
+    def add_histograms(self, epoch: int, model: nn.Module) -> None:
+        """Write a histogram of each parameter whose values are finite."""
+        from torch.utils.tensorboard.summary import histogram
+
+        for name, parameter in model.named_parameters():
+            values = parameter.detach().cpu()
+            if bool(torch.isfinite(values).all()):
+                # As many bins as tell a spike at zero from its surroundings.
+                summary = histogram(f"weights/{name}", values.numpy(), 64)  # type: ignore[no-untyped-call]
+                self.events.summary(summary, epoch)
+
+    def lengths(self) -> dict[str, int]:
+        """Write everything down for good and tell each file's length in bytes."""
+        self.events.flush()
+        self.csv.flush()
+        lengths = {}
+        for path in [self.folder / METRICS, *event_files(self.folder)]:
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
+                lengths[path.name] = os.fstat(stream.fileno()).st_size
+        return lengths
+
+    def close(self) -> None:
+        """Close the files."""
+        self.events.close()
+        self.csv.close()
+
+
+def event_files(folder: Path) -> list[Path]:
+    """TensorBoard's files in a run directory, in the order of writing."""
+    return sorted(folder.glob(f"{EVENTS_PREFIX}*"))
+
+
+def cut_back(folder: Path, lengths: dict[str, int]) -> None:
+    """Cut the record of a folder back to the given file lengths; files without one are removed."""
+    for path in [folder / METRICS, *event_files(folder)]:
+        if not path.exists():
+            continue
+        length, size = lengths.get(path.name), path.stat().st_size
+        if length is None:
+            path.unlink()
+        elif size > length:
+            os.truncate(path, length)
+        elif size < length:
+            warnings.warn(f"{path}: shorter than its checkpoint knows; some of its points are lost", stacklevel=2)
+
+
+def _hyperparameter(value: Any) -> str | bool | int | float:
+    return value if isinstance(value, (str, bool, int, float)) else str(value)

@@ -1,0 +1,263 @@
+"""A piece as a score: MusicXML, and pages that Verovio engraves, with the identity of every notehead.
+
+Verovio is the package `verovio` (the extra `score`); MusicXML needs nothing. https://www.verovio.org
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zlib
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from composer.errors import ComposerError, MissingExtra
+from composer.music.events import Piece
+from composer.render.notes import Performance, from_piece
+from composer.score.measures import identity, layout
+from composer.score.meter import DIVISIONS, Meter
+from composer.score.musicxml import write_score
+from composer.score.quantize import Quantized, quantize
+from composer.score.spelling import Key, Name, estimate_key, spell
+from composer.score.voices import Arrangement, arrange
+
+# A4 in tenths of a millimetre, and the size of a staff that is read at a desk.
+_PAGE = {"pageWidth": 2100, "pageHeight": 2970, "scale": 40}
+_PIXELS_PER_INCH = 254 * _PAGE["scale"] / 100  # so that a PDF page is A4
+_MARGINS = {"pageMarginTop": 120, "pageMarginBottom": 120, "pageMarginLeft": 120, "pageMarginRight": 120}
+# A quarter note as a letter: in fonts for music (SMuFL; Verovio takes the one of tempo marks), and in fonts for text.
+_MUSIC_FONT_QUARTERS, _TEXT_FONT_QUARTER = ("\ue1d5", "\ueca5"), "\u2669"
+
+# A key signature this many beats after a barline still belongs to its bar.
+_KEY_TOLERANCE = 0.1
+# Half a staff space in Verovio's units, whatever the size of the page; a score of more instruments has smaller staves.
+_UNIT, _SMALL_UNIT, _MAX_LARGE_INSTRUMENTS = 9.0, 6.5, 4
+# The height of a tempo mark in a page; it is raised by half a staff space.
+_TEMPO = re.compile(r'(class="tempo">\s*<text x="\d+" y=")(\d+)(")')
+
+
+@dataclass(frozen=True, slots=True)
+class Notation:
+    """A piece as it will be written.
+
+    Attributes:
+        quantized: bars and grid, with the error of both.
+        arrangement: notes on staves.
+        key: of the first bar.
+        musicxml: the score as text.
+        notes: for a player: `id` and `ids` of the noteheads, `pitch`, `velocity`, `onset` and `duration` in seconds as
+            performed, `staff`.
+    """
+
+    quantized: Quantized
+    arrangement: Arrangement
+    key: Key
+    musicxml: str
+    notes: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Engraving:
+    """A score with its pages: `pages` are SVG texts whose note elements have the ids of `notes`."""
+
+    musicxml: str
+    pages: list[str]
+    notes: list[dict[str, Any]]
+
+
+def notate(performance: Performance, *, meter: str | None = None, key: str | None = None) -> Notation:
+    """Write a performance as a score.
+
+    Args:
+        performance: what to write.
+        meter: such as `3/4`, instead of the file's or the estimate.
+        key: such as `F#m`, instead of the file's or the estimate.
+
+    Raises:
+        ComposerError: `meter` or `key` is none, or there are more bars than a score has.
+    """
+    quantized = quantize(performance, None if meter is None else Meter.parse(meter))
+    arrangement = arrange(quantized)
+    keys = _keys(performance, quantized, key)
+    names = _names(arrangement, quantized, keys)
+    musicxml = write_score(quantized, arrangement, names, keys, performance.title)
+    heads: dict[int, list[str]] = {}
+    for voices in layout(quantized, arrangement, names):
+        for line in voices.values():
+            for written in line:
+                for head in written.heads:
+                    heads.setdefault(head.note, []).append(head.identity)
+    notes = []
+    for index, placed in enumerate(arrangement.placed):
+        for source in placed.note.sources:
+            played = performance.notes[source]
+            notes.append(
+                {
+                    "id": identity(index),
+                    "ids": heads[index],
+                    "pitch": played.pitch,
+                    "velocity": played.velocity,
+                    "onset": round(played.onset_seconds, 6),
+                    "duration": round(played.duration_seconds, 6),
+                    "staff": placed.staff,
+                }
+            )
+    notes.sort(key=lambda note: (note["onset"], note["pitch"]))
+    return Notation(quantized, arrangement, keys[0], musicxml, notes)
+
+
+def _keys(performance: Performance, quantized: Quantized, stated: str | None) -> list[Key]:
+    """Key of each bar: the one that is stated, else the file's, else the estimate for the piece."""
+    count = len(quantized.measures)
+    if stated:
+        return [Key.parse(stated)] * count
+    signatures = performance.markings.keys
+    if not signatures:
+        return [estimate_key(quantized.notes)] * count
+    if quantized.tracked:
+        return [Key.parse(signatures[0][1])] * count
+    keys = []
+    for bar in quantized.measures:
+        place = quantized.start + bar.start / DIVISIONS + _KEY_TOLERANCE
+        keys.append(Key.parse(([name for at, name in signatures if at <= place] or [signatures[0][1]])[-1]))
+    return keys
+
+
+def _names(arrangement: Arrangement, quantized: Quantized, keys: Sequence[Key]) -> list[Name]:
+    """Written pitch of each note of the arrangement, passage by passage where the key changes."""
+    starts = [bar.start for bar in quantized.measures]
+    following = _following(arrangement)
+    names: list[Name] = []
+    bar_keys = [keys[bisect_right(starts, placed.note.onset) - 1] for placed in arrangement.placed]
+    for key, members in groupby(range(len(bar_keys)), key=bar_keys.__getitem__):
+        passage = list(members)
+        first, last = passage[0], passage[-1]
+        within = [None if after is None or after > last else after - first for after in following[first : last + 1]]
+        names += spell([arrangement.placed[index].note for index in passage], key, within)
+    return names
+
+
+def _following(arrangement: Arrangement) -> list[int | None]:
+    """For each note, the note of its voice's next chord that is the same or a semitone away, within a beat."""
+    chords: dict[tuple[int, int], dict[int, list[int]]] = {}
+    for index, placed in enumerate(arrangement.placed):
+        chords.setdefault((placed.staff, placed.voice), {}).setdefault(placed.note.onset, []).append(index)
+    following: list[int | None] = [None] * len(arrangement.placed)
+    for line in chords.values():
+        onsets = list(line)
+        for onset, then in zip(onsets, onsets[1:], strict=False):
+            for index in line[onset]:
+                note = arrangement.placed[index].note
+                distance = {other: abs(arrangement.placed[other].note.pitch - note.pitch) for other in line[then]}
+                nearest = min(line[then], key=distance.__getitem__)
+                if distance[nearest] <= 1 and then - note.end <= DIVISIONS:
+                    following[index] = nearest
+    return following
+
+
+def pages(musicxml: str) -> list[str]:
+    """Engrave MusicXML: a list of pages as SVG text.
+
+    Raises:
+        MissingExtra: Verovio is not installed.
+        ComposerError: Verovio refuses the score.
+    """
+    try:
+        import verovio
+    except ImportError as error:
+        raise MissingExtra("pages of the score need verovio: pip install verovio (extra score)") from error
+    verovio.enableLog(verovio.LOG_OFF)
+    toolkit = verovio.toolkit()
+    # Its identities are random numbers: the same score gets the same, and scores in one document differ.
+    seed = zlib.crc32(musicxml.encode()) & 0x7FFFFFFF or 1
+    unit = _UNIT if musicxml.count("<score-part ") <= _MAX_LARGE_INSTRUMENTS else _SMALL_UNIT
+    toolkit.setOptions(
+        {
+            "unit": unit,
+            **_PAGE,
+            **_MARGINS,
+            "header": "auto",
+            "footer": "none",
+            "breaks": "auto",
+            "justifyVertically": True,
+            "xmlIdSeed": seed,
+        }
+    )
+    if not toolkit.loadData(musicxml):
+        raise ComposerError("verovio could not read the score")
+    return [_raised(toolkit.renderToSVG(number), round(10 * unit)) for number in range(1, toolkit.getPageCount() + 1)]
+
+
+def _raised(svg: str, raised_by: int) -> str:
+    """A page with its tempo mark a little higher: Verovio lets the mark's notehead touch the time signature."""
+    return _TEMPO.sub(lambda found: f"{found[1]}{int(found[2]) - raised_by}{found[3]}", svg)
+
+
+def _in_text_fonts(page: str) -> str:
+    """A page for CairoSVG, which knows no fonts inside an SVG: the note of the tempo would be an empty box."""
+    for quarter in _MUSIC_FONT_QUARTERS:
+        page = page.replace(quarter, _TEXT_FONT_QUARTER)
+    return page
+
+
+def to_pdf(pages: list[str]) -> bytes:
+    """SVG pages as one PDF document.
+
+    Raises:
+        MissingExtra: CairoSVG is not installed, or does not find the library cairo.
+    """
+    try:
+        from cairosvg.parser import Tree
+        from cairosvg.surface import PDFSurface
+    except (ImportError, OSError) as error:
+        raise MissingExtra(
+            "score.pdf needs cairosvg and the library cairo: pip install cairosvg (extra score)"
+        ) from error
+    stream = io.BytesIO()
+    document: Any = None
+
+    class Page(PDFSurface):  # type: ignore[misc]
+        """CairoSVG makes a document of each page; here all draw on the first's."""
+
+        def _create_surface(self, width: float, height: float) -> tuple[Any, float, float]:
+            nonlocal document
+            if document is None:
+                document, width, height = super()._create_surface(width, height)
+                return document, width, height
+            document.show_page()
+            return document, width, height
+
+    for page in pages:
+        Page(Tree(bytestring=_in_text_fonts(page).encode()), stream, _PIXELS_PER_INCH)
+    document.finish()
+    return stream.getvalue()
+
+
+def to_png(page: str, width: int = 1000) -> bytes:
+    """An SVG page as a PNG picture on white.
+
+    Args:
+        page: of `pages`.
+        width: in pixels.
+
+    Raises:
+        MissingExtra: CairoSVG is not installed, or does not find the library cairo.
+    """
+    try:
+        import cairosvg
+    except (ImportError, OSError) as error:
+        raise MissingExtra(
+            "a picture of the score needs cairosvg and the library cairo: pip install cairosvg (extra score)"
+        ) from error
+    plain = _in_text_fonts(page).encode()
+    picture: bytes = cairosvg.svg2png(bytestring=plain, background_color="white", output_width=width)
+    return picture
+
+
+def engrave(piece: Piece | Performance) -> Engraving:
+    """Engrave a piece; see `notate` and `pages` for what is chosen and the errors."""
+    notation = notate(from_piece(piece) if isinstance(piece, Piece) else piece)
+    return Engraving(notation.musicxml, pages(notation.musicxml), notation.notes)

@@ -1,0 +1,204 @@
+"""Keys and the names of notes: which of C sharp and D flat a pitch is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.errors import ComposerError
+from composer.music.tonality import key_correlations
+from composer.score.quantize import GridNote
+
+_STEPS = "CDEFGAB"
+_STEP_PITCHES = (0, 2, 4, 5, 7, 9, 11)
+# Steps above the tonic that an interval of semitones is written as, and the notes around one that tell its key:
+# D. Meredith, The ps13 Pitch Spelling Algorithm, Journal of New Music Research 35(2), 2006.
+_INTERVAL_STEPS = (0, 1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 6)
+_BEFORE, _AFTER = 10, 42
+# Share of the most votes that the name of a neighbour needs, how often it may be struck before it moves on, and what a
+# vote for a double sharp or flat is worth.
+_NEIGHBOUR, _MAX_REPEATED, _DOUBLE = 0.3, 4, 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key.
+
+    Attributes:
+        fifths: sharps of its signature, flats below 0.
+        minor: else major.
+    """
+
+    fifths: int
+    minor: bool
+
+    @property
+    def tonic(self) -> tuple[int, int]:
+        """Step (0 is C) and alteration of its tonic."""
+        place = self.fifths + (3 if self.minor else 0)
+        return (4 * place) % 7, (place + 1) // 7
+
+    @property
+    def name(self) -> str:
+        """Such as `E flat minor`."""
+        step, alter = self.tonic
+        return _STEPS[step] + {-1: " flat", 0: "", 1: " sharp"}[alter] + (" minor" if self.minor else " major")
+
+    @property
+    def midi_name(self) -> str:
+        """Short name, as MIDI key signatures have it and `parse` reads it: such as `Ebm`."""
+        step, alter = self.tonic
+        return _STEPS[step] + {-1: "b", 0: "", 1: "#"}[alter] + ("m" if self.minor else "")
+
+    @staticmethod
+    def parse(text: str) -> Key:
+        """A key by its short name: `C`, `F#m`, `Bb`, as MIDI files write them.
+
+        Raises:
+            ComposerError: it is no key, or one of more than seven sharps or flats.
+        """
+        minor = text.endswith("m")
+        letter, accidentals = text[:1].upper(), text[1 : len(text) - minor]
+        alter = {"": 0, "#": 1, "b": -1}.get(accidentals)
+        if letter and letter in _STEPS and alter is not None:
+            fifths = "FCGDAEB".index(letter) - 1 + 7 * alter - (3 if minor else 0)
+            if -7 <= fifths <= 7:
+                return Key(fifths, minor)
+        raise ComposerError(f"key={text}: must be a key such as C, F#, Bb, or with m for minor: Am, F#m")
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A written pitch: `step` 0 is C, `alter` in semitones, `octave` 4 begins at middle C."""
+
+    step: int
+    alter: int
+    octave: int
+
+    @property
+    def letter(self) -> str:
+        """`C` to `B`."""
+        return _STEPS[self.step]
+
+    @property
+    def pitch(self) -> int:
+        """The MIDI number that it sounds as."""
+        return 12 * (self.octave + 1) + _STEP_PITCHES[self.step] + self.alter
+
+
+def key_alterations(key: Key) -> list[int]:
+    """(7,) alteration of each step by the key signature."""
+    alterations = [0] * 7
+    for number in range(abs(key.fifths)):
+        step = "FCGDAEB"[number] if key.fifths > 0 else "BEADGCF"[number]
+        alterations[_STEPS.index(step)] += 1 if key.fifths > 0 else -1
+    return alterations
+
+
+def estimate_key(notes: Sequence[GridNote]) -> Key:
+    """Return the key whose profile fits best how long each pitch class sounds; see `estimate_key_of`."""
+    heard = np.zeros(12)
+    for note in notes:
+        # A pedal point is not the whole piece.
+        heard[note.pitch % 12] += min(note.duration, 4 * 96)
+    return estimate_key_of(heard)
+
+
+def estimate_key_of(weights: NDArray[np.float64]) -> Key:
+    """Return the key whose profile correlates best with weights of the pitch classes.
+
+    C. Krumhansl and M. Schmuckler's method: Krumhansl, Cognitive Foundations of Musical Pitch, 1990, p. 77.
+
+    Args:
+        weights: (12,) weight of each pitch class from C, such as its total duration in any unit.
+
+    Returns:
+        The key, of -5 to 6 sharps; of equally good keys the one with fewest sharps or flats (C for equal weights).
+    """
+    scores = {}
+    for number, correlation in enumerate(key_correlations(weights).tolist()):
+        minor, tonic = divmod(number, 12)
+        fifths = (7 * (tonic + 3 * minor) + 5) % 12 - 5  # from -5 to 6
+        scores[Key(fifths, bool(minor))] = round(correlation, 9)
+    return max(scores, key=lambda key: (scores[key], -abs(key.fifths)))
+
+
+def spell(notes: Sequence[GridNote], key: Key, following: Sequence[int | None] | None = None) -> list[Name]:
+    """Name each note by the keys that the notes around it suggest: Meredith's ps13, its first stage.
+
+    Every pitch class that stands near votes, as often as it stands there, for the name that the note would have if that
+    were the tonic. The names of tonics follow from the key of the piece. A note that does not belong to the key and
+    moves on by a semitone is a neighbour of the next: its name is a step away, where the votes are not much against it.
+
+    Args:
+        notes: sorted by onset, then pitch.
+        key: of the piece.
+        following: for each note, the number of the note that it moves on to, a semitone away or the same pitch again.
+    """
+    classes = [note.pitch % 12 for note in notes]
+    home_step, home_alter = key.tonic
+    home = (_STEP_PITCHES[home_step] + home_alter) % 12
+    near = Counter(classes[:_AFTER])
+    names = []
+    votes_of = []
+    for index, note in enumerate(notes):
+        if index + _AFTER <= len(classes) and index:
+            near[classes[index + _AFTER - 1]] += 1
+        if index > _BEFORE:
+            near[classes[index - _BEFORE - 1]] -= 1
+        votes = [0.0] * 7
+        for tonic, count in near.items():
+            tonic_step = home_step + _INTERVAL_STEPS[(tonic - home) % 12]
+            votes[(tonic_step + _INTERVAL_STEPS[(classes[index] - tonic) % 12]) % 7] += count
+        worth = [count * (1 if _simple(note.pitch, step) else _DOUBLE) for step, count in enumerate(votes)]
+        names.append(_name(note.pitch, worth.index(max(worth))))
+        votes_of.append(votes)
+    if following is not None:
+        _resolve(notes, names, votes_of, key, following)
+    return names
+
+
+def _resolve(
+    notes: Sequence[GridNote],
+    names: list[Name],
+    votes_of: Sequence[Sequence[float]],
+    key: Key,
+    following: Sequence[int | None],
+) -> None:
+    """Name neighbours of the next note, from the last note to the first; a repeated note keeps one name."""
+    signature = key_alterations(key)
+    repeated = {
+        after: index for index, after in enumerate(following) if after is not None and _same(notes, index, after)
+    }
+    for index in range(len(notes) - 1, -1, -1):
+        after, name, pitch = following[index], names[index], notes[index].pitch
+        if after is None or _same(notes, index, after) or signature[name.step] == name.alter:
+            continue
+        run = [index]
+        while run[-1] in repeated:
+            run.append(repeated[run[-1]])
+        if len(run) > _MAX_REPEATED:
+            continue
+        step = (names[after].step + pitch - notes[after].pitch) % 7
+        votes, most = (sum(votes_of[member][which] for member in run) for which in (step, name.step))
+        if step != name.step and _simple(pitch, step) and votes >= _NEIGHBOUR * most:
+            for member in run:
+                names[member] = _name(pitch, step)
+
+
+def _same(notes: Sequence[GridNote], one: int, other: int) -> bool:
+    return notes[one].pitch == notes[other].pitch
+
+
+def _simple(pitch: int, step: int) -> bool:
+    """Whether a step names a pitch with at most one sharp or flat."""
+    return abs((pitch - _STEP_PITCHES[step] + 6) % 12 - 6) <= 1
+
+
+def _name(pitch: int, step: int) -> Name:
+    alter = (pitch - _STEP_PITCHES[step] + 6) % 12 - 6
+    return Name(step, alter, (pitch - alter) // 12 - 1)

@@ -1,0 +1,103 @@
+"""What TensorBoard shows of a sweep as a whole: for each arm a run with the mean and the band over its seeds."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.config.schema import CHANNELS
+from composer.errors import ComposerError
+from composer.runs.layout import METRICS, safe_name
+from composer.runs.tensorboard import EVENTS_PREFIX, EventFile, Layout
+from composer.sweeps.jobs import Job
+
+# Folder of the arms' runs in a sweep.
+ARMS = "arms"
+# Keys that repeat an arm rather than change it.
+_REPLICATES = ("seed", "data.fold")
+_METRICS = ["loss", "accuracy", "accuracy_joint", *(f"{kind}_{c}" for kind in ("nll", "accuracy") for c in CHANNELS)]
+_SPLITS = ("train", "val")
+_LAYOUT: Layout = {
+    "arms: mean over the seeds": {key: [f"^mean/{key}/{split}$" for split in _SPLITS] for key in _METRICS},
+    "arms: mean and one standard deviation": {
+        f"{key}/{split}": (f"mean/{key}/{split}", f"low/{key}/{split}", f"high/{key}/{split}")
+        for key in ("loss", "accuracy")
+        for split in _SPLITS
+    },
+}
+
+
+def arms(jobs: Sequence[Job]) -> dict[str, list[Job]]:
+    """The completed jobs by arm, in the order of the jobs: an arm is what was swept, but for the seed and the fold."""
+    found: dict[str, list[Job]] = {}
+    for job in jobs:
+        if job.status == "completed":
+            name = ",".join(f"{key}={value}" for key, value in job.swept.items() if key not in _REPLICATES)
+            found.setdefault(name or "all", []).append(job)
+    return found
+
+
+def write_overlays(sweep: Path, jobs: Sequence[Job], figures: Sequence[Path] = ()) -> None:
+    """Write the arms' runs below `sweep/arms`, in place of older ones.
+
+    Args:
+        sweep: folder of the sweep.
+        jobs: all its jobs; only the completed ones count.
+        figures: PNG files that TensorBoard shows under *Images*.
+    """
+    shutil.rmtree(sweep / ARMS, ignore_errors=True)
+    for name, members in arms(jobs).items():
+        tables = _tables(members)
+        if not tables:
+            continue
+        folder = sweep / ARMS / safe_name(name)
+        folder.mkdir(parents=True)
+        file = EventFile(folder / f"{EVENTS_PREFIX}000000")
+        file.layout(_LAYOUT)
+        for epoch in range(1, max(len(table["epoch"]) for table in tables) + 1):
+            # Runs that stopped early count as far as they went.
+            rows = [table for table in tables if len(table["epoch"]) >= epoch]
+            points: dict[str, float] = {"seeds": len(rows)}
+            for key in (f"{metric}/{split}" for metric in _METRICS for split in _SPLITS):
+                values = np.array([table[key][epoch - 1] for table in rows])
+                deviation = values.std(ddof=1) if len(values) > 1 else 0.0
+                mean = float(values.mean())
+                points |= {f"mean/{key}": mean, f"low/{key}": mean - deviation, f"high/{key}": mean + deviation}
+            file.scalars(epoch, points)
+        file.close()
+    if figures:
+        file = EventFile(sweep / ARMS / f"{EVENTS_PREFIX}000000")
+        for path in figures:
+            file.image(0, f"figures/{path.stem}", path.read_bytes())
+        file.close()
+
+
+def read_metrics(path: Path) -> dict[str, NDArray[np.float64]]:
+    """The columns of a `metrics.csv` by name, a value an epoch.
+
+    Raises:
+        ComposerError: the file is missing or damaged.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            header, *rows = csv.reader(stream)
+        values = np.array(rows, np.float64).reshape(len(rows), len(header))
+    except (OSError, ValueError) as error:
+        raise ComposerError(f"{path}: cannot be read ({error})") from error
+    return {name: values[:, k] for k, name in enumerate(header)}
+
+
+def _tables(members: Sequence[Job]) -> list[dict[str, NDArray[np.float64]]]:
+    tables = []
+    for job in members:
+        try:
+            tables.append(read_metrics(job.folder / METRICS))
+        except ComposerError as error:
+            warnings.warn(f"{error}; left out of TensorBoard's means", stacklevel=2)
+    return tables

@@ -1,0 +1,120 @@
+"""The arms of every shipped ablation see the same: seeds, held-out targets, classes, and batches in the same order."""
+
+import dataclasses
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+from composer.commands.train import start
+from composer.config import compose as configs
+from composer.config.compose import compose
+from composer.config.schema import DataConfig, EncodingConfig, Supervision, TrainConfig
+from composer.data.datamodule import MusicDataModule
+from composer.data.prepare import Music, load_music
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+BATCHES = "training targets, batch by batch in two epochs"
+# The search has no arms.
+ABLATIONS = sorted(path.stem for path in (CONF / "ablation").glob("*.yaml") if path.stem != "search")
+
+
+def arms_of(ablation: str) -> dict[str, list[int]]:
+    """The seeds of each arm, as Hydra's sweeper makes the jobs."""
+    configs.register()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = hydra.compose("train", [f"ablation={ablation}"], return_hydra_config=True)
+    parameters = [f"{key}={value}" for key, value in composed.hydra.sweeper.params.items()]
+    arms: dict[str, list[int]] = {}
+    for arm, seed in BasicSweeper.split_arguments(configs.parse_overrides(parameters), None)[0]:
+        arms.setdefault(arm, []).append(int(seed.removeprefix("seed=")))
+    return arms
+
+
+ARMS = [(ablation, arm) for ablation in ABLATIONS for arm in arms_of(ablation)]
+
+
+@cache
+def composed(ablation: str, arm: str) -> TrainConfig:
+    config = compose(f"ablation={ablation}", arm)
+    assert isinstance(config, TrainConfig)
+    return config
+
+
+_loaded: dict[str, Music] = {}
+
+
+def music_of(data: DataConfig, encoding: EncodingConfig, seed: int) -> Music:
+    """Most arms read the same data: once is enough."""
+    key = repr((data, encoding, seed))
+    if key not in _loaded:
+        _loaded[key] = load_music(data, encoding, seed)
+    return _loaded[key]
+
+
+def seen(config: TrainConfig, seed: int) -> dict[str, Any]:
+    """What a run is trained on and scored on, by position."""
+    music = music_of(config.data, config.encoding, seed)
+    module = MusicDataModule(music, config.data, seed, config.loss.supervision, config.augmentation)
+    size, splits = config.data.window_size, music.splits
+    order = module.train_dataloader().sampler
+    batches = []
+    # Streams have an order of their own.
+    for epoch in (0, 1) if config.loss.supervision is not Supervision.stream else ():
+        order.set_epoch(epoch)
+        # With augmentation the numbers go on from one epoch to the next.
+        batches.append([(splits.train[numbers % len(splits.train)] + size).tolist() for numbers in order])
+    return {
+        "classes": music.tokens.tolist(),
+        "test targets": (splits.test + size).tolist(),
+        "val targets": (splits.val + size).tolist(),
+        BATCHES: batches,
+    }
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_the_arms_of_an_ablation_are_paired(ablation: str) -> None:
+    arms = arms_of(ablation)
+    assert len(arms) >= 2
+    seeds = [0, 1, 2, 3, 4]
+    assert all(found == seeds for found in arms.values())
+    for seed in seeds:
+        found = [seen(composed(ablation, arm), seed) for arm in arms]
+        if ablation == "split":
+            # What the arms differ in is which windows validate, and so which train.
+            assert found[0]["test targets"] == found[1]["test targets"]
+            assert found[0]["val targets"] != found[1]["val targets"]
+            continue
+        if ablation == "stateful":
+            # Here it is the order of what is trained on.
+            assert [len(each.pop(BATCHES)) for each in found] == [2, 0]
+        for arm, other in zip(list(arms)[1:], found[1:], strict=True):
+            for name, value in other.items():
+                assert value == found[0][name], (arm, seed, name)
+        assert found[0]["test targets"]
+
+
+def test_the_seeds_of_an_arm_differ() -> None:
+    (arm, *_) = arms_of("l1")
+    assert seen(composed("l1", arm), 0)[BATCHES] != seen(composed("l1", arm), 1)[BATCHES]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ablation", "arm"), ARMS)
+def test_every_arm_of_every_ablation_trains(ablation: str, arm: str, tmp_path: Path) -> None:
+    config = composed(ablation, arm)
+    small = 8 if ablation != "hidden_size" else config.model.hidden_size
+    config = dataclasses.replace(
+        config,
+        data=dataclasses.replace(config.data, batch_size=512),
+        model=dataclasses.replace(config.model, hidden_size=small),
+        trainer=dataclasses.replace(config.trainer, max_epochs=1, threads=1, progress_bar=False),
+        sampling=dataclasses.replace(config.sampling, events=5),
+    )
+    summary = start(config, tmp_path / "run")
+    assert (summary["status"], summary["epochs"]) == ("completed", 1)
+    assert {"loss/train", "loss/val", "loss/test", "zeros/all", "small/all"} <= set(summary)
+    assert len(list((tmp_path / "run" / "samples").glob("*.mid"))) == 1
