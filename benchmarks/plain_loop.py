@@ -32,7 +32,7 @@ def plain(data: str | None, epochs: int) -> None:
     from torch.nn import functional as F
 
     sys.path.insert(0, str(ROOT))
-    from composer.config.schema import TimeUnit
+    from composer.config.data import TimeUnit
     from composer.music.events import prelude_piece
     from composer.music.midi import read_piece
 

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from composer import __version__
-from composer.config.compose import compose, folder_first, hydra_command
-from composer.config.schema import (
+from composer.config.commands import (
     CompareConfig,
     CopyingConfig,
     EvaluateConfig,
@@ -22,11 +21,14 @@ from composer.config.schema import (
     LiveConfig,
     RenderConfig,
     ReportConfig,
-    TrainConfig,
 )
+from composer.config.compose import compose
+from composer.config.keys import folder_first, quoted
+from composer.config.training import TrainConfig
 from composer.errors import ComposerError, UsageError
 from composer.runs.code import frozen_conf
-from composer.sweeps.jobs import OBJECTIVE, end_with_parent, jobs, quoted
+from composer.sweeps.hydra import hydra_command
+from composer.sweeps.jobs import OBJECTIVE, end_with_parent, jobs
 
 
 def train(arguments: list[str]) -> None:
@@ -74,7 +76,7 @@ def generate(arguments: list[str]) -> None:
     """`composer generate RUN_DIR_OR_CKPT [sampling=PRESET] [key=value ...]`."""
 
     def job(config: GenerateConfig, folder: Path) -> list[str]:
-        from composer.composing.composer import run
+        from composer.commands.generate import run
 
         return [str(path) for path in run(config)]
 
@@ -109,9 +111,9 @@ def export(arguments: list[str]) -> None:
     """`composer export run=RUN_DIR_OR_CKPT output=FILE.safetensors`."""
 
     def job(config: ExportConfig, folder: Path) -> str:
-        from composer.composing.composer import export_run
+        from composer.commands.export import run
 
-        return str(export_run(config))
+        return str(run(config))
 
     hydra_command("export", arguments, job)
 
@@ -164,7 +166,7 @@ def live(arguments: list[str]) -> None:
     """`composer live RUN_DIR_OR_CKPT [port=NAME] [sampling=PRESET] [key=value ...]`."""
 
     def job(config: LiveConfig, folder: Path) -> None:
-        from composer.composing.live import run
+        from composer.commands.live import run
 
         run(config)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class ComposerError(Exception):
     """A mistake or a failure that one line explains; the command prints it and exits with `exit_status`."""
@@ -36,3 +38,16 @@ class RunInterrupted(ComposerError):
     def __reduce__(self) -> tuple[type[RunInterrupted], tuple[str, int]]:
         # A launcher brings it back from another process.
         return type(self), (str(self), self.signal_number)
+
+
+def one_line(error: BaseException) -> str:
+    """An error of Hydra or OmegaConf, often of several lines and with a cause, as one line."""
+    parts: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(parts) < 2:
+        text = re.split(r"\n\s*(?:full_key|reference_type|object_type|Config search path)", str(cause))[0]
+        text = re.sub(r"\s+", " ", text).strip()
+        if text and not any(text in part for part in parts):
+            parts.append(text)
+        cause = cause.__cause__
+    return ": ".join(parts) or type(error).__name__

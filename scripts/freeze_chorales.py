@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from composer.corpus import chorales
 from composer.corpus.duplicates import group
-from composer.runs.layout import write_text
+from composer.files import write_text
 
 # Share of the smaller tune's shingles in the larger one, from which two are one: between the pairs that share a phrase
 # by chance (below 0.2) and settings of a tune (above 0.4, most of them).

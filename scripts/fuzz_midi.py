@@ -27,7 +27,7 @@ from types import FrameType
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from composer.config.schema import TimeUnit
+from composer.config.data import TimeUnit
 from composer.errors import MidiError
 from composer.music.events import prelude_piece
 from composer.music.midi import find_files, read_piece, write_midi

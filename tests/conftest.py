@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from composer.config.compose import compose
-from composer.config.schema import DataConfig, EncodingConfig
+from composer.config.data import DataConfig, EncodingConfig
 
 # The same examples every time, and no limit on how long one may take on a busy machine.
 settings.register_profile("composer", deadline=None, derandomize=True, database=None, max_examples=60)

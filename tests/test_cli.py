@@ -19,7 +19,9 @@ import pytest
 import composer.commands.train
 from composer import cli
 from composer.config import compose as configs
-from composer.config.schema import GenerateConfig, TrainConfig
+from composer.config import keys, run_file
+from composer.config.commands import GenerateConfig
+from composer.config.training import TrainConfig
 from composer.errors import ComposerError, RunInterrupted
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -106,12 +108,12 @@ def test_help_of_a_command_shows_how_to_use_it(command: str, capsys: pytest.Capt
 
 def test_cfg_job_shows_every_key_and_runs_nothing(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     assert cli.run("train", ["--cfg", "job", "seed=7", "regularizer=l2"]) == 0
-    shown = configs.parse_config(capsys.readouterr().out, "stdout")
+    shown = run_file.parse_config(capsys.readouterr().out, "stdout")
     assert (shown.seed, shown.regularizer.name.name) == (7, "l2")
     assert shown == configs.compose("seed=7", "regularizer=l2")
     assert cli.run("generate", ["--cfg", "job"]) == 0
-    keys = {line.split(":")[0].strip("'") for line in capsys.readouterr().out.splitlines()}
-    assert keys == set(configs.schema_keys(GenerateConfig))
+    printed = {line.split(":")[0].strip("'") for line in capsys.readouterr().out.splitlines()}
+    assert printed == set(keys.schema_keys(GenerateConfig))
     assert list(folder.iterdir()) == []
 
 
@@ -284,7 +286,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[TrainConfig, Path]]:
 
     def start(config: TrainConfig, folder: Path) -> dict[str, Any]:
         calls.append((config, folder))
-        (folder / "config.yaml").write_text(configs.to_yaml(config))
+        (folder / "config.yaml").write_text(run_file.to_yaml(config))
         return {cli.OBJECTIVE: 0.5}
 
     monkeypatch.setattr(composer.commands.train, "start", start)
@@ -311,7 +313,7 @@ def test_two_runs_of_the_same_second_have_different_folders(
     for path in (one, two):
         assert path.parent == folder / "outputs" / "train"
         assert path.name.startswith("2026-01-02_03-04-05_")
-        assert configs.read_config(path / "config.yaml").seed == 3
+        assert run_file.read_config(path / "config.yaml").seed == 3
 
 
 def test_an_interrupted_run_is_one_line(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
@@ -373,7 +375,7 @@ def test_a_job_that_fails_does_not_stop_the_others(sweep: tuple[int, str, Path])
     status, err, folder = sweep
     (made,) = (folder / "outputs" / "sweep").iterdir()
     failed, good = made / "model.hidden_size-0", made / "model.hidden_size-4"
-    assert configs.read_config(good / "config.yaml").model.hidden_size == 4
+    assert run_file.read_config(good / "config.yaml").model.hidden_size == 4
     assert json.loads((good / "summary.json").read_text())["status"] == "completed"
     assert not (failed / "config.yaml").exists()
     log = (failed / "train.log").read_text()

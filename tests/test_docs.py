@@ -11,6 +11,8 @@ import composer
 from composer import cli
 from composer.composing.composer import Composer
 from composer.config import compose as configs
+from composer.config import keys
+from composer.config.commands import SCHEMAS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -36,13 +38,13 @@ def test_every_documented_command_composes(page: str, line: str) -> None:
         pytest.skip("not one of our commands")
     assert program.endswith("composer"), page
     if command == "compare":
-        arguments = configs.folder_first(arguments, "sweep", ("baseline", "output"))
+        arguments = keys.folder_first(arguments, "sweep", ("baseline", "output"))
     if command == "report":
-        arguments = configs.folder_first(arguments, "folder", ("output",))
+        arguments = keys.folder_first(arguments, "folder", ("output",))
     arguments = cli.run_first(arguments) if command in ("generate", "live") else arguments
     arguments = cli.file_first(arguments) if command in ("render", "copying") else arguments
-    overrides = configs.get_args_parser().parse_args(arguments).overrides
-    configs.check_keys(configs.parse_overrides(overrides), command)
+    overrides = keys.overrides_of(arguments)
+    keys.check_keys(keys.parse_overrides(overrides), command)
     # What a search draws, such as interval(0,1), is no value.
     resumed = [override for override in overrides if not override.startswith("resume=") and "(" not in override]
     # A sweep's values are composed one by one: the first of each stands for all.
@@ -69,8 +71,8 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 
 def test_every_key_named_in_the_docs_exists() -> None:
-    roots_of_commands = (configs.TrainConfig, configs.GenerateConfig, configs.RenderConfig)
-    known = {key for schema in roots_of_commands for key in configs.schema_keys(schema)}
+    roots_of_commands = (SCHEMAS[name] for name in ("train", "generate", "render"))
+    known = {key for schema in roots_of_commands for key in keys.schema_keys(schema)}
     roots = {key.split(".")[0] for key in known if "." in key}
     for page in PAGES:
         for name in re.findall(r"`([a-z_]+\.[a-z_0-9]+)(?:=[^`]*)?`", page.read_text()):

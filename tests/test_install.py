@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import composer
-from composer.config import compose as configs
+from composer.config import paths
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -53,7 +53,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_tests_run_against_the_checkout() -> None:
     """An editable install has a copy of conf/ in site-packages from the day it was made: it must not be used."""
     assert Path(composer.__file__).parent == ROOT / "composer"
-    assert configs.CONF_DIR == ROOT / "conf"
+    assert paths.CONF_DIR == ROOT / "conf"
     assert not (ROOT / "composer" / "conf").exists()
 
 

@@ -13,9 +13,9 @@ from composer.compare.conclusions import count, words
 from composer.compare.effects import SPLITS, Comparison, analyse, find_arm
 from composer.compare.reading import read_sweep
 from composer.compare.runs import COMPLETED
-from composer.config.schema import CompareConfig
+from composer.config.commands import CompareConfig
 from composer.errors import ComposerError
-from composer.runs.layout import shown, write_text
+from composer.files import display_path, write_text
 
 REPORT = "report.md"
 
@@ -31,7 +31,7 @@ def compare(config: CompareConfig) -> Comparison:
     check(sweep, baseline)
     if not sweep.counted:
         reasons = [f"{r.folder.name}: {r.left_out or r.error or r.status}" for arm in sweep.arms for r in arm.runs]
-        raise ComposerError(f"{shown(sweep.folder)}: no run of it can be used ({_some(reasons)})")
+        raise ComposerError(f"{display_path(sweep.folder)}: no run of it can be used ({_some(reasons)})")
     return analyse(sweep, baseline, metric=config.metric, weights=config.weights, resamples=config.resamples)
 
 
@@ -59,7 +59,9 @@ def run(config: CompareConfig) -> Path:
     # A terminal does not know Markdown's stars.
     said = [sentence.replace("**", "") for sentence in words(c)]
     print("\n".join([f"{c.title(c.metric)}, {_weights(c)}", "", *typeset.text(main), "", *said]))
-    print(f"\nwritten to {shown(folder)}: {REPORT}, table.csv, runs.csv, table.tex" + "; figures" * bool(figures))
+    print(
+        f"\nwritten to {display_path(folder)}: {REPORT}, table.csv, runs.csv, table.tex" + "; figures" * bool(figures)
+    )
     return folder
 
 

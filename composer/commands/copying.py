@@ -6,16 +6,18 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from composer.config.compose import read_config
-from composer.config.schema import CopyingConfig, split_title
+from composer.config.commands import CopyingConfig
+from composer.config.data import split_title
+from composer.config.run_file import read_config
 from composer.corpus.corpus import read_corpus
 from composer.errors import ComposerError
 from composer.evaluation.copying import LEAST, ORDERS
 from composer.evaluation.reference import Yardstick
+from composer.files import display_path, read_json, safe_name, write_json, write_text
 from composer.music.midi import read_piece
 from composer.render.listening import player
 from composer.render.player import player_page
-from composer.runs.layout import CONFIG, MANIFEST, read_json, safe_name, shown, write_json, write_text
+from composer.runs.layout import CONFIG, MANIFEST
 
 _MOST_TOLD = 20
 _KINDS = {"pitch": "at the same pitch", "interval": "transposed or not"}
@@ -42,7 +44,7 @@ def run(config: CopyingConfig) -> Path:
         folder / "player.html", player_page(page.title, page.notes, page.pages, None, page.passages, page.subtitle)
     )
     print("\n".join(_told(copying, passages, split_title(str(copying["split"]), "", pieces))))
-    print(f"written to {shown(folder)}: copying.json, player.html (open it in a browser)")
+    print(f"written to {display_path(folder)}: copying.json, player.html (open it in a browser)")
     return folder
 
 

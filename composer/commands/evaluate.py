@@ -10,7 +10,8 @@ from typing import Any
 
 from composer.composing.composer import Composer, checkpoint_path
 from composer.config import compose as configs
-from composer.config.schema import ContextConfig, DataConfig, EvaluateConfig, OnError, Source, Split
+from composer.config.commands import ContextConfig, EvaluateConfig
+from composer.config.data import DataConfig, OnError, Source, Split
 from composer.corpus.corpus import Corpus, read_corpus
 from composer.data.bar_position import with_bars
 from composer.data.datamodule import scored
@@ -20,15 +21,13 @@ from composer.data.windows import BatchOrder, Windows
 from composer.errors import ComposerError
 from composer.evaluation.baselines import Baselines, Examples, StoredExamples, examples, measure, skill
 from composer.evaluation.context import probe
-from composer.evaluation.pieces import over_pieces
-from composer.evaluation.pieces import table as pieces_table
 from composer.evaluation.samples import judge
-from composer.evaluation.scores import score_windows
-from composer.evaluation.times import Seconds
+from composer.evaluation.scores import Seconds, over_pieces, score_windows
+from composer.evaluation.scores import pieces_csv as pieces_table
+from composer.files import display_path, write_json, write_text
 from composer.progress import Counter
 from composer.reporting import evaluation_text as words
 from composer.reporting.run_tables import UNITS, split_name, table
-from composer.runs.layout import shown, write_json, write_text
 
 # A run's training data and its split.
 Training = tuple[Corpus, Splits]
@@ -189,5 +188,5 @@ def run(config: EvaluateConfig) -> Path:
         from composer.reporting.evaluation_figures import draw_all
 
         made += draw_all(results, names, composer.config.data.window_size, folder)
-    print(f"written to {shown(folder)}: {', '.join(made)}")
+    print(f"written to {display_path(folder)}: {', '.join(made)}")
     return path

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from composer.config import compose as configs
-from composer.config.schema import CHANNELS, ExploreConfig, TimeUnit
+from composer.config.commands import ExploreConfig
+from composer.config.data import TimeUnit
+from composer.config.limits import CHANNELS
 from composer.explore.histograms import FORMATS, Panel, draw
 from composer.explore.measure import Channel, Exploration, explore
 from composer.explore.report_text import UNITS, number, text
-from composer.runs.layout import shown, write_bytes, write_json
+from composer.files import display_path, write_bytes, write_json
 from composer.runs.tensorboard import EVENTS_PREFIX, EventFile
 
 FIGURES = "explore.json"
@@ -36,7 +38,7 @@ def run(config: ExploreConfig) -> Path:
             values = np.log10(panel.histogram.edges).tolist() if panel.log else panel.histogram.edges
             events.histogram(0, tag, values, panel.histogram.counts)
     events.close()
-    print(f"\nwritten to {shown(folder)}")
+    print(f"\nwritten to {display_path(folder)}")
     return folder
 
 
@@ -52,12 +54,12 @@ def _pages(found: Exploration) -> dict[str, list[Panel]]:
             Panel(note.histogram, f"MIDI pitch, {_range(note)}", marks=marks, marks_label="the encoding's range")
         ]
     if velocity.histogram is not None:
-        label = f"velocity of the notes, {_range(velocity)} ({velocity.zeros:,} releases, 0, not shown)"
+        label = f"velocity of the notes, {_range(velocity)} ({velocity.zeros:,} releases, 0, not display_path)"
         pages["velocity"] = [Panel(velocity.histogram, label, limits=(0, 128))]
     if time.histogram is not None and time.log_histogram is not None:
         edges = [row.lower for row in found.time_classes[1:]]
         unit = UNITS[TimeUnit[found.time_unit]]
-        label = f"time since the event before, {_range(time)} {unit} ({time.zeros:,} of 0 not shown)"
+        label = f"time since the event before, {_range(time)} {unit} ({time.zeros:,} of 0 not display_path)"
         pages["time"] = [
             Panel(time.histogram, label, marks=edges, marks_label="lower edges of the classes"),
             Panel(

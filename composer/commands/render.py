@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from composer.config.schema import RenderConfig, Synth
+from composer.config.commands import RenderConfig, Synth
 from composer.errors import MissingExtra
+from composer.files import display_path, safe_name, write_atomic, write_json, write_text
 from composer.music.midi import read_piece, write_midi
 from composer.render import audio, pianoroll
 from composer.render.notes import Performance, from_file
 from composer.render.player import player_page
-from composer.runs.layout import safe_name, shown, write_atomic, write_json, write_text
 from composer.score.engrave import Notation, notate, pages, to_pdf
 
 _PAGE = re.compile(r"score-\d+\.svg")
@@ -113,4 +113,4 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _tell(what: str, path: Path, more: str = "") -> None:
-    print(f"{what:<11}{shown(path)}{'  ' if more else ''}{more}")
+    print(f"{what:<11}{display_path(path)}{'  ' if more else ''}{more}")

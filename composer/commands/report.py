@@ -18,11 +18,13 @@ from composer.compare.reading import read_run
 from composer.compare.runs import COMPLETED, Run, shown_value
 from composer.composing.composer import Composer, Composition
 from composer.composing.setting import Setting
-from composer.config.schema import CompareConfig, DataConfig, ReportConfig, Source
+from composer.config.commands import CompareConfig, ReportConfig
+from composer.config.data import DataConfig, Source
 from composer.corpus.corpus import read_pieces
 from composer.errors import ComposerError
 from composer.evaluation import legend
 from composer.evaluation.copying import LEAST
+from composer.files import display_path, write_text
 from composer.music.events import Piece, title_of
 from composer.music.markings import Markings
 from composer.music.midi import find_files, read_piece
@@ -31,13 +33,13 @@ from composer.render.notes import Performance, from_file, from_piece
 from composer.render.pianoroll import draw
 from composer.render.player import Image, Player, Section, Table, gallery_page
 from composer.reporting.run_tables import accuracy_rows, result_rows
-from composer.runs.layout import CHECKPOINTS, CONFIG, METRICS, SAMPLES, SWEEP, shown, write_text
+from composer.runs.layout import CHECKPOINTS, CONFIG, METRICS, SAMPLES, SWEEP
 
 # What a piece quotes, as players colour it.
 Quoted = Callable[[Piece], list[dict[str, Any]]]
 PAGE = "report.html"
 _COLOURED = f"Coloured passages, of {LEAST} notes or more, stand in the training music, transposed or not."
-# Pieces of the training that are shown, the first and the last among them.
+# Pieces of the training that are display_path, the first and the last among them.
 _MOST_SAMPLES = 6
 # Figures that are named as the farthest from human music.
 _FARTHEST = 3
@@ -58,7 +60,7 @@ def run(config: ReportConfig) -> Path:
     page = run_page(folder, config) if one else sweep_page(folder, config)
     path = Path(config.output).expanduser() if config.output else folder / PAGE
     write_text(path, page)
-    print(f"{'page':<13}{shown(path)}")
+    print(f"{'page':<13}{display_path(path)}")
     return path
 
 
@@ -191,10 +193,10 @@ def _music(run: Run) -> list[Section]:
     music = [quality.get(kind) or {} for kind in ("composed", "training", "held_out")]
     overlaps = [(quality.get("overlap") or {}).get("composed") or {}, quality.get("overlap_held_out") or {}]
     # A row of `legend.rows` for each figure that some music has.
-    shown = [key for key in legend.QUALITY if any(key in figures for figures in music)]
+    display_path = [key for key in legend.QUALITY if any(key in figures for figures in music)]
     figures = [
         [*row, *(_percent(values.get(key)) for values in overlaps)]
-        for key, row in zip(shown, legend.rows(legend.QUALITY, music), strict=True)
+        for key, row in zip(display_path, legend.rows(legend.QUALITY, music), strict=True)
     ]
     paragraphs = [
         *(f"{warning[0].upper()}{warning[1:]}." for warning in legend.warnings(quality)),
@@ -390,7 +392,7 @@ def sweep_page(folder: Path, config: ReportConfig) -> str:
     )
     sections.append(Section(heading="The arms side by side", text=text, players=players, beside=True))
     sections.append(Section(heading="Figures", images=[_picture(png, name) for name, png in pictures(c).items()]))
-    return gallery_page(f"{c.sweep.name}: {len(c.sweep.arms)} arms", sections, str(shown(folder)))
+    return gallery_page(f"{c.sweep.name}: {len(c.sweep.arms)} arms", sections, str(display_path(folder)))
 
 
 def _shared_primer(composer: Composer, primer: Piece) -> Any:

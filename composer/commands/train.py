@@ -21,7 +21,9 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from composer.composing.composer import Composer
 from composer.composing.setting import Setting, write_setting
 from composer.config import compose as configs
-from composer.config.schema import Split, TrainConfig
+from composer.config import keys, run_file
+from composer.config.data import Split
+from composer.config.training import TrainConfig
 from composer.data.datamodule import MusicDataModule
 from composer.data.prepare import Music, load_music
 from composer.data.splits import Splits, covered
@@ -31,6 +33,7 @@ from composer.evaluation.baselines import measure
 from composer.evaluation.choose_sampling import choose
 from composer.evaluation.reference import Yardstick
 from composer.evaluation.samples import EpochSamples, write_samples
+from composer.files import display_path, main_process, read_json, unwritable, write_json, write_text
 from composer.music.events import excerpt_of
 from composer.music.rhythm import grid_of
 from composer.music.tonality import with_key
@@ -38,22 +41,11 @@ from composer.nets.build import build_model
 from composer.progress import Progress
 from composer.reporting.run_tables import describe, report
 from composer.runs import checkpoint as ckpt
-from composer.runs.layout import (
-    CHECKPOINTS,
-    CONFIG,
-    SUMMARY,
-    locked,
-    main_process,
-    read_json,
-    shown,
-    unwritable,
-    write_json,
-    write_text,
-)
+from composer.runs.layout import CHECKPOINTS, CONFIG, SUMMARY, locked
 from composer.runs.manifest import write_manifest
 from composer.runs.record import RunLog
 from composer.training.callback import RunCallback
-from composer.training.losses import score
+from composer.training.metrics import score
 from composer.training.module import ComposerModule
 
 log = logging.getLogger(__name__)
@@ -94,12 +86,12 @@ def start(config: TrainConfig, folder: Path) -> dict[str, Any]:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, path=path))
     changed: list[str] = []
     if (folder / CONFIG).exists():
-        changed = configs.differing_keys(configs.read_config(folder / CONFIG), config)
+        changed = run_file.differing_keys(run_file.read_config(folder / CONFIG), config)
         forbidden = [key for key in changed if not _may_change(key)]
         if forbidden:
             raise ComposerError(
-                f"{shown(folder)}: holds another run (its {forbidden[0]} differs); choose another folder, "
-                f"or go on with that run: composer train resume={shown(folder)}"
+                f"{display_path(folder)}: holds another run (its {forbidden[0]} differs); choose another folder, "
+                f"or go on with that run: composer train resume={display_path(folder)}"
             )
     return _train(config, folder, changed)
 
@@ -120,11 +112,11 @@ def resume(run: str, arguments: list[str]) -> dict[str, Any]:
     folder = Path(run).expanduser()
     if not run or not folder.is_dir():
         raise ComposerError(f"resume={run}: no such run directory")
-    before = configs.read_config(folder / CONFIG)
-    overrides = configs.parse_overrides(arguments)
-    configs.check_keys(overrides, "train")
+    before = run_file.read_config(folder / CONFIG)
+    overrides = keys.parse_overrides(arguments)
+    keys.check_keys(overrides, "train")
     config = configs.apply_overrides(before, overrides)
-    changed = configs.differing_keys(before, config)
+    changed = run_file.differing_keys(before, config)
     for key in changed:
         if not _may_change(key):
             raise ComposerError(
@@ -165,7 +157,7 @@ def _train(config: TrainConfig, folder: Path, changed: Sequence[str]) -> dict[st
         )
         yardstick = _yardstick(config, music)
         origin = _origin(config, music, yardstick)
-        values = ckpt.composer_values(configs.to_yaml(config), music.vocabulary, origin)
+        values = ckpt.composer_values(run_file.to_yaml(config), music.vocabulary, origin)
         progress = Progress(config.trainer.max_epochs, config.data.split.name, shown=config.trainer.progress_bar)
         sample = EpochSamples(folder, config, music.vocabulary, origin, yardstick)
         callback = RunCallback(folder, config, values, _hyperparameters(config), progress, sample)
@@ -174,21 +166,21 @@ def _train(config: TrainConfig, folder: Path, changed: Sequence[str]) -> dict[st
             epoch, batch = ckpt.check_resumable(*newest, model, callback.state_key)
             data.start_at(epoch, batch)
             if config.trainer.max_epochs < epoch:
-                raise ComposerError(
-                    f"trainer.max_epochs={config.trainer.max_epochs}: {shown(folder)} has finished {epoch} epochs"
-                )
+                asked = f"trainer.max_epochs={config.trainer.max_epochs}"
+                raise ComposerError(f"{asked}: {display_path(folder)} has finished {epoch} epochs")
         finished = epoch >= config.trainer.max_epochs
         if finished and not changed and (folder / SUMMARY).exists():
             summary = read_json(folder / SUMMARY)
             if summary.get("status") == "completed":
-                print(f"{shown(folder)} has finished its {epoch} epochs; trainer.max_epochs=N with a larger N goes on")
+                more = "trainer.max_epochs=N with a larger N goes on"
+                print(f"{display_path(folder)} has finished its {epoch} epochs; {more}")
                 return summary
         with _quiet_lightning():
             trainer = _trainer(config, folder, callback, values)
         if main_process():
             # From here on the folder holds a run, and one that is not over.
             write_manifest(config, folder, music, changed)
-            write_text(folder / CONFIG, configs.to_yaml(config))
+            write_text(folder / CONFIG, run_file.to_yaml(config))
             if not finished:
                 (folder / SUMMARY).unlink(missing_ok=True)
                 write_setting(folder, None)
@@ -228,7 +220,7 @@ def _recorded_end(folder: Path, facts: Callable[[], dict[str, Any]]) -> Iterator
             # The disk may be full: what ended the run matters more than this record of it.
             log.warning("%s", error)
 
-    again = f"stopped at once; continue with: composer train resume={shown(folder)}"
+    again = f"stopped at once; continue with: composer train resume={display_path(folder)}"
     try:
         yield
     except RunInterrupted as error:
@@ -261,9 +253,8 @@ def _stopped_by_signals(folder: Path) -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
-        again = (
-            f"{name}: stopped after the training, which is saved; composer train resume={shown(folder)} writes its end"
-        )
+        way_out = f"composer train resume={display_path(folder)} writes its end"
+        again = f"{name}: stopped after the training, which is saved; {way_out}"
         raise RunInterrupted(again, number)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)}
@@ -316,7 +307,7 @@ def _hyperparameters(config: TrainConfig) -> dict[str, Any]:
         *("name", "resume", "checkpoint", "logging", "sampling", "sampling_grid", "trainer.progress_bar"),
         *("data.store", "data.cache", "data.readers"),
     )
-    flat = configs.flatten(dataclasses.asdict(config))
+    flat = run_file.flatten(dataclasses.asdict(config))
     return {key: value for key, value in flat.items() if not any(f"{key}.".startswith(f"{s}.") for s in silent)}
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from composer.compare.runs import Arm, Run, Sweep
-from composer.config.schema import CHANNELS, split_title
+from composer.config.data import split_title
+from composer.config.limits import CHANNELS
 from composer.errors import ComposerError
 from composer.evaluation.statistics import Paired, holm, mean_sd, paired
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from composer.compare.effects import SPLITS, Comparison, Predictor, higher_is_better, pairs, unit
 from composer.compare.runs import Arm
-from composer.config.schema import CHANNELS
+from composer.config.limits import CHANNELS
 from composer.evaluation.statistics import mean_sd
+from composer.files import write_atomic
 from composer.reporting.plot_style import (
     BLACK,
     MARKERS,
@@ -36,7 +37,6 @@ from composer.reporting.plot_style import (
     panels,
     wrapped,
 )
-from composer.runs.layout import write_atomic
 
 _COLUMNS = 5
 

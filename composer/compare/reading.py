@@ -23,9 +23,10 @@ from composer.compare.runs import (
     shown_value,
     silent,
 )
-from composer.config.compose import read_values
+from composer.config.run_file import read_values
 from composer.errors import ComposerError
-from composer.runs.layout import CONFIG, JOB, MANIFEST, METRICS, SUMMARY, SWEEP, read_json, shown
+from composer.files import display_path, read_json
+from composer.runs.layout import CONFIG, JOB, MANIFEST, METRICS, SUMMARY, SWEEP
 
 # Accuracy and loss of training against validation: a metric of our own, a difference of two of the run's.
 GAPS = {"gap/accuracy": ("accuracy/train", "accuracy/val"), "gap/loss": ("loss/val", "loss/train")}
@@ -42,9 +43,9 @@ def read_sweep(folder: Path, weights: str) -> Sweep:
         ComposerError: no such folder, or no runs in it.
     """
     if not folder.is_dir():
-        raise ComposerError(f"{shown(folder)}: no such folder")
+        raise ComposerError(f"{display_path(folder)}: no such folder")
     if _is_run(folder):
-        raise ComposerError(f"{shown(folder)}: is one run; compare takes the folder that holds several")
+        raise ComposerError(f"{display_path(folder)}: is one run; compare takes the folder that holds several")
     notes: list[str] = []
     folder = _only_sweep_below(folder)
     about: dict[str, Any] = {}
@@ -61,12 +62,13 @@ def read_sweep(folder: Path, weights: str) -> Sweep:
     else:
         sweeps = [path.parent.name for path in sorted(folder.glob(f"*/{SWEEP}"))]
         if sweeps:
-            notes.append(
-                f"{shown(folder)}: holds the sweeps {', '.join(sweeps)}, compared as one; name one to see it alone"
-            )
+            found = f"{display_path(folder)}: holds the sweeps {', '.join(sweeps)}"
+            notes.append(f"{found}, compared as one; name one to see it alone")
         runs = [Run(folder=path, number=k, swept={}) for k, path in enumerate(_find_runs(folder))]
     if not runs:
-        raise ComposerError(f"{shown(folder)}: holds no runs; composer train -m ablation=l1 makes a sweep to compare")
+        raise ComposerError(
+            f"{display_path(folder)}: holds no runs; composer train -m ablation=l1 makes a sweep to compare"
+        )
     for run in runs:
         _read_run(run, weights, notes)
     if not jobs:

@@ -20,7 +20,7 @@ from composer.compare.effects import (
 )
 from composer.compare.runs import COMPLETED, Arm
 from composer.compare.table_formats import NOTHING, Table, digits, interval_text, mean_text, spread
-from composer.config.schema import CHANNELS
+from composer.config.limits import CHANNELS
 from composer.evaluation.statistics import Paired, mean_sd, paired
 
 

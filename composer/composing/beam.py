@@ -14,7 +14,7 @@ from torch import Tensor
 
 from composer.composing.rules import Playing, Rules
 from composer.composing.sampling import Mask, Readout, anything, cuts, legal, masked, probabilities
-from composer.config.schema import Mode, SamplingConfig
+from composer.config.sampling import Mode, SamplingConfig
 from composer.data.bar_position import BarClock, BarStart
 from composer.nets.network import Network
 

@@ -14,38 +14,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from composer.composing import onnx_file as onnxfile
 from composer.composing import safetensors_file as export
 from composer.composing.lengths import compose_rows
 from composer.composing.rules import Playing, Rules, rules, silence, sounding_after
 from composer.composing.sampling import Session
 from composer.composing.setting import Setting, read_setting
-from composer.config import compose as configs
-from composer.config.schema import (
-    CHANNELS,
-    CUTS,
-    EncodingConfig,
-    Ending,
-    ExportConfig,
-    GenerateConfig,
-    Method,
-    Mode,
-    SamplingConfig,
-    TimeUnit,
-    TrainConfig,
-)
+from composer.config import run_file
+from composer.config.data import EncodingConfig, TimeUnit
+from composer.config.limits import CHANNELS, CUTS
+from composer.config.sampling import Ending, Method, Mode, SamplingConfig
+from composer.config.training import TrainConfig
 from composer.corpus.corpus import read_pieces
 from composer.corpus.read_many import Parameters, read_as
 from composer.data.bar_position import BarStart, bar_start
 from composer.data.vocabulary import Vocabulary
 from composer.errors import ComposerError
+from composer.files import display_path
 from composer.music.events import Events, Piece, Timing, excerpt_of, in_unit, join, released, title_of
 from composer.music.markings import Excerpt, Markings
 from composer.music.midi import write_midi
 from composer.music.tonality import with_key
 from composer.nets.build import Network, build_model
 from composer.runs import checkpoint as ckpt
-from composer.runs.layout import CHECKPOINTS, shown
+from composer.runs.layout import CHECKPOINTS
 
 _PIECE_STREAM = 5
 # Pieces composed at once: more bring nothing, and take memory.
@@ -137,7 +128,7 @@ class Composer:
         values = export.read(path) if path.suffix == export.SUFFIX else ckpt.load(path)
         try:
             plain = values["composer"]
-            config = configs.parse_config(plain["config"], str(path))
+            config = run_file.parse_config(plain["config"], str(path))
             vocabulary = Vocabulary.from_plain(plain["vocabulary"])
             origin = ckpt.Origin.from_plain(plain["origin"])
             setting = Setting.from_plain(plain["sampling"]) if "sampling" in plain else None
@@ -585,26 +576,9 @@ def checkpoint_path(run: Path, checkpoint: str = "best") -> Path:
     if (folder / ckpt.LAST).is_file():
         raise ComposerError(
             f"run={run}: has no {checkpoint}.ckpt (it had not finished an epoch when it was last saved); "
-            f"finish it with composer train resume={shown(run)}, or compose with checkpoint=last"
+            f"finish it with composer train resume={display_path(run)}, or compose with checkpoint=last"
         )
     raise ComposerError(f"run={run}: has no checkpoints, so it is not a run directory of composer train")
-
-
-def run(config: GenerateConfig) -> list[Path]:
-    """Compose as configured and write the pieces; tells where they are."""
-    composer = Composer.load(config.run, config.checkpoint)
-    folder = Path(config.output) if config.output else Path("outputs") / "generate" / configs.run_id()
-    paths = []
-    if config.continue_from is not None:
-        compositions = composer.continued(config, config.seed, Path(config.continue_from).expanduser())
-    else:
-        compositions = composer.compose(config, config.seed, composer.primed(config.primer))
-    for number, composition in enumerate(compositions):
-        path = folder / f"{composer.config.name}-seed{config.seed}-{number:03d}.mid"
-        paths.append(composition.save(path))
-        print(f"{path}  {_told(composition)}")
-    print(drawn_at(composer, config))
-    return paths
 
 
 def drawn_at(composer: Composer, config: SamplingConfig) -> str:
@@ -614,28 +588,3 @@ def drawn_at(composer: Composer, config: SamplingConfig) -> str:
     of_run = f" ({' and '.join(unsaid)} of the run)" if unsaid else ""
     drawn = "drawn at" if config.method is Method.sample else f"method={config.method.name},"
     return f"{drawn} {setting}{of_run}"
-
-
-def _told(composition: Composition) -> str:
-    """How long a piece is, and whether notes had to be ended."""
-    events = composition.piece.events
-    count = len(composition.written.events) - len(events)
-    length = f"{len(events)} events, {events.delta_time.sum():.1f} {events.time_unit.name}"
-    notes = "note" if count == 1 else "notes"
-    return f"{length}; {count} {notes} released that it held too long" if count else length
-
-
-def export_run(config: ExportConfig) -> Path:
-    """Write a run's weights as safetensors, or its network as ONNX; the file."""
-    composer = Composer.load(config.run, config.checkpoint)
-    path = Path(config.output)
-    if path.suffix == onnxfile.SUFFIX:
-        onnxfile.write(path, composer.model, composer.plain())
-        print(f"{shown(path)}  {path.stat().st_size:,} bytes; run it with onnxruntime (docs/compose.md)")
-        return path
-    yaml = configs.to_yaml(composer.config)
-    values = ckpt.composer_values(yaml, composer.vocabulary, composer.origin)
-    values["sampling"] = composer.setting.to_plain()
-    export.write(path, composer.model.state_dict(), values)
-    print(f"{shown(path)}  {path.stat().st_size:,} bytes; compose with: composer generate run={shown(path)}")
-    return path

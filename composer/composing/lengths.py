@@ -14,7 +14,7 @@ from composer.composing.beam import BeamSearch
 from composer.composing.rules import Playing, Rules
 from composer.composing.sampling import Session
 from composer.composing.setting import Setting
-from composer.config.schema import Ending, Method, SamplingConfig
+from composer.config.sampling import Ending, Method, SamplingConfig
 from composer.data.bar_position import BarStart
 from composer.errors import ComposerError
 from composer.nets.network import Network

@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.composing.setting import MIN_SHARE
-from composer.config.schema import CHANNELS
+from composer.config.limits import CHANNELS
 from composer.errors import ComposerError
+from composer.files import write_atomic
 from composer.nets.network import Chain, Network
 from composer.nets.recurrent import Recurrent
 from composer.nets.stepping import Layer
-from composer.runs.layout import write_atomic
 
 SUFFIX = ".onnx"
 _KEY = "composer"

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from composer.config.sampling import Ending, SamplingConfig
 from composer.config.scales import scale_pitches
-from composer.config.schema import Ending, SamplingConfig
 from composer.errors import ComposerError
 from composer.music.rhythm import PLACE_TOLERANCE_BEATS, on_grid
 

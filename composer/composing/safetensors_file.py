@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from composer.errors import ComposerError
+from composer.files import write_atomic
 from composer.runs.checkpoint import FORMAT, MAX_BYTES
-from composer.runs.layout import write_atomic
 
 SUFFIX = ".safetensors"
 _KEY = "composer"

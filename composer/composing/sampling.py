@@ -15,7 +15,8 @@ from torch import Tensor
 
 from composer.composing.rules import Playing, Rules
 from composer.composing.setting import MIN_SHARE, Setting
-from composer.config.schema import CHANNELS, Method, Mode, SamplingConfig
+from composer.config.limits import CHANNELS
+from composer.config.sampling import Method, Mode, SamplingConfig
 from composer.data.bar_position import BarClock, BarStart
 from composer.nets.network import Network
 from composer.nets.stepping import BLOCK, blocks, product

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from composer.config.schema import SamplingConfig
+from composer.config.sampling import SamplingConfig
 from composer.errors import ComposerError
-from composer.runs.layout import SAMPLING, read_json, write_json
+from composer.files import read_json, write_json
+from composer.runs.layout import SAMPLING
 
 # Share of its smoothed probability that a class keeps at least when label smoothing is removed, so that rules that
 # leave such classes alone still have something to draw from.

@@ -1,5 +1,6 @@
 """Typed configs: the schema of every key, and Hydra's composition of them.
 
-In reading order: `schema` (one dataclass per group of keys, with their limits), `scales` (musical scales by name),
-`compose` (registers the schema with Hydra, composes and checks configs, reads the config of an earlier run).
+In reading order: `limits` (checks of values), `data`, `model`, `training`, `sampling` and `commands` (one dataclass
+per group of keys), `scales` (musical scales), `paths`, `keys` (keys on the command line), `compose` (Hydra's config
+as dataclasses) and `run_file` (the config of a run, read back).
 """

@@ -25,14 +25,14 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.config.schema import TimeUnit
+from composer.config.data import TimeUnit
 from composer.corpus.read_many import Entry, Parameters, from_bytes, read_all
 from composer.corpus.store import EVENTS, FORMAT, MANIFEST, MOST_TIMES, TIMES, Store, encode, rows
 from composer.errors import ComposerError, MidiError, RunInterrupted
+from composer.files import sync_folder, unwritable, write_atomic, write_text
 from composer.music.events import Events
 from composer.music.midi import load
 from composer.progress import Counter
-from composer.runs.layout import sync_folder, unwritable, write_atomic, write_text
 
 _LOCK, _BUILDING = ".lock", ".building"
 # Below so many bytes of MIDI the files are read before a process has started.

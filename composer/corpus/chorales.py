@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from composer.config.schema import TimeUnit
+from composer.config.data import TimeUnit
 from composer.corpus.build_store import cache_folder
 from composer.errors import ComposerError, MissingExtra
+from composer.files import write_text
 from composer.music.events import Events, Piece, Timing
 from composer.music.midi import write_midi
 from composer.progress import Counter
-from composer.runs.layout import write_text
 
 MANIFEST = Path(__file__).with_name("chorales.csv")
 VOICES = ("Soprano", "Alto", "Tenor", "Bass")

@@ -13,23 +13,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.config.schema import DataConfig, EncodingConfig, Keep, OnError, Source, Split, TimeUnit
+from composer.config.data import DataConfig, EncodingConfig, Keep, OnError, Source, Split, TimeUnit
 from composer.corpus import chorales
 from composer.corpus import duplicates as similarity
 from composer.corpus.build_store import build, cache_folder
 from composer.corpus.duplicates import Groups, alone, group
-from composer.corpus.metadata import read_groups, read_split_file, split_file
+from composer.corpus.metadata import SplitPart, read_groups, read_split_file, split_file
 from composer.corpus.read_many import Parameters, read_as
 from composer.corpus.store import Store, StoredPieces, StoredTokens
 from composer.data import leakage as scale
-from composer.data.splits import Part, Splits, split_windows
+from composer.data.splits import Splits, split_windows
 from composer.data.vocabulary import Vocabulary
 from composer.errors import ComposerError, MidiError
 from composer.evaluation.reference import Yardstick
+from composer.files import write_atomic
 from composer.music.events import Piece, Pieces, ReadPieces, prelude_piece
 from composer.music.midi import check_part, find_files, load
 from composer.music.rhythm import is_score
-from composer.runs.layout import write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Corpus:
     sha256: str
     skipped: list[str]
     encoding: EncodingConfig
-    parts: list[Part] | None = None
+    parts: list[SplitPart] | None = None
     names: list[str | None] | None = None
 
     @property
@@ -139,9 +139,9 @@ def _kept_groups(pieces: StoredPieces, limit: float) -> Groups:
     return found
 
 
-def _tell_divided(groups: Groups, parts: list[Part]) -> None:
+def _tell_divided(groups: Groups, parts: list[SplitPart]) -> None:
     """Warn of groups that a file of parts puts on both sides."""
-    of: dict[int, set[Part]] = {}
+    of: dict[int, set[SplitPart]] = {}
     for number, part in zip(groups.of.tolist(), parts, strict=True):
         of.setdefault(number, set()).add(part)
     divided = sum(len(found) > 1 for found in of.values())
@@ -188,7 +188,7 @@ def read_corpus(data: DataConfig, encoding: EncodingConfig, *, check: bool = Tru
     check_part(data.part)
     encoding = encoding.resolved(TimeUnit.seconds) if encoding.time_unit else _chosen(files, data, encoding)
     skipped: dict[Path, str] = {}
-    named: dict[Path, Part] | None = None
+    named: dict[Path, SplitPart] | None = None
     if data.split is Split.file:
         named = _named(root, files, data, skipped)
     if root.is_dir() and data.store is not Keep.off:
@@ -227,7 +227,7 @@ def _tell(reasons: list[str]) -> None:
         log.warning("left out: %s files more (manifest.json of the run)", f"{len(reasons) - _MOST_TOLD:,}")
 
 
-def _named(root: Path, files: list[Path], data: DataConfig, skipped: dict[Path, str]) -> dict[Path, Part]:
+def _named(root: Path, files: list[Path], data: DataConfig, skipped: dict[Path, str]) -> dict[Path, SplitPart]:
     """The parts of those files that the CSV file names; the others are left out."""
     path = _csv(root, data, "data.split=file")
     parts = read_split_file(path)

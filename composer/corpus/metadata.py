@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path, PurePosixPath
 
-from composer.data.splits import Part
 from composer.errors import ComposerError
 
 _NAME, _SPLIT = "midi_filename", "split"
@@ -40,17 +40,17 @@ def split_file(root: Path, given: str | None, asked: str = "data.split=file") ->
     return found[0]
 
 
-def read_split_file(path: Path) -> dict[str, Part]:
+def read_split_file(path: Path) -> dict[str, SplitPart]:
     """The part of each path that the file names.
 
     Raises:
         ComposerError: it cannot be read, lacks a column, says another part, or names a path twice.
     """
-    parts: dict[str, Part] = {}
+    parts: dict[str, SplitPart] = {}
     for line, name, part in _rows(path, _SPLIT):
-        if part not in Part.__members__:
-            raise ComposerError(f"{path}, line {line}: split={part}: must be {', '.join(Part.__members__)}")
-        if parts.setdefault(name, Part[part]) is not Part[part]:
+        if part not in SplitPart.__members__:
+            raise ComposerError(f"{path}, line {line}: split={part}: must be {', '.join(SplitPart.__members__)}")
+        if parts.setdefault(name, SplitPart[part]) is not SplitPart[part]:
             raise ComposerError(f"{path}, line {line}: {name} is named twice, with different splits")
     return parts
 
@@ -83,3 +83,11 @@ def _rows(path: Path, column: str) -> Iterator[tuple[int, str, str]]:
                 yield reader.line_num, name, (row[column] or "").strip()
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ComposerError(f"{path}: cannot be read as CSV ({error})") from error
+
+
+class SplitPart(Enum):
+    """What a piece is for, where a file says so; the names are those of MAESTRO."""
+
+    train = "train"
+    validation = "validation"
+    test = "test"

@@ -29,7 +29,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from composer.config.schema import DataConfig, Order, Pedal, TimeUnit
+from composer.config.data import DataConfig, Order, Pedal, TimeUnit
 from composer.errors import ComposerError, MidiError
 from composer.music.events import Events, LeftOut, Piece
 from composer.music.markings import Markings

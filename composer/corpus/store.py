@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.config.schema import TimeUnit
+from composer.config.data import TimeUnit
 from composer.corpus.read_many import Entry, Parameters
 from composer.data.vocabulary import Vocabulary
 from composer.errors import ComposerError
+from composer.files import read_json
 from composer.music.events import Counts, Events, LeftOut, Piece, Pieces, Timing
-from composer.runs.layout import read_json
 
 FORMAT = 2
 MANIFEST = "manifest.json"

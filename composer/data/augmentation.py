@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.config.schema import AugmentationConfig
+from composer.config.data import AugmentationConfig
 from composer.data.vocabulary import Vocabulary
 from composer.data.window_sets import Indices
 

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from composer.config.schema import TimeUnit
+from composer.config.data import TimeUnit
 from composer.corpus.store import StoredTokens
 from composer.data.vocabulary import Vocabulary
 from composer.errors import ComposerError

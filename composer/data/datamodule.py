@@ -8,7 +8,8 @@ import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from composer.config.schema import AugmentationConfig, DataConfig, Supervision
+from composer.config.data import AugmentationConfig, DataConfig
+from composer.config.training import Supervision
 from composer.corpus.store import StoredTokens
 from composer.data.augmentation import Augmentation, Played
 from composer.data.bar_position import with_bars

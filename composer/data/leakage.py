@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.config.schema import DataConfig, EncodingConfig
+from composer.config.data import DataConfig, EncodingConfig
 from composer.corpus.store import Store, StoredTokens
 from composer.data.splits import DIGEST_MULTIPLIER, Leak, Splits, event_codes, transposed_digests
 from composer.data.vocabulary import Fitted, fit_counted

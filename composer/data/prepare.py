@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.config.schema import DataConfig, EncodingConfig
+from composer.config.data import DataConfig, EncodingConfig
 from composer.corpus.corpus import Corpus, Tokens, read_corpus
 from composer.corpus.duplicates import Groups
 from composer.corpus.store import StoredPieces, StoredTokens

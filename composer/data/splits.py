@@ -21,12 +21,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.config.schema import Block, DataConfig, Split
+from composer.config.data import Block, DataConfig, Split
+from composer.corpus.metadata import SplitPart
 from composer.data.permutation import Permutation
 from composer.data.window_sets import Drawn, Indices, Ranges, Starts
 from composer.errors import ComposerError
@@ -34,14 +34,6 @@ from composer.errors import ComposerError
 _SHUFFLE_STREAM = 1
 _PIECE_STREAM = 2
 DIGEST_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-
-
-class Part(Enum):
-    """What a piece is for, where a file says so; the names are those of MAESTRO."""
-
-    train = "train"
-    validation = "validation"
-    test = "test"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +83,7 @@ def split_windows(
     config: DataConfig,
     seed: int,
     *,
-    parts: Sequence[Part] | None = None,
+    parts: Sequence[SplitPart] | None = None,
     groups: NDArray[np.int64] | None = None,
     offsets: Sequence[int] | None = None,
     lazy: bool = False,
@@ -120,8 +112,8 @@ def split_windows(
     if config.split is Split.file:
         if parts is None:
             raise ComposerError("data.split=file: needs a folder of MIDI files with a CSV file that names the parts")
-        named = {part: [run for run, own in zip(pieces, parts, strict=True) if own is part] for part in Part}
-        train, val, test = made(named[Part.train]), made(named[Part.validation]), made(named[Part.test])
+        named = {part: [run for run, own in zip(pieces, parts, strict=True) if own is part] for part in SplitPart}
+        train, val, test = made(named[SplitPart.train]), made(named[SplitPart.validation]), made(named[SplitPart.test])
     else:
         alike = np.arange(len(pieces)) if groups is None else groups
         held, pieces, alike = _take_test(pieces, alike, config, seed)

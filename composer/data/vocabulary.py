@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.config.schema import EncodingConfig, TimeBinning, TimeUnit
+from composer.config.data import EncodingConfig, TimeBinning, TimeUnit
 from composer.errors import ComposerError
 from composer.music.events import Events
 

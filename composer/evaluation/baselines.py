@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.config.schema import CHANNELS
+from composer.config.limits import CHANNELS
 from composer.corpus.store import StoredTokens
 from composer.data.splits import Splits, digests_at
 from composer.data.window_sets import Indices, Starts, sample

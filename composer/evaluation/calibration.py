@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.config.schema import CHANNELS
+from composer.config.limits import CHANNELS
 
 BINS = 15
 

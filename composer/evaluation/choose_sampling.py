@@ -14,7 +14,7 @@ from typing import Any
 
 from composer.composing.composer import Composer
 from composer.composing.setting import Setting
-from composer.config.schema import Method, SamplingConfig, SamplingGridConfig
+from composer.config.sampling import Method, SamplingConfig, SamplingGridConfig
 from composer.evaluation.reference import Yardstick
 from composer.music.events import Piece
 

@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from composer.config.schema import CHANNELS, ContextConfig
+from composer.config.commands import ContextConfig
+from composer.config.limits import CHANNELS
 from composer.corpus.corpus import Tokens
 from composer.data.permutation import Permutation
 from composer.data.window_sets import Indices, sample

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.config.schema import DataConfig, Split
+from composer.config.data import DataConfig, Split
 from composer.data.splits import Splits, covered
 from composer.data.window_sets import Indices, Ranges, Starts
 from composer.evaluation.copying import COPIED_NOTES, Passage, Reference, figures, mean, measure

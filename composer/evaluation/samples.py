@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from composer.composing.composer import Composer, Composition
-from composer.config.schema import TrainConfig
+from composer.config.training import TrainConfig
 from composer.data.vocabulary import Vocabulary
 from composer.evaluation import legend
 from composer.evaluation.reference import Yardstick

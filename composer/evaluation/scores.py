@@ -5,6 +5,9 @@ B = batch, P = pieces
 
 from __future__ import annotations
 
+import csv
+import dataclasses
+import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,11 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from composer.config.schema import CHANNELS
+from composer.config.data import DataConfig, TimeUnit
+from composer.config.limits import CHANNELS
+from composer.corpus.corpus import Corpus, read_corpus
+from composer.corpus.store import EVENT_BITS, Store, StoredPieces
 from composer.data.window_sets import Indices
 from composer.data.windows import Windows
 from composer.evaluation.calibration import Reliability
-from composer.evaluation.times import Seconds
+from composer.evaluation.statistics import paired
 from composer.nets.network import Logits, Network
 from composer.training.metrics import MetricSums
 
@@ -133,3 +139,73 @@ def _confidence(logits: Logits) -> NDArray[np.float64]:
     """(B, 3) the probability of the likeliest class of each channel."""
     found = torch.stack([channel.double().softmax(-1).amax(-1) for channel in logits], dim=1)
     return found.cpu().numpy()
+
+
+class Seconds:
+    """Seconds since the event before, by position among the classes of a corpus (`Corpus.tokens`)."""
+
+    def __init__(self, corpus: Corpus, data: DataConfig) -> None:
+        """Keep the times, or read them.
+
+        Args:
+            corpus: as it is scored. Times in beats are read again in seconds: a tempo map turns equal beats into
+                other times.
+            data: what it was read by.
+        """
+        if corpus.encoding.unit is not TimeUnit.seconds:
+            corpus = read_corpus(data, dataclasses.replace(corpus.encoding, time_unit=TimeUnit.seconds))
+        self.store: Store | None = None
+        self.times: NDArray[np.float64] = np.empty(0)
+        if corpus.lazy:
+            assert isinstance(corpus.pieces, StoredPieces)
+            self.store = corpus.pieces.store
+        else:
+            self.times = np.concatenate([piece.events.delta_time for piece in corpus.pieces])
+
+    def __getitem__(self, positions: Indices) -> NDArray[np.float64]:
+        """(B,) seconds of the events at these positions (B,)."""
+        if self.store is None:
+            return self.times[positions]
+        codes = np.asarray(self.store.events[positions])
+        return np.asarray(self.store.times[codes >> EVENT_BITS])
+
+
+# By their number, the figures of each piece.
+ByPiece = dict[int, dict[str, Any]]
+
+_NOT_AVERAGED = ("piece", "windows", "perplexity", "seconds")
+
+
+def over_pieces(by_piece: ByPiece, resamples: int) -> dict[str, dict[str, Any]]:
+    """The mean of each figure over pieces, each of which counts once, with a 95 % interval.
+
+    The interval is a bootstrap over pieces from five on, Student's for three and four, and none for fewer
+    (`compare/statistics.py`): windows of one piece are too alike to be drawn one by one.
+
+    Args:
+        by_piece: as `Scores.pieces` gives them.
+        resamples: draws of the bootstrap where the resamples are too many to be counted.
+    """
+    found = {}
+    keys = [key for key in next(iter(by_piece.values()), {}) if not key.startswith(_NOT_AVERAGED)]
+    for key in keys:
+        values = [figures[key] for figures in by_piece.values() if figures[key] is not None]
+        if not values:
+            continue
+        said = paired(values, resamples)
+        interval = None if said.interval is None else list(said.interval)
+        found[key] = {"pieces": said.n, "mean": said.mean, "sd": said.sd, "interval": interval, "method": said.method}
+    return found
+
+
+def pieces_csv(parts: dict[str, ByPiece]) -> str:
+    """A CSV pieces_csv with a row for each split and piece, of the figures of the pieces by split."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    columns = list(next((figures for by_piece in parts.values() for figures in by_piece.values()), {}))
+    writer.writerow(["split", "number", *columns])
+    for split, by_piece in parts.items():
+        for number, figures in by_piece.items():
+            cells = ["" if figures[column] is None else figures[column] for column in columns]
+            writer.writerow([split, number, *cells])
+    return out.getvalue()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.config.schema import DataConfig, EncodingConfig
+from composer.config.data import DataConfig, EncodingConfig
 from composer.corpus.corpus import read_corpus
 from composer.data.prepare import Music, prepare
 from composer.data.splits import transposed_digests, window_digests

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
-from composer.config.schema import CHANNELS, TimeUnit
+from composer.config.data import TimeUnit
+from composer.config.limits import CHANNELS
 from composer.explore.histograms import WIDTH, bars
 from composer.explore.measure import Channel, Exploration
 from composer.music.rhythm import Rhythm

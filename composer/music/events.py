@@ -17,7 +17,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.config.schema import TimeUnit
+from composer.config.data import TimeUnit
 from composer.music import prelude
 from composer.music.markings import DEFAULT_MICROSECONDS_PER_BEAT, Excerpt, Markings
 

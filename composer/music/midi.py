@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 import mido
 import numpy as np
 
-from composer.config.schema import Order, Pedal, TimeUnit
+from composer.config.data import Order, Pedal, TimeUnit
 from composer.errors import ComposerError, MidiError
+from composer.files import write_atomic
 from composer.music.events import Events, LeftOut, Piece, Timing, canonical, title_of, valid_division
 from composer.music.markings import DEFAULT_MICROSECONDS_PER_BEAT, Markings
 from composer.music.midi_bytes import CONTROL_CHANGE, MARK, NOTE_ON, PROGRAM_CHANGE, Contents, Track, of_mido, scan
-from composer.runs.layout import write_atomic
 
 DRUM_CHANNEL = 9  # counted from 0
 # Value of the sustain pedal's controller from which it is down.

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.config.schema import TimeUnit
+from composer.config.data import TimeUnit
 from composer.data.vocabulary import Vocabulary
 from composer.music.events import Piece
 from composer.music.markings import Markings

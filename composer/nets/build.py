@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from composer.config.schema import ModelConfig, ModelName
+from composer.config.model import ModelConfig, ModelName
 from composer.nets.network import Logits, Network
 from composer.nets.recurrent import ThreeHeadGRU, ThreeHeadLSTM
 from composer.nets.transformer import ThreeHeadTransformer

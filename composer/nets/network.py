@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from composer.config.schema import CHANNELS, Heads, ModelConfig
+from composer.config.limits import CHANNELS
+from composer.config.model import Heads, ModelConfig
 from composer.data.bar_position import BAR_CLASSES
 from composer.errors import ComposerError
 

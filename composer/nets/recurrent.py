@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from composer.config.schema import ModelConfig
+from composer.config.model import ModelConfig
 from composer.nets.network import Logits, Network, State
 from composer.nets.stepping import Cells, GRUCells, LSTMCells, RunningState, SlidingWindow
 

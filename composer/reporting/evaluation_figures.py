@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from composer.config.schema import CHANNELS
+from composer.config.limits import CHANNELS
 from composer.evaluation.calibration import BINS
+from composer.files import write_atomic
 from composer.reporting.plot_style import BLACK, METADATA, SKY, SPLIT_STYLES, STYLE, VERMILION, legend_below, panels
-from composer.runs.layout import write_atomic
 
 CONTEXT, CALIBRATION = "context.png", "calibration.png"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from composer.config.schema import CHANNELS
+from composer.config.limits import CHANNELS
 from composer.evaluation import legend
 from composer.reporting.run_tables import copied, judged
 

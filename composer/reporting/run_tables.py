@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from composer.composing.setting import Setting
-from composer.config.schema import CHANNELS, DataConfig, EncodingConfig, Split, TimeUnit, TrainConfig, split_title
+from composer.config.data import DataConfig, EncodingConfig, Split, TimeUnit, split_title
+from composer.config.limits import CHANNELS
+from composer.config.training import TrainConfig
 from composer.corpus.duplicates import Groups
 from composer.data.prepare import Music
 from composer.data.splits import Leak
 from composer.evaluation import legend
 from composer.evaluation.baselines import Baselines, best, skill
+from composer.files import display_path, program
 from composer.music.rhythm import Rhythm
-from composer.runs.layout import SAMPLES, program, shown
+from composer.runs.layout import SAMPLES
 
 if TYPE_CHECKING:
     from composer.nets.network import Network
@@ -104,7 +107,7 @@ def describe(config: TrainConfig, folder: Path, music: Music, model: Network) ->
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return "\n".join(
         [
-            f"run        {shown(folder)}",
+            f"run        {display_path(folder)}",
             f"data       {pieces}: {events:,} events of part {config.data.part} (data.part)",
             *([f"left out   {left_out}"] if (left_out := str(music.pieces.left_out)) else []),
             *group_lines(music.groups, config.data),
@@ -221,10 +224,10 @@ def report(config: TrainConfig, folder: Path, summary: dict[str, Any]) -> str:
         *table(result_rows(config.data.split.name, summary), summary["baselines"]),
         UNITS,
         "",
-        f"composed     {shown(samples[0])}" if samples else "",
+        f"composed     {display_path(samples[0])}" if samples else "",
         *_wrapped([*drawn(summary.get("sampling")), *copied(summary.get("copying")), *judged(summary.get("quality"))]),
-        f"compose more {program('composer')} generate run={shown(folder)}",
-        f"curves       {program('tensorboard')} --logdir {shown(folder.parent)}",
+        f"compose more {program('composer')} generate run={display_path(folder)}",
+        f"curves       {program('tensorboard')} --logdir {display_path(folder.parent)}",
     ]
     return "\n".join(lines)
 

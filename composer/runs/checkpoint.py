@@ -21,9 +21,10 @@ from lightning_fabric.plugins import CheckpointIO
 
 from composer.data.vocabulary import Vocabulary
 from composer.errors import ComposerError
+from composer.files import unwritable, write_atomic
 from composer.music.events import Timing, valid_division
 from composer.music.markings import Excerpt
-from composer.runs.layout import CHECKPOINTS, unwritable, write_atomic
+from composer.runs.layout import CHECKPOINTS
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 FORMAT = 1

@@ -11,11 +11,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from composer.runs.layout import SWEEP, read_json, unwritable
+from composer.config.paths import CONF_DIR, PACKAGE
+from composer.files import read_json, unwritable
+from composer.runs.layout import SWEEP
 
-PACKAGE = Path(__file__).resolve().parents[1]
-# A wheel carries conf/ inside the package; a checkout and an editable install have it beside the package.
-CONF_DIR = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
 # Folder of a sweep with the code and configs that it began with; on Python's path of its jobs.
 FROZEN = ".frozen"
 

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import torch
 
-from composer.config import compose as configs
-from composer.config.schema import TrainConfig
+from composer.config import run_file
+from composer.config.training import TrainConfig
 from composer.corpus.corpus import store_of
 from composer.data.prepare import Music
 from composer.errors import ComposerError
+from composer.files import read_json, write_json
 from composer.runs import code as source
-from composer.runs.layout import CONFIG, MANIFEST, read_json, write_json
+from composer.runs.layout import CONFIG, MANIFEST
 
 _PACKAGES = ("composer", "torch", "pytorch-lightning", "hydra-core", "omegaconf", "mido", "numpy", "tensorboard")
 # Of a larger corpus the manifest of its store names all.
@@ -41,7 +42,7 @@ def write_manifest(config: TrainConfig, folder: Path, music: Music, changed: Seq
             "alike": music.groups.named_by(music.pieces.names)[:_MOST_NAMED],
             "store": str(store.folder) if store else None,
         },
-        "config_sha256": hashlib.sha256(configs.to_yaml(config).encode()).hexdigest(),
+        "config_sha256": hashlib.sha256(run_file.to_yaml(config).encode()).hexdigest(),
         "seed": config.seed,
         "device": _device(config),
         "threads": torch.get_num_threads(),
@@ -63,7 +64,7 @@ def write_manifest(config: TrainConfig, folder: Path, music: Music, changed: Seq
                 f"{config.data.named}: its parts are merged by another rule now ({music.events:,} events, "
                 f"{events:,} when {folder} began), so that its split would be another; start a new run"
             )
-        values = configs.flatten(dataclasses.asdict(config))
+        values = run_file.flatten(dataclasses.asdict(config))
         account["changed"] = {key: values[key] for key in changed}
         manifest.setdefault("resumed", []).append(account)
         account = manifest

@@ -17,7 +17,7 @@ import torch
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from torch import nn
 
-from composer.config.schema import CHANNELS
+from composer.config.limits import CHANNELS
 from composer.runs.layout import METRICS
 from composer.runs.tensorboard import EVENTS_PREFIX, EventFile, Layout
 

@@ -10,7 +10,6 @@ No torch: the process that waits stays small.
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -26,9 +25,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from composer.config.keys import quoted
 from composer.errors import ComposerError, RunInterrupted
+from composer.files import display_path, program, read_json, unwritable, write_json, write_text
 from composer.runs import code as source
-from composer.runs.layout import JOB, SUMMARY, SWEEP, program, read_json, shown, unwritable, write_json, write_text
+from composer.runs.layout import JOB, SUMMARY, SWEEP
 
 LOG = "train.log"
 # In a job's environment: the number of the process that waits for it, at the other end of its standard input.
@@ -105,13 +106,12 @@ def begin(folder: Path, name: str, overrides: Sequence[str], swept: Sequence[str
     if (folder / SWEEP).exists():
         known = read_json(folder / SWEEP).get("code_sha256")
         if source.digest(folder / source.FROZEN) != known:
-            raise ComposerError(
-                f"{shown(folder / source.FROZEN)}: is not what the sweep began with; start a new sweep, or put it back"
-            )
+            frozen = display_path(folder / source.FROZEN)
+            raise ComposerError(f"{frozen}: is not what the sweep began with; start a new sweep, or put it back")
         if known != now:
             print(
-                f"{shown(folder)} goes on with the code and configs that it began with, not with the present ones; "
-                "another folder starts anew (hydra.sweep.dir=FOLDER)",
+                f"{display_path(folder)} goes on with the code and configs that it began with, "
+                "not with the present ones; another folder starts anew (hydra.sweep.dir=FOLDER)",
                 flush=True,
             )
         (folder / STOP).unlink(missing_ok=True)
@@ -119,8 +119,8 @@ def begin(folder: Path, name: str, overrides: Sequence[str], swept: Sequence[str
     for other in sorted(folder.parent.glob(f"*/{SWEEP}")):
         if read_json(other).get("overrides") == list(overrides):
             print(
-                f"{shown(other.parent)} is the same command with other code or configs; "
-                f"hydra.sweep.dir={shown(other.parent)} goes on with it as it was",
+                f"{display_path(other.parent)} is the same command with other code or configs; "
+                f"hydra.sweep.dir={display_path(other.parent)} goes on with it as it was",
                 flush=True,
             )
     try:
@@ -164,7 +164,7 @@ def run_job(sweep: Path, job: Job, cwd: Path | None = None) -> float:
             return _objective(before)
     if (asked := _asked(sweep)) is not None:
         raise _stopped(asked)
-    _say(f"job {job.number:<4} {job.folder.name}  starts; its log: {shown(job.folder / LOG)}")
+    _say(f"job {job.number:<4} {job.folder.name}  starts; its log: {display_path(job.folder / LOG)}")
     job.write()
     started = time.monotonic()
     log_begins = (job.folder / LOG).stat().st_size if (job.folder / LOG).exists() else 0
@@ -266,12 +266,6 @@ def _command(job: Job) -> list[str]:
         "hydra.mode=RUN",
         f"hydra.run.dir={quoted(str(job.folder.absolute()))}",
     ]
-
-
-def quoted(text: str) -> str:
-    """A text in Hydra's quotes, in which a backslash is one unless it stands before a quote."""
-    escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text)
-    return f"'{escaped}'"
 
 
 def _environment(sweep: Path) -> dict[str, str]:
@@ -424,7 +418,7 @@ def finish(sweep: Path, problem: ComposerError | None, summarise: Callable[[Path
             f"{len(lacking)} of {len(found)} jobs did not complete; the {LOG} of each holds its traceback, and the "
             "same command runs it again"
         )
-    print(f"curves     {program('tensorboard')} --logdir {shown(sweep)}", flush=True)
+    print(f"curves     {program('tensorboard')} --logdir {display_path(sweep)}", flush=True)
 
 
 def jobs(sweep: Path) -> list[Job]:

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.config.schema import CHANNELS
+from composer.config.limits import CHANNELS
 from composer.errors import ComposerError
-from composer.runs.layout import METRICS, safe_name
+from composer.files import safe_name
+from composer.runs.layout import METRICS
 from composer.runs.tensorboard import EVENTS_PREFIX, EventFile, Layout
 from composer.sweeps.jobs import Job
 

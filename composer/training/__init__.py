@@ -1,5 +1,5 @@
 """Training: Lightning's module and callback.
 
-In reading order: `losses` (cross-entropy of three heads, the regularizers such as L1), `metrics`, `module` (the
+In reading order: `losses` (cross-entropy of three heads), `regularizers` (L1 and others), `metrics`, `module` (the
 LightningModule) and `callback` (checkpoints, signals, early stopping).
 """

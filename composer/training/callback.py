@@ -14,14 +14,15 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
 
-from composer.config.schema import TrainConfig
+from composer.config.training import TrainConfig
 from composer.errors import RunInterrupted
+from composer.files import display_path
 from composer.nets.network import Network
 from composer.progress import Progress
 from composer.runs import checkpoint as ckpt
-from composer.runs.layout import CHECKPOINTS, shown
+from composer.runs.layout import CHECKPOINTS
 from composer.runs.record import RunLog
-from composer.training.losses import score
+from composer.training.metrics import score
 from composer.training.module import ComposerModule
 
 # `loss/val` decides which epoch is the best, and when to stop early.
@@ -51,7 +52,7 @@ class RunCallback(Checkpoint):
             config: the run's config.
             values: what every checkpoint holds besides the weights (`checkpoint.composer_values`).
             hyperparameters: for TensorBoard, the same keys in every run.
-            progress: where the figures of each epoch are shown.
+            progress: where the figures of each epoch are display_path.
             sample: composes after an epoch, in the first process: gets the finished epochs, the network, the record
                 and whether the epoch is the last, gives lines for the log.
         """
@@ -262,5 +263,5 @@ class RunCallback(Checkpoint):
                 return
         name = signal.Signals(number).name
         raise RunInterrupted(
-            f"{name}: stopped, and saved; continue with: composer train resume={shown(self.folder)}", number
+            f"{name}: stopped, and saved; continue with: composer train resume={display_path(self.folder)}", number
         )

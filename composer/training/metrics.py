@@ -5,11 +5,14 @@ The keys are those of TensorBoard, `metrics.csv` and `summary.json`; the part af
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
-from composer.config.schema import CHANNELS
-from composer.nets.network import Logits
+from composer.config.limits import CHANNELS
+from composer.nets.network import Logits, Network
+from composer.training.losses import nll
 
 # Three NLLs, three counts of right channels, the count of all three right, the count of windows.
 _WIDTH = 8
@@ -53,3 +56,25 @@ class MetricSums:
             **{f"nll_{channel}/{split}": value for channel, value in zip(CHANNELS, nlls, strict=True)},
             **{f"accuracy_{channel}/{split}": value for channel, value in zip(CHANNELS, accuracies, strict=True)},
         }
+
+
+@torch.no_grad()
+def score(model: Network, batches: Iterable[Tensor], split: str) -> dict[str, float]:
+    """Metrics of a model, dropout off, over batches (B, T + 1, 3) of windows; empty without any.
+
+    Args:
+        model: left in the mode that it was in.
+        batches: for example a loader of `MusicDataModule`.
+        split: what the keys end in.
+    """
+    training = model.training
+    device = model.linear.weight.device
+    sums = MetricSums(device)
+    model.eval()
+    for batch in batches:
+        batch = batch.to(device)
+        hidden, targets = model.last(batch[:, :-1]), batch[:, -1]
+        logits = model.heads(hidden, targets)
+        sums.add(model.prediction(hidden, logits), targets, nll(logits, targets))
+    model.train(training)
+    return sums.values(split)

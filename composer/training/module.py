@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
-from composer.config.schema import LossConfig, OptimizerConfig, OptimizerName, RegularizerConfig, Schedule
+from composer.config.training import LossConfig, OptimizerConfig, OptimizerName, RegularizerConfig, Schedule
 from composer.data.streams import Streamed
 from composer.data.windows import BatchOrder, Supervised
 from composer.errors import ComposerError
 from composer.nets.network import Logits, Network, State
-from composer.training.losses import Regularizer, nll, nll_every, sparsity
+from composer.training.losses import nll, nll_every
 from composer.training.metrics import MetricSums
+from composer.training.regularizers import Regularizer, sparsity
 
 _BATCH_STREAM = 4
 SUMS_KEY = "composer_train_sums"

@@ -22,7 +22,9 @@ from composer.compare.effects import Comparison, predictor_by_seed, skill
 from composer.compare.reading import read_sweep
 from composer.compare.runs import Arm, Run
 from composer.compare.table_formats import Table, digits, latex, tex_escape
-from composer.config.compose import compose, folder_first, parse_overrides, read_values
+from composer.config.compose import compose
+from composer.config.keys import folder_first, parse_overrides
+from composer.config.run_file import read_values
 from composer.errors import ComposerError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]

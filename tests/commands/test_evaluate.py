@@ -12,8 +12,9 @@ import pytest
 import composer
 from composer.commands.copying import of_run
 from composer.commands.evaluate import evaluate, run
+from composer.commands.export import run as export
 from composer.commands.train import start
-from composer.composing.composer import Composer, export_run
+from composer.composing.composer import Composer
 from composer.config.compose import compose
 from composer.errors import ComposerError
 
@@ -143,7 +144,7 @@ def test_without_the_training_data_other_files_are_scored_without_baselines(
 def test_exported_weights_compose_the_same_piece(trained: Path, tmp_path: Path) -> None:
     pytest.importorskip("safetensors")
     file = tmp_path / "shared.safetensors"
-    export_run(compose(f"run={trained}", f"output={file}", command="export"))
+    export(compose(f"run={trained}", f"output={file}", command="export"))
     expected = composer.load(trained).generate(events=30, seed=2)
     assert np.array_equal(composer.load(file).generate(events=30, seed=2).classes, expected.classes)
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 import composer
+from composer.commands.generate import run
 from composer.commands.train import start
-from composer.composing.composer import Composer, run
+from composer.composing.composer import Composer
 from composer.composing.sampling import choose, compose_window, cuts, draw, probabilities
 from composer.config.compose import compose
-from composer.config.schema import SamplingConfig
+from composer.config.sampling import SamplingConfig
 from composer.errors import ComposerError
 from composer.music.events import let_go
 from composer.music.notes import struck

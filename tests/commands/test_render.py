@@ -17,7 +17,7 @@ import pytest
 
 from composer import cli
 from composer.config.compose import compose
-from composer.config.schema import TimeUnit
+from composer.config.data import TimeUnit
 from composer.errors import ComposerError, MissingExtra
 from composer.music.events import prelude_piece
 from composer.music.markings import Markings

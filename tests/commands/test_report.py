@@ -16,7 +16,7 @@ from composer.commands.report import _as_written, newest
 from composer.composing.composer import Composer, Composition
 from composer.composing.setting import Setting, write_setting
 from composer.config.compose import compose
-from composer.config.schema import TimeUnit
+from composer.config.data import TimeUnit
 from composer.evaluation.reference import Yardstick
 from composer.music.events import prelude_piece
 from composer.music.midi import read_piece, write_midi

@@ -21,7 +21,8 @@ from composer.commands.evaluate import evaluate
 from composer.commands.train import resume, start
 from composer.composing.composer import Composer
 from composer.config.compose import CONF_DIR, compose
-from composer.config.schema import CHANNELS, TimeUnit
+from composer.config.data import TimeUnit
+from composer.config.limits import CHANNELS
 from composer.corpus import chorales
 from composer.errors import ComposerError, RunInterrupted
 from composer.music.events import prelude_piece

@@ -15,7 +15,7 @@ import composer
 from composer.commands.train import resume, start
 from composer.composing.composer import Composer
 from composer.config.compose import compose
-from composer.config.schema import TimeUnit
+from composer.config.data import TimeUnit
 from composer.errors import ComposerError
 from composer.music.events import Events, Piece, prelude_piece
 from composer.music.markings import Markings

@@ -16,11 +16,12 @@ from mido.ports import BaseOutput, EchoPort
 
 import composer
 from composer import cli
+from composer.commands.live import VIRTUAL, open_port
 from composer.commands.train import start
 from composer.composing import live
-from composer.composing.live import Latency, composed, open_port, play
+from composer.composing.live import Latency, composed, play
 from composer.config.compose import compose
-from composer.config.schema import TimeUnit
+from composer.config.data import TimeUnit
 from composer.errors import ComposerError
 from composer.music.events import in_unit
 
@@ -142,7 +143,7 @@ def test_the_command_plays_and_tells_the_latency(
     trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     port = Port()
-    monkeypatch.setattr(live, "open_port", lambda name: port)
+    monkeypatch.setattr("composer.commands.live.open_port", lambda name: port)
     assert cli.run("live", [f"run={trained}", "seconds=1", "temperature=0.8"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("playing to test; Ctrl-C stops\n")
@@ -217,7 +218,7 @@ def test_a_virtual_port_hears_what_is_sent(system: str | None, request: pytest.F
         request.getfixturevalue(system)
     try:
         port = open_port("virtual")
-        there = mido.open_input(next(name for name in mido.get_input_names() if live.VIRTUAL in name))
+        there = mido.open_input(next(name for name in mido.get_input_names() if VIRTUAL in name))
     except (ComposerError, StopIteration) as error:
         pytest.skip(f"this machine has no MIDI ports ({error})")
     with port, there:

@@ -11,7 +11,7 @@ import torch
 from composer.composing import onnx_file as onnxfile
 from composer.composing.composer import Composer
 from composer.config.compose import compose
-from composer.config.schema import TimeUnit
+from composer.config.data import TimeUnit
 from composer.data.vocabulary import Vocabulary
 from composer.errors import ComposerError
 from composer.music.events import Timing

@@ -24,8 +24,8 @@ from composer.composing.rules import (
     within,
 )
 from composer.config.compose import compose
+from composer.config.sampling import Ending, Method, SamplingConfig
 from composer.config.scales import scale_pitches
-from composer.config.schema import Ending, Method, SamplingConfig
 from composer.errors import ComposerError
 from composer.nets.build import build_model
 

@@ -16,7 +16,7 @@ from composer.composing.rules import rules, silence
 from composer.composing.sampling import Cut, Session, cuts, cuts_of_each, masked, probabilities, unsmoothed
 from composer.composing.setting import Setting
 from composer.config.compose import compose
-from composer.config.schema import Method, Mode, SamplingConfig
+from composer.config.sampling import Method, Mode, SamplingConfig
 from composer.errors import ComposerError
 from composer.nets import stepping
 from composer.nets.build import Network, build_model

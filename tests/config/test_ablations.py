@@ -11,8 +11,10 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
 from composer.commands.train import start
 from composer.config import compose as configs
+from composer.config import keys
 from composer.config.compose import compose
-from composer.config.schema import DataConfig, EncodingConfig, Supervision, TrainConfig
+from composer.config.data import DataConfig, EncodingConfig
+from composer.config.training import Supervision, TrainConfig
 from composer.data.datamodule import MusicDataModule
 from composer.data.prepare import Music, load_music
 
@@ -29,7 +31,7 @@ def arms_of(ablation: str) -> dict[str, list[int]]:
         composed = hydra.compose("train", [f"ablation={ablation}"], return_hydra_config=True)
     parameters = [f"{key}={value}" for key, value in composed.hydra.sweeper.params.items()]
     arms: dict[str, list[int]] = {}
-    for arm, seed in BasicSweeper.split_arguments(configs.parse_overrides(parameters), None)[0]:
+    for arm, seed in BasicSweeper.split_arguments(keys.parse_overrides(parameters), None)[0]:
         arms.setdefault(arm, []).append(int(seed.removeprefix("seed=")))
     return arms
 

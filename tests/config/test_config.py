@@ -18,10 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
+from composer import files
 from composer.config import compose as configs
+from composer.config import keys, paths, run_file
+from composer.config.commands import GenerateConfig
 from composer.config.compose import compose
-from composer.config.schema import CHANNELS, CUTS, GenerateConfig, Inputs, RegularizerName, SamplingConfig, TrainConfig
+from composer.config.limits import CHANNELS, CUTS
+from composer.config.model import Inputs
+from composer.config.sampling import SamplingConfig
+from composer.config.training import RegularizerName, TrainConfig
 from composer.errors import ComposerError, UsageError
+from composer.sweeps import hydra as hydra_sweeps
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 SEEDS = ["0", "1", "2", "3", "4"]
@@ -67,7 +74,7 @@ def leaves(schema: type[Any], prefix: str = "") -> dict[str, Any]:
 
 
 def flat(config: Any) -> dict[str, Any]:
-    return configs.flatten(dataclasses.asdict(config))
+    return run_file.flatten(dataclasses.asdict(config))
 
 
 def compose_option(group: str, option: str, *overrides: str) -> Any:
@@ -82,7 +89,7 @@ def default() -> TrainConfig:
 
 def change(config: TrainConfig, *overrides: str) -> TrainConfig:
     """As on the command line of a resumed run: parsed by Hydra's grammar, typed and checked, but quick."""
-    return configs.apply_overrides(config, configs.parse_overrides(overrides))
+    return configs.apply_overrides(config, keys.parse_overrides(overrides))
 
 
 # What is in conf/ composes
@@ -90,7 +97,7 @@ def change(config: TrainConfig, *overrides: str) -> TrainConfig:
 
 def test_the_configs_of_the_checkout_are_the_ones_in_use() -> None:
     """An editable install leaves a copy of conf/ in site-packages, which is old as soon as a file is edited."""
-    assert configs.CONF_DIR == CONF
+    assert paths.CONF_DIR == CONF
 
 
 @pytest.mark.parametrize(("group", "option"), options())
@@ -108,7 +115,7 @@ def test_every_option_composes_to_the_values_of_its_file(group: str, option: str
     plain = OmegaConf.to_container(written)
     assert isinstance(plain, dict)
     values = {key: value for key, value in plain.items() if key not in ("defaults", "hydra")}
-    expected = configs.flatten(values if at_root else {group: values})
+    expected = run_file.flatten(values if at_root else {group: values})
     if (group, option) == ("data", "midi"):
         expected["data.path"] = "some.mid"
     assert expected
@@ -258,13 +265,13 @@ def test_the_default_run_is_the_article_with_a_test_block(default: TrainConfig) 
     article = compose("experiment=article", "sampling=auto")
     encoding = ["pitch_low", "pitch_high", "time_unit", "time_binning", "time_bins"]
     keys = ["name", "data.part", "data.test_fraction", *(f"encoding.{key}" for key in encoding)]
-    assert configs.differing_keys(default, article) == keys
+    assert run_file.differing_keys(default, article) == keys
     assert default.data.test_fraction == 0.1
 
 
 def test_the_articles_counterpart_differs_in_the_penalty_alone() -> None:
     without = compose("experiment=article_no_l1")
-    differing = configs.differing_keys(compose("experiment=article"), without)
+    differing = run_file.differing_keys(compose("experiment=article"), without)
     assert differing == ["name", "regularizer.name", "regularizer.weight"]
     assert without.regularizer.name is RegularizerName.none
 
@@ -281,7 +288,7 @@ def jobs_of(ablation: str) -> list[list[str]]:
         composed = hydra.compose("train", [f"ablation={ablation}"], return_hydra_config=True)
     assert composed.hydra.mode.name == "MULTIRUN", "composer train ablation=NAME sweeps also without -m"
     parameters = [f"{key}={value}" for key, value in composed.hydra.sweeper.params.items()]
-    return BasicSweeper.split_arguments(configs.parse_overrides(parameters), None)[0]
+    return BasicSweeper.split_arguments(keys.parse_overrides(parameters), None)[0]
 
 
 def test_every_ablation_is_expected_here() -> None:
@@ -293,7 +300,7 @@ def test_every_ablation_is_expected_here() -> None:
 def test_an_ablation_expands_to_every_arm_with_every_seed(ablation: str, default: TrainConfig) -> None:
     key, arms = ABLATIONS[ablation]
     assert jobs_of(ablation) == [[f"{key}={arm}", f"seed={seed}"] for arm in arms for seed in SEEDS]
-    names = [configs.safe_name(",".join(job)) for job in jobs_of(ablation)]
+    names = [files.safe_name(",".join(job)) for job in jobs_of(ablation)]
     assert len(set(names)) == len(arms) * len(SEEDS)
 
     # Every arm differs from the default in what is ablated and in nothing else.
@@ -307,10 +314,10 @@ def test_an_ablation_expands_to_every_arm_with_every_seed(ablation: str, default
     for arm in arms:
         config = compose(f"ablation={ablation}", f"{key}={arm}", "seed=0")
         assert config.name == ablation
-        assert set(configs.differing_keys(default, config)) <= swept | {"name"}
+        assert set(run_file.differing_keys(default, config)) <= swept | {"name"}
         named = {"regularizer": config.regularizer.name.name, "model": config.model.name.name, "augmentation": arm}
         found.add((flat(config) | named)[key])
-    typed = [configs.parse_overrides([f"arm={arm}"])[0].value() for arm in arms]
+    typed = [keys.parse_overrides([f"arm={arm}"])[0].value() for arm in arms]
     assert len(found) == len(arms)
     assert found == set(typed)
 
@@ -370,7 +377,7 @@ def test_generate_does_not_take_the_keys_of_train() -> None:
 def test_a_group_takes_the_name_of_an_option_only(override: str) -> None:
     group = override.split("=")[0]
     with pytest.raises(ComposerError, match=f"^{override}: {group} is one of {options_of(group)}$"):
-        configs.check_keys(configs.parse_overrides([override]), "train")
+        keys.check_keys(keys.parse_overrides([override]), "train")
 
 
 def options_of(group: str) -> str:
@@ -381,15 +388,15 @@ def options_of(group: str) -> str:
     "override", ["regularizer=l1,l2", "data={window_size: 3}", "~ablation", "model=lstm", "hydra.run.dir=x", "+seed=3"]
 )
 def test_what_hydra_can_do_with_known_keys_is_let_through(override: str) -> None:
-    parsed = configs.parse_overrides([override])
-    configs.check_keys(parsed, "train")
+    parsed = keys.parse_overrides([override])
+    keys.check_keys(parsed, "train")
     assert [p.input_line for p in parsed] == [override]
 
 
 @pytest.mark.parametrize("argument", ["foo", "", "=", "model.hidden_size:3", "-x"])
 def test_an_argument_that_is_not_key_and_value_is_a_usage_error(argument: str) -> None:
     with pytest.raises((UsageError, ComposerError)) as caught:
-        configs.check_keys(configs.parse_overrides([argument]), "train")
+        keys.check_keys(keys.parse_overrides([argument]), "train")
     assert str(caught.value).startswith(f"{argument}: ")
     assert len(str(caught.value).splitlines()) == 1
 
@@ -682,21 +689,21 @@ def test_only_plain_values_can_be_changed_in_a_finished_config(override: str, de
 def test_a_config_is_the_same_after_it_was_written_and_read(overrides: tuple[str, ...], tmp_path: Path) -> None:
     config = compose(*overrides)
     path = tmp_path / "config.yaml"
-    path.write_text(configs.to_yaml(config), encoding="utf-8")
-    again = configs.read_config(path)
+    path.write_text(run_file.to_yaml(config), encoding="utf-8")
+    again = run_file.read_config(path)
     assert again == config
-    assert configs.differing_keys(again, config) == []
-    assert configs.to_yaml(again) == configs.to_yaml(config)
+    assert run_file.differing_keys(again, config) == []
+    assert run_file.to_yaml(again) == run_file.to_yaml(config)
 
 
 def replaced(old: str, new: str) -> str:
-    text = configs.to_yaml(compose())
+    text = run_file.to_yaml(compose())
     assert text.count(old) == 1
     return text.replace(old, new)
 
 
 def added(text: str) -> str:
-    return configs.to_yaml(compose()) + text
+    return run_file.to_yaml(compose()) + text
 
 
 def alias_bomb() -> str:
@@ -740,7 +747,7 @@ DAMAGED = {
     "a number": (lambda: "3", "does not fit"),
     "a text": (lambda: "hello", "hello"),
     "empty": (lambda: "", "is missing"),
-    "cut off": (lambda: configs.to_yaml(compose())[:300], "is missing|does not fit"),
+    "cut off": (lambda: run_file.to_yaml(compose())[:300], "is missing|does not fit"),
     "two documents": (lambda: added("---\nname: b\n"), "single document"),
     "python object": (lambda: added("colour: !!python/object/apply:os.system [echo]\n"), "python/object"),
     "python name": (lambda: replaced("path: null", "path: !!python/name:os.system"), "python/name"),
@@ -760,7 +767,7 @@ def test_a_damaged_config_yaml_gets_one_line_that_names_the_file(
     path = tmp_path / "config.yaml"
     path.write_text(make(), encoding="utf-8")
     with pytest.raises(ComposerError, match=words) as caught:
-        configs.read_config(path)
+        run_file.read_config(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert len(str(caught.value).splitlines()) == 1
     assert "leaked" not in str(caught.value)
@@ -794,28 +801,28 @@ def test_a_config_older_than_some_keys_takes_their_defaults_with_one_warning(
 ) -> None:
     config = compose(*overrides)
     path = tmp_path / "config.yaml"
-    path.write_text(without(configs.to_yaml(config), *keys), encoding="utf-8")
+    path.write_text(without(run_file.to_yaml(config), *keys), encoding="utf-8")
     with pytest.warns(UserWarning, match=words) as caught:
-        again = configs.read_config(path)
+        again = run_file.read_config(path)
     assert again == config
     assert len(caught) == 1
 
 
 def test_a_config_older_than_the_search_for_copies_keeps_its_split(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    chorales = without(configs.to_yaml(compose("data=chorales")), "data.group_similarity", "data.group_by")
+    chorales = without(run_file.to_yaml(compose("data=chorales")), "data.group_similarity", "data.group_by")
     path.write_text(chorales, encoding="utf-8")
     with pytest.warns(UserWarning, match="data.group_by and 1 more"):
-        data = configs.read_config(path).data
+        data = run_file.read_config(path).data
     assert (data.group_similarity, data.group_by) == (None, None)
 
 
 def test_an_old_run_is_read_with_its_sampling_and_without_a_grid(tmp_path: Path) -> None:
-    text = without(configs.to_yaml(compose("sampling=article")), "sampling_grid").replace("top_p: 1.0", "top_p: null")
+    text = without(run_file.to_yaml(compose("sampling=article")), "sampling_grid").replace("top_p: 1.0", "top_p: null")
     path = tmp_path / "config.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.warns(UserWarning, match="without sampling_grid"):
-        config = configs.read_config(path)
+        config = run_file.read_config(path)
     assert (config.sampling.temperature, config.sampling.top_p, config.sampling_grid.pieces) == (1.0, None, 0)
 
 
@@ -852,7 +859,7 @@ def test_a_config_that_is_absent_or_no_text_gets_one_line_too(tmp_path: Path) ->
     for name, words in [("absent", "not a run directory"), (".", "cannot be read"), ("latin", "cannot be read")]:
         path = tmp_path / name
         with pytest.raises(ComposerError, match=words) as caught:
-            configs.read_config(path)
+            run_file.read_config(path)
         assert str(caught.value).startswith(f"{path}: ")
         assert len(str(caught.value).splitlines()) == 1
 
@@ -861,7 +868,7 @@ def test_flatten_gives_dotted_keys_and_plain_values() -> None:
     class Colour(enum.Enum):
         red = 1
 
-    assert configs.flatten({"a": {"b": {"c": 1}, "d": Colour.red}, "e": [1]}) == {"a.b.c": 1, "a.d": "red", "e": [1]}
+    assert run_file.flatten({"a": {"b": {"c": 1}, "d": Colour.red}, "e": [1]}) == {"a.b.c": 1, "a.d": "red", "e": [1]}
 
 
 # Folders
@@ -885,9 +892,9 @@ def test_runs_of_the_same_second_have_different_ids(monkeypatch: pytest.MonkeyPa
 
 @given(st.text(max_size=100))
 def test_a_safe_name_is_a_safe_folder_name(overrides: str) -> None:
-    name = configs.safe_name(overrides)
+    name = files.safe_name(overrides)
     assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name)
-    assert configs.safe_name(overrides) == name
+    assert files.safe_name(overrides) == name
 
 
 @pytest.mark.parametrize(
@@ -900,7 +907,7 @@ def test_a_safe_name_is_a_safe_folder_name(overrides: str) -> None:
     ],
 )
 def test_a_job_is_named_after_its_overrides(overrides: str, name: str) -> None:
-    assert configs.safe_name(overrides) == name
+    assert files.safe_name(overrides) == name
 
 
 @pytest.mark.parametrize(
@@ -914,12 +921,12 @@ def test_a_job_is_named_after_its_overrides(overrides: str, name: str) -> None:
     ],
 )
 def test_jobs_that_are_told_apart_only_by_what_a_name_cannot_hold_have_different_names(one: str, two: str) -> None:
-    assert configs.safe_name(one) != configs.safe_name(two)
+    assert files.safe_name(one) != files.safe_name(two)
 
 
 def test_a_valid_name_is_its_own_folder_name(default: TrainConfig) -> None:
     for name in ("train", "article_no_l1", "v1.", "a" * 64, "7-_."):
-        assert change(default, f"name={name}").name == configs.safe_name(name) == name
+        assert change(default, f"name={name}").name == files.safe_name(name) == name
 
 
 def litter(folder: Path) -> Path:
@@ -934,7 +941,7 @@ def test_hydras_litter_is_removed_with_the_folders_made_for_it(tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     folder = litter(tmp_path / "outputs" / "train" / "id")
     (folder / ".config.yaml.123.tmp").write_text("half a file")
-    configs.remove_unused(folder)
+    hydra_sweeps.remove_unused(folder)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -948,7 +955,7 @@ def test_a_folder_that_holds_anything_else_is_left_alone(
     folder = litter(tmp_path / "outputs" / "train" / "id")
     (folder / kept).write_text("precious")
     before = sorted(tmp_path.rglob("*"))
-    configs.remove_unused(folder)
+    hydra_sweeps.remove_unused(folder)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -956,10 +963,10 @@ def test_other_runs_and_other_folders_stay(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     other = tmp_path / "outputs" / "train" / "other"
     other.mkdir(parents=True)
-    configs.remove_unused(litter(tmp_path / "outputs" / "train" / "id"))
+    hydra_sweeps.remove_unused(litter(tmp_path / "outputs" / "train" / "id"))
     assert list((tmp_path / "outputs" / "train").iterdir()) == [other]
-    configs.remove_unused(tmp_path / "absent")
-    configs.remove_unused(other)
+    hydra_sweeps.remove_unused(tmp_path / "absent")
+    hydra_sweeps.remove_unused(other)
     assert other.is_dir()
 
 
@@ -968,13 +975,13 @@ def test_the_current_folder_and_what_is_above_it_is_never_removed(
 ) -> None:
     here = litter(tmp_path / "above")
     monkeypatch.chdir(here)
-    configs.remove_unused(here)
+    hydra_sweeps.remove_unused(here)
     assert (here / ".hydra").is_dir()
     monkeypatch.chdir(here / ".hydra")
-    configs.remove_unused(here)
+    hydra_sweeps.remove_unused(here)
     assert (here / ".hydra").is_dir()
 
     # Empty folders outside the current one are not ours to remove.
     elsewhere = litter(tmp_path / "elsewhere" / "id")
-    configs.remove_unused(elsewhere)
+    hydra_sweeps.remove_unused(elsewhere)
     assert list((tmp_path / "elsewhere").iterdir()) == []

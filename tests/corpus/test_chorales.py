@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from composer.config import compose as config
-from composer.config.schema import TimeUnit
+from composer.config.data import TimeUnit
 from composer.corpus import chorales
 from composer.corpus.corpus import read_corpus
 from composer.corpus.duplicates import alike, shingles

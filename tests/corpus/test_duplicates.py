@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from composer.config.compose import compose
-from composer.config.schema import DataConfig, Split, TimeUnit
+from composer.config.data import DataConfig, Split, TimeUnit
 from composer.corpus import duplicates as similarity
 from composer.corpus.duplicates import alike, alone, group, shingles
 from composer.data.prepare import load_music

@@ -7,7 +7,7 @@ import mido
 import numpy as np
 import pytest
 
-from composer.config.schema import DataConfig, EncodingConfig, Keep, Source, Split
+from composer.config.data import DataConfig, EncodingConfig, Keep, Source, Split
 from composer.corpus.corpus import read_corpus
 from composer.data import leakage as scale
 from composer.data.prepare import load_music

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from composer.commands.train import start
 from composer.config.compose import compose
-from composer.config.schema import Order, Pedal, TimeUnit
+from composer.config.data import Order, Pedal, TimeUnit
 from composer.data.prepare import load_music
 from composer.music.events import Events, canonical, prelude_piece
 from composer.music.midi import read_piece

@@ -16,7 +16,7 @@ import mido
 import numpy as np
 import pytest
 
-from composer.config.schema import DataConfig, EncodingConfig, Keep, Order, Pedal, Source, TimeUnit
+from composer.config.data import DataConfig, EncodingConfig, Keep, Order, Pedal, Source, TimeUnit
 from composer.corpus import build_store as building
 from composer.corpus import read_many as reading
 from composer.corpus.build_store import build, cache_folder, folder_of

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from composer.config.compose import compose
-from composer.config.schema import AugmentationConfig, DataConfig, EncodingConfig, Source, Supervision, TimeUnit
+from composer.config.data import AugmentationConfig, DataConfig, EncodingConfig, Source, TimeUnit
+from composer.config.training import Supervision
 from composer.data import augmentation as augment
 from composer.data import leakage as scale
 from composer.data.augmentation import Augmentation, Played, factor, scaled, transposed, uniform

@@ -18,8 +18,9 @@ from composer.composing import onnx_file as onnxfile
 from composer.composing.composer import Composer, Composition
 from composer.composing.live import composed
 from composer.composing.sampling import draw, probabilities
+from composer.config.commands import ContextConfig, LiveConfig
 from composer.config.compose import compose
-from composer.config.schema import AugmentationConfig, ContextConfig, LiveConfig, TimeUnit
+from composer.config.data import AugmentationConfig, TimeUnit
 from composer.data import leakage as scale
 from composer.data.bar_position import BAR_CLASSES, bar_classes, piece_classes, with_bars
 from composer.data.datamodule import MusicDataModule

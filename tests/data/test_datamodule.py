@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from composer.config.schema import DataConfig, EncodingConfig, OnError, Source, Split, Supervision, TimeUnit
+from composer.config.data import DataConfig, EncodingConfig, OnError, Source, Split, TimeUnit
+from composer.config.training import Supervision
 from composer.corpus.corpus import read_pieces
 from composer.data.datamodule import MusicDataModule
 from composer.data.prepare import load_music

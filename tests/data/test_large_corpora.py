@@ -19,7 +19,8 @@ from composer.commands.evaluate import evaluate
 from composer.commands.train import resume, start
 from composer.composing.composer import Composer
 from composer.config.compose import compose
-from composer.config.schema import DataConfig, EncodingConfig, Source, Split, Supervision, TimeBinning
+from composer.config.data import DataConfig, EncodingConfig, Source, Split, TimeBinning
+from composer.config.training import Supervision
 from composer.corpus.store import StoredTokens
 from composer.data import leakage as scale
 from composer.data.datamodule import MusicDataModule

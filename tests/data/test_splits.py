@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from composer.config.schema import Block, DataConfig, Split
+from composer.config.data import Block, DataConfig, Split
 from composer.data.splits import (
     Splits,
     covered,

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from composer.config.compose import compose
-from composer.config.schema import DataConfig, EncodingConfig, Source, Split, Supervision
+from composer.config.data import DataConfig, EncodingConfig, Source, Split
+from composer.config.training import Supervision
 from composer.corpus.store import StoredTokens
 from composer.data import leakage as scale
 from composer.data.datamodule import MusicDataModule

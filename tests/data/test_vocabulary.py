@@ -14,7 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from composer.config.schema import Block, DataConfig, EncodingConfig, Source, Split, TimeBinning, TimeUnit
+from composer.config.data import Block, DataConfig, EncodingConfig, Source, Split, TimeBinning, TimeUnit
 from composer.data.prepare import load_music
 from composer.data.vocabulary import TimeError, Vocabulary, fit, fit_counted
 from composer.errors import ComposerError

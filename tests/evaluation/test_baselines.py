@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from composer.config.compose import compose
-from composer.config.schema import Block, DataConfig
+from composer.config.data import Block, DataConfig
 from composer.data.prepare import load_music
 from composer.data.splits import Splits, split_windows
 from composer.evaluation import baselines

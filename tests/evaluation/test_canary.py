@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 import composer.data.datamodule
 from composer.commands.train import start
 from composer.config.compose import compose
-from composer.config.schema import Split, Supervision
+from composer.config.data import Split
+from composer.config.training import Supervision
 
 Build = Callable[..., Path]
 

@@ -15,7 +15,7 @@ from composer.commands.train import resume, start
 from composer.composing.composer import Composer, drawn_at
 from composer.composing.setting import Setting, read_setting, write_setting
 from composer.config.compose import compose
-from composer.config.schema import Method
+from composer.config.sampling import Method
 from composer.errors import ComposerError
 from composer.evaluation.choose_sampling import Trial, choose, nearest, settings
 from composer.reporting.run_tables import drawn

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from composer.config.schema import TimeUnit
+from composer.config.data import TimeUnit
 from composer.evaluation.copying import ORDERS, Reference, measure
 from composer.music.events import Events, Piece, Timing, prelude_piece
 from composer.music.markings import Markings

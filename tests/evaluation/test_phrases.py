@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from composer.config.schema import TimeUnit
+from composer.config.data import TimeUnit
 from composer.evaluation.phrases import cadence, ending, repetition
 from composer.music.events import prelude_piece
 from composer.music.markings import Markings

@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from composer.config.schema import TimeUnit
+from composer.config.data import TimeUnit
 from composer.evaluation import quality
 from composer.evaluation.legend import QUALITY
 from composer.evaluation.quality import (

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from composer.config.compose import compose
-from composer.config.schema import TimeUnit
+from composer.config.data import TimeUnit
 from composer.corpus.corpus import Corpus, read_corpus
 from composer.data.splits import covered, split_windows
 from composer.data.window_sets import Ranges

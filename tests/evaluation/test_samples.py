@@ -19,7 +19,7 @@ from composer.commands.copying import of_run
 from composer.commands.train import resume, start
 from composer.composing.composer import Composer
 from composer.config.compose import compose
-from composer.config.schema import TimeUnit
+from composer.config.data import TimeUnit
 from composer.errors import RunInterrupted
 from composer.evaluation.quality import polyphony
 from composer.evaluation.samples import judge, show

@@ -14,18 +14,17 @@ import torch
 from composer.commands.evaluate import evaluate, run
 from composer.commands.train import start
 from composer.composing.composer import Composer
+from composer.config.commands import ContextConfig
 from composer.config.compose import compose
-from composer.config.schema import ContextConfig, DataConfig, EncodingConfig, Source, TimeUnit
+from composer.config.data import DataConfig, EncodingConfig, Source, TimeUnit
 from composer.corpus.corpus import read_corpus
 from composer.data import leakage as scale
 from composer.data.windows import Windows
 from composer.errors import ComposerError
 from composer.evaluation import context
 from composer.evaluation.calibration import Reliability
-from composer.evaluation.pieces import over_pieces
-from composer.evaluation.scores import score_windows
+from composer.evaluation.scores import Seconds, over_pieces, score_windows
 from composer.evaluation.statistics import bootstrap_interval
-from composer.evaluation.times import Seconds
 from composer.nets.build import Network, build_model
 from composer.reporting import evaluation_text as words
 

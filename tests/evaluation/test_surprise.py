@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from composer.config.schema import TimeUnit
+from composer.config.data import TimeUnit
 from composer.evaluation.surprise import MarkovModel, _Counts, cross_bits, noise
 from composer.music.events import prelude_piece
 from composer.music.notes import Strikes, excerpts, struck

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from composer.config.schema import EncodingConfig, TimeUnit
+from composer.config.data import EncodingConfig, TimeUnit
 from composer.data.vocabulary import fit
 from composer.errors import ComposerError, MidiError
 from composer.music.events import Events, Piece, Timing, join, prelude_piece

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from composer.config.schema import TimeUnit
+from composer.config.data import TimeUnit
 from composer.music.events import prelude_piece
 from composer.music.midi import write_midi
 from composer.music.midi_bytes import of_mido, scan

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from composer.config.compose import compose
-from composer.config.schema import DataConfig, EncodingConfig, Source, TimeBinning, TimeUnit
+from composer.config.data import DataConfig, EncodingConfig, Source, TimeBinning, TimeUnit
 from composer.corpus.corpus import read_corpus
 from composer.data.prepare import load_music
 from composer.data.vocabulary import fit

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from composer.config.compose import compose
-from composer.config.schema import CHANNELS, Inputs
+from composer.config.limits import CHANNELS
+from composer.config.model import Inputs
 from composer.nets.build import ThreeHeadLSTM
 
 SIZES = (89, 128, 12)

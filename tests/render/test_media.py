@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from composer.config.schema import TimeUnit
+from composer.config.data import TimeUnit
 from composer.music.events import prelude_piece
 from composer.music.markings import Markings
 from composer.render import media

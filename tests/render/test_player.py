@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from composer import cli
-from composer.config.schema import TimeUnit
+from composer.config.data import TimeUnit
 from composer.errors import ComposerError
 from composer.music.events import prelude_piece
 from composer.music.midi import write_midi

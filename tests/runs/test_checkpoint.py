@@ -17,8 +17,9 @@ from composer.commands.train import resume, start
 from composer.composing.composer import Composer
 from composer.config.compose import compose
 from composer.errors import ComposerError
+from composer.files import write_atomic
 from composer.runs import checkpoint as ckpt
-from composer.runs.layout import locked, write_atomic
+from composer.runs.layout import locked
 
 QUICK = (
     "model.hidden_size=8",

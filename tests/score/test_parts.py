@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from composer.config.compose import compose
-from composer.config.schema import TimeUnit
+from composer.config.data import TimeUnit
 from composer.corpus.corpus import read_corpus
 from composer.music.events import Events, LeftOut, Piece, Timing, excerpt_of, in_unit, title_of
 from composer.music.markings import Markings

@@ -16,9 +16,11 @@ import hydra
 import pytest
 from omegaconf import DictConfig
 
-from composer import cli
+from composer import cli, files
 from composer.config import compose as configs
+from composer.config import paths
 from composer.errors import RunInterrupted
+from composer.sweeps import hydra as hydra_sweeps
 from composer.sweeps import jobs as sweep
 
 # The stand-ins leave no configs and metrics, so that there is nothing to compare at the end.
@@ -40,7 +42,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def composed(*overrides: str) -> DictConfig:
     configs.register()
-    with hydra.initialize_config_dir(str(configs.CONF_DIR), version_base="1.3"):
+    with hydra.initialize_config_dir(str(paths.CONF_DIR), version_base="1.3"):
         return hydra.compose("train", list(overrides), return_hydra_config=True)
 
 
@@ -53,7 +55,7 @@ def test_a_switch_composes_with_and_without_its_plugin(switch: str, plugin: str)
     group = switch.split("=")[0].split("/")[1]
     node = composed(switch).hydra[group]
     assert node["_target_"].split(".")[1] == plugin
-    ours = configs.CONF_DIR / "hydra" / group / f"{switch.split('=')[1]}.yaml"
+    ours = paths.CONF_DIR / "hydra" / group / f"{switch.split('=')[1]}.yaml"
     assert set(node) == {line.split(":")[0] for line in ours.read_text().splitlines() if line[:1].isidentifier()}
 
 
@@ -94,10 +96,10 @@ def test_a_switch_without_its_plugin_says_what_to_install_and_writes_nothing(
 def test_the_name_of_a_searched_job_is_short_and_readable() -> None:
     values = {"model.hidden_size": "128", "model.dropout": "0.37454011884736254", "optimizer.lr": "0.0012345678901"}
     values["regularizer.weight"] = "3.2123456789e-06"
-    name = configs.safe_name(",".join(f"{key}={value}" for key, value in values.items()))
+    name = files.safe_name(",".join(f"{key}={value}" for key, value in values.items()))
     assert name.startswith("hidden_size-128_dropout-0.3745_lr-0.001235_weight-3.212")
     assert len(name) == 64
-    assert configs.safe_name("optimizer.lr=1e+30").startswith("optimizer.lr-1e30-")
+    assert files.safe_name("optimizer.lr=1e+30").startswith("optimizer.lr-1e30-")
 
 
 # Stopping
@@ -199,8 +201,8 @@ def test_a_signal_to_the_process_that_began_the_sweep_stops_it_and_the_same_comm
 
 
 def test_what_a_stopped_job_returns_ends_a_search_when_it_asks_for_the_figure() -> None:
-    with pytest.raises(configs._Stop):
-        float(configs._Stopped(RunInterrupted("SIGINT: stopped", 2)))  # type: ignore[arg-type]
+    with pytest.raises(hydra_sweeps._Stop):
+        float(hydra_sweeps._Stopped(RunInterrupted("SIGINT: stopped", 2)))  # type: ignore[arg-type]
 
 
 # The search

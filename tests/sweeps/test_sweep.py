@@ -15,7 +15,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from composer import cli
-from composer.config import compose as configs
+from composer.config import paths
 from composer.corpus import chorales
 from composer.errors import ComposerError, RunInterrupted
 from composer.render.player import TEMPLATE
@@ -242,7 +242,7 @@ def test_the_frozen_copy_has_whatever_the_package_reads(tmp_path: Path) -> None:
     source.freeze(tmp_path)
     package = tmp_path / source.FROZEN / "composer"
     for needed in (chorales.MANIFEST, TEMPLATE):
-        assert (package / needed.relative_to(source.PACKAGE)).read_bytes() == needed.read_bytes()
+        assert (package / needed.relative_to(paths.PACKAGE)).read_bytes() == needed.read_bytes()
     assert (package / "conf" / "train.yaml").exists()
     assert not list(package.rglob("__pycache__"))
     # A job reads the chorales' manifest from there.
@@ -276,7 +276,8 @@ def test_a_yaml_that_is_edited_meanwhile_changes_nothing(edited: Path, tmp_path:
 def test_an_edit_that_breaks_every_yaml_does_not_stop_the_sweep_that_runs(
     edited: Path, stand_in: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(configs, "CONF_DIR", edited)
+    for module in ("config.compose", "config.keys", "sweeps.hydra"):
+        monkeypatch.setattr(f"composer.{module}.CONF_DIR", edited)
     broken = f"import pathlib; [p.write_text('no: [yaml') for p in pathlib.Path({str(edited)!r}).rglob('*.yaml')]"
     stand_in({"seed=0": broken})
     assert cli.run("train", ["-m", "seed=0,1"]) == 0

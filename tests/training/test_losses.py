@@ -9,13 +9,15 @@ import torch
 from torch import nn
 
 from composer.config.compose import compose
-from composer.config.schema import DataConfig, RegularizerConfig, RegularizerName
+from composer.config.data import DataConfig
+from composer.config.training import RegularizerConfig, RegularizerName
 from composer.data.splits import split_windows, supervisable
 from composer.data.windows import Windows
 from composer.errors import ComposerError
 from composer.nets.build import Logits, ThreeHeadLSTM
-from composer.training.losses import Regularizer, nll, nll_every, score, sparsity
-from composer.training.metrics import MetricSums
+from composer.training.losses import nll, nll_every
+from composer.training.metrics import MetricSums, score
+from composer.training.regularizers import Regularizer, sparsity
 
 
 def two_layers() -> nn.Module:

@@ -1,0 +1,35 @@
+"""`composer generate`: compose MIDI files with a trained run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from composer.composing.composer import Composer, Composition, drawn_at
+from composer.config import compose as configs
+from composer.config.commands import GenerateConfig
+
+
+def run(config: GenerateConfig) -> list[Path]:
+    """Compose as configured and write the pieces; tells where they are."""
+    composer = Composer.load(config.run, config.checkpoint)
+    folder = Path(config.output) if config.output else Path("outputs") / "generate" / configs.run_id()
+    paths = []
+    if config.continue_from is not None:
+        compositions = composer.continued(config, config.seed, Path(config.continue_from).expanduser())
+    else:
+        compositions = composer.compose(config, config.seed, composer.primed(config.primer))
+    for number, composition in enumerate(compositions):
+        path = folder / f"{composer.config.name}-seed{config.seed}-{number:03d}.mid"
+        paths.append(composition.save(path))
+        print(f"{path}  {summary_line(composition)}")
+    print(drawn_at(composer, config))
+    return paths
+
+
+def summary_line(composition: Composition) -> str:
+    """How long a piece is, and whether notes had to be ended."""
+    events = composition.piece.events
+    count = len(composition.written.events) - len(events)
+    length = f"{len(events)} events, {events.delta_time.sum():.1f} {events.time_unit.name}"
+    notes = "note" if count == 1 else "notes"
+    return f"{length}; {count} {notes} released that it held too long" if count else length

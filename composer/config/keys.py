@@ -1,0 +1,159 @@
+"""Keys on the command line: parse overrides, reject unknown keys and suggest the nearest one."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import typing
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
+from hydra.errors import HydraException
+
+from composer.config.commands import (
+    SCHEMAS,
+)
+from composer.config.paths import CONF_DIR
+from composer.errors import ComposerError, UsageError, one_line
+
+# Commands that have the keys of a group at their root, and what Hydra calls the group there.
+AT_ROOT = {"generate": {"sampling": "sampling@_global_"}, "live": {"sampling": "sampling@_global_"}}
+# What these keys are called elsewhere.
+_OTHER_NAMES = {
+    "l1_lambda": "regularizer.weight",
+    "lambda": "regularizer.weight",
+    "l1": "regularizer.weight",
+    "l2": "regularizer.weight",
+    "learning_rate": "optimizer.lr",
+    "epochs": "trainer.max_epochs",
+    "layers": "model.num_layers",
+    "hidden": "model.hidden_size",
+}
+
+
+def schema_keys(schema: type[Any], prefix: str = "") -> list[str]:
+    """Every dotted key that a schema has, nodes and leaves."""
+    keys = []
+    hints = typing.get_type_hints(schema)
+    for field in dataclasses.fields(schema):
+        keys.append(prefix + field.name)
+        if dataclasses.is_dataclass(hints[field.name]):
+            keys += schema_keys(hints[field.name], f"{prefix}{field.name}.")
+    return keys
+
+
+def overrides_of(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments that are no flags of Hydra such as `-m`, nor values of flags."""
+    found: list[str] = get_args_parser().parse_args(list(arguments)).overrides
+    return found
+
+
+def parse_overrides(arguments: Iterable[str]) -> list[Override]:
+    """Parse `key=value` arguments by Hydra's grammar.
+
+    Raises:
+        UsageError: an argument is not of the form `key=value`.
+    """
+    overrides = []
+    for argument in arguments:
+        try:
+            overrides.append(OverridesParser.create().parse_override(argument))
+        except HydraException as error:
+            raise UsageError(f"{argument}: not understood; write key=value ({one_line(error)})") from error
+    return overrides
+
+
+def folder_first(arguments: Sequence[str], key: str, texts: Iterable[str]) -> list[str]:
+    """Let a command's folder stand without its key, and take the values of keys that hold text as they are typed.
+
+    Args:
+        arguments: as typed; an argument without `=` that no flag takes is the folder.
+        key: the folder's key.
+        texts: keys of paths and labels, which Hydra's grammar would take apart at `=`, commas and blanks.
+
+    Raises:
+        UsageError: more than one folder.
+    """
+    folders = [a for a in overrides_of(arguments) if "=" not in a]
+    if len(folders) > 1:
+        raise UsageError(f"{folders[1]}: one folder at a time; a key is written key=value")
+    changed = list(arguments)
+    if folders:
+        changed[changed.index(folders[0])] = f"{key}={folders[0]}"
+    return [_as_text(argument, (key, *texts)) for argument in changed]
+
+
+def _as_text(argument: str, keys: Iterable[str]) -> str:
+    key, equals, value = argument.partition("=")
+    if not equals or key not in keys or value in ("", "null", "???") or value[0] in "'\"":
+        return argument
+    return f"{key}={quoted(value)}"
+
+
+def check_keys(overrides: Iterable[Override], command: str) -> None:
+    """Refuse a key that the command does not have, also behind `+`, and suggest the nearest one.
+
+    Hydra would take `+model.l1_lamda=1` into an untyped config and train the baseline; with ours it fails, but late and
+    in several lines.
+
+    Raises:
+        ComposerError: names the key and the nearest known ones.
+    """
+    schema = SCHEMAS[command]
+    keys = schema_keys(schema)
+    folders = [path.name for path in sorted(CONF_DIR.iterdir()) if path.is_dir() and path.name != "hydra"]
+    groups = {"train": folders, "explore": ["data", "encoding"]}.get(command, list(AT_ROOT.get(command, ())))
+    known = set(keys) | set(groups)
+    for override in overrides:
+        key = override.key_or_group
+        value = override.value()
+        values = value.list if isinstance(value, ChoiceSweep) else [value]
+        choosable = override.is_delete() or all(isinstance(v, str | list | dict | QuotedString) for v in values)
+        if key in groups and not choosable:
+            options = ", ".join(path.stem for path in sorted((CONF_DIR / key).glob("*.yaml")))
+            raise ComposerError(f"{override.input_line}: {key} is one of {options}")
+        if key == "sampling" and key in groups:
+            _check_preset(override.input_line, values)
+        if key in known or key.split(".")[0] == "hydra" or key.split("/")[0] == "hydra":
+            continue
+        raise ComposerError(f"{override.input_line}: there is no key {key}{_suggestion(key, sorted(known), command)}")
+
+
+def _check_preset(typed_as: str | None, values: Iterable[Any]) -> None:
+    """Refuse a preset of `conf/sampling` that does not exist, and suggest the nearest one."""
+    options = sorted(path.stem for path in (CONF_DIR / "sampling").glob("*.yaml"))
+    for value in (value for value in values if isinstance(value, str) and value not in options):
+        near = difflib.get_close_matches(value, options, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ComposerError(f"{typed_as}: sampling is one of {', '.join(options)}{hint}")
+
+
+def as_hydra_names(arguments: Iterable[str], command: str) -> list[str]:
+    """Write the choice of a group whose keys stand at a command's root, such as `sampling=bold`, as Hydra names it."""
+    names = AT_ROOT.get(command, {})
+    changed = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        changed.append(f"{names.get(key, key)}={value}" if equals else argument)
+    return changed
+
+
+def _suggestion(key: str, known: list[str], command: str) -> str:
+    # `hidden_size` alone is a common slip for `model.hidden_size`, and other projects have other names.
+    leaf = key.rsplit(".", 1)[-1]
+    leaves = {name.rsplit(".", 1)[-1]: name for name in known}
+    leaves |= {alias: name for alias, name in _OTHER_NAMES.items() if name in known}
+    near = [leaves[name] for name in difflib.get_close_matches(leaf, leaves, n=2, cutoff=0.75)]
+    near += difflib.get_close_matches(key, known, n=2, cutoff=0.6)
+    near = list(dict.fromkeys(near))[:2]
+    return f"; did you mean {' or '.join(near)}?" if near else f"; composer {command} --cfg job lists the keys"
+
+
+def quoted(text: str) -> str:
+    """A text in Hydra's quotes, in which a backslash is one unless it stands before a quote."""
+    escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text)
+    return f"'{escaped}'"

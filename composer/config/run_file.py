@@ -1,0 +1,165 @@
+"""The `config.yaml` of a run: write it, read it back, also of an older version."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import hydra
+import yaml
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from composer.config.compose import register, typed
+from composer.config.paths import CONF_DIR
+from composer.config.training import TrainConfig
+from composer.errors import ComposerError, one_line
+
+# Of a run's config, what every version has written: without it the file is damaged, not old.
+_ALWAYS = (
+    *("name", "seed", "data", "data.source", "data.window_size", "encoding", "model", "model.hidden_size", "loss"),
+    *("regularizer", "regularizer.name", "optimizer", "optimizer.name", "trainer", "checkpoint", "logging", "sampling"),
+)
+# The key that says which option of a group was chosen.
+_NAMED_BY = {
+    "data": "data.source",
+    "model": "model.name",
+    "regularizer": "regularizer.name",
+    "optimizer": "optimizer.name",
+}
+# What was done before a key existed, where its default is something else.
+_MEANT_BEFORE = {
+    "data.group_similarity": None,
+    "data.group_by": None,
+    "sampling_grid.pieces": 0,
+    "sampling.keep_grid": False,
+}
+_MAX_CONFIG_BYTES = 1 << 20
+_MAX_CONFIG_DEPTH = 8
+
+
+def to_yaml(config: TrainConfig) -> str:
+    """The resolved config as YAML text."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Read a run's `config.yaml` into the typed config.
+
+    Only the keys of the schema are accepted and they are data: nothing in the file is imported, called or interpolated.
+    Keys that are younger than the file take the defaults of `conf/`, with a warning.
+
+    Raises:
+        ComposerError: the file is missing, damaged, too large, or does not fit the schema.
+    """
+    return parse_config(_config_text(path), str(path))
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """The dotted keys of a run's `config.yaml` with their values, also of a run of another version.
+
+    Raises:
+        ComposerError: the file is missing, damaged or too large.
+    """
+    text = _config_text(path)
+    try:
+        _check_plain(text)
+        tree = yaml.safe_load(text)
+    except (ComposerError, yaml.YAMLError) as error:
+        raise ComposerError(f"{path}: damaged ({one_line(error)})") from error
+    if not isinstance(tree, dict):
+        raise ComposerError(f"{path}: damaged (no keys)")
+    return flatten(tree)
+
+
+def _config_text(path: Path) -> str:
+    try:
+        if path.stat().st_size > _MAX_CONFIG_BYTES:
+            raise ComposerError(f"{path}: larger than {_MAX_CONFIG_BYTES} bytes, which no run's config is")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ComposerError(f"{path}: not found, so this is not a run directory of composer") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ComposerError(f"{path}: cannot be read ({error})") from error
+
+
+def parse_config(text: str, name: str) -> TrainConfig:
+    """The typed config of YAML text that stands in the file `name`; see `read_config`."""
+    try:
+        _check_plain(text)
+        loaded = OmegaConf.create(text)
+        merged = OmegaConf.merge(OmegaConf.structured(TrainConfig), loaded)
+        assert isinstance(merged, DictConfig)
+        missing = sorted(OmegaConf.missing_keys(merged))
+        vital = [key for key in _ALWAYS if key in missing]
+        if vital:
+            raise ComposerError(f"{vital[0]} is missing, which every run's config has: damaged; train the run again")
+        if missing:
+            merged = _completed(merged)
+        config = typed(merged, TrainConfig)
+    except ComposerError as error:
+        raise ComposerError(f"{name}: {error}") from error
+    except Exception as error:  # YAML and OmegaConf raise many kinds for a damaged file
+        raise ComposerError(f"{name}: does not fit this version of composer ({one_line(error)})") from error
+    if missing:
+        keys = missing[0] if len(missing) == 1 else f"{missing[0]} and {len(missing) - 1} more"
+        # The same words at the same place for every file of the run, so that a command says it once.
+        warnings.warn(f"the run is of an older version of composer, without {keys}; defaults are taken", stacklevel=1)
+    return config
+
+
+def _completed(config: DictConfig) -> DictConfig:
+    """A config of an older version with the keys that it lacks: the defaults of `conf/` for its own groups."""
+    register()
+    choices = []
+    for group, key in _NAMED_BY.items():
+        value = OmegaConf.select(config, key, throw_on_missing=False)
+        choices += [f"{group}={value.name}"] if value is not None else []
+    with ExitStack() as stack:
+        if not GlobalHydra.instance().is_initialized():
+            stack.enter_context(hydra.initialize_config_dir(str(CONF_DIR.absolute()), version_base="1.3"))
+        defaults = hydra.compose("train", choices)
+    for key, value in _MEANT_BEFORE.items():
+        OmegaConf.update(defaults, key, value)
+    given = OmegaConf.to_container(config, throw_on_missing=False)
+    merged = OmegaConf.merge(defaults, _without_missing(given))
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def _without_missing(tree: Any) -> Any:
+    """A nested dict without the keys that have no value."""
+    if not isinstance(tree, dict):
+        return tree
+    return {key: _without_missing(value) for key, value in tree.items() if value != MISSING}
+
+
+def _check_plain(text: str) -> None:
+    """Refuse what must not reach a builder: an alias can stand for gigabytes, an escape can hide an interpolation."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent) or depth > _MAX_CONFIG_DEPTH:
+            raise ComposerError("holds a YAML alias or too many levels, which a run's config never does")
+        if isinstance(event, yaml.ScalarEvent) and "${" in event.value:
+            raise ComposerError("holds an interpolation, which a run's resolved config never does")
+
+
+def differing_keys(left: TrainConfig, right: TrainConfig) -> list[str]:
+    """The dotted keys in which two configs differ, in order."""
+    one, two = flatten(dataclasses.asdict(left)), flatten(dataclasses.asdict(right))
+    return [key for key in one if one[key] != two[key]]
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` as `{"a.b": 1}`, with enums as their names."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value.name if hasattr(value, "name") else value
+    return flat
