@@ -246,11 +246,11 @@ def test_the_frozen_copy_has_whatever_the_package_reads(tmp_path: Path) -> None:
     assert (package / "conf" / "train.yaml").exists()
     assert not list(package.rglob("__pycache__"))
     # A job reads the chorales' manifest from there.
-    asked = "from composer import chorales; print(chorales.MANIFEST, len(chorales.manifest()))"
+    asked = "from composer.corpus import chorales; print(chorales.MANIFEST, len(chorales.manifest()))"
     done = subprocess.run(
         [sys.executable, "-c", asked], env=sweep._environment(tmp_path), capture_output=True, text=True, check=True
     )
-    assert done.stdout == f"{package / 'chorales.csv'} 350\n"
+    assert done.stdout == f"{package / 'corpus' / 'chorales.csv'} 350\n"
 
 
 def test_a_yaml_that_is_edited_meanwhile_changes_nothing(edited: Path, tmp_path: Path) -> None:
