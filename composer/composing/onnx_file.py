@@ -15,24 +15,28 @@ and draws what `composer generate mode=stateful` draws for the same seed.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from composer.composing.setting import MIN_SHARE
 from composer.config.limits import CHANNELS
 from composer.errors import ComposerError
 from composer.files import write_atomic
-from composer.nets.network import Chain, Network
+from composer.nets.network import Network
 from composer.nets.recurrent import Recurrent
-from composer.nets.stepping import Layer
 
 SUFFIX = ".onnx"
 _KEY = "composer"
-_OPSET, _IR = 17, 8
+_OPSET = 18
 
 
 def _package(name: str) -> Any:
@@ -44,44 +48,23 @@ def _package(name: str) -> Any:
         raise ComposerError(f"{name.split('.')[0]} is not installed; pip install 'composer[onnx]'") from error
 
 
-class _Graph:
-    """Nodes and weights in the order in which they are added; a value is known by its name."""
+class _Step(nn.Module):
+    """One step of a network with tensors as arguments, in the order of the ONNX file's inputs and outputs."""
 
-    def __init__(self) -> None:
-        self.helper, self.numpy = _package("onnx.helper"), _package("onnx.numpy_helper")
-        self.nodes: list[Any] = []
-        self.weights: list[Any] = []
+    def __init__(self, network: Recurrent) -> None:
+        super().__init__()
+        self.network = network
 
-    def weight(self, value: Any) -> str:
-        name = f"weight_{len(self.weights)}"
-        array = np.array(value.detach().numpy() if hasattr(value, "detach") else value, order="C")
-        self.weights.append(self.numpy.from_array(array, name))
-        return name
+    def forward(self, event: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        """Return the logits of the next event, and the state after `event`.
 
-    def add(self, operation: str, *inputs: str, to: str | None = None, **attributes: Any) -> str:
-        return self.split(operation, *inputs, to=(to or f"value_{len(self.nodes)}",), **attributes)[0]
-
-    def split(self, operation: str, *inputs: str, to: Sequence[str], **attributes: Any) -> Sequence[str]:
-        self.nodes.append(self.helper.make_node(operation, inputs, to, **attributes))
-        return to
-
-    def parts(self, value: str, sizes: Sequence[int]) -> Sequence[str]:
-        """A value divided along its last axis."""
-        names = [f"value_{len(self.nodes)}_{k}" for k in range(len(sizes))]
-        return self.split("Split", value, self.weight(np.array(sizes, np.int64)), to=names, axis=-1)
-
-    def linear(self, value: str, weights: Any, bias: Any) -> str:
-        """`value` times `weights` (I, O), plus `bias`."""
-        return self.add("Add", self.add("MatMul", value, self.weight(weights)), self.weight(bias))
-
-    def layers(self, value: str, count: int) -> list[str]:
-        """The layers (B, H) of a state (L, B, H)."""
-        return [self.add("Gather", value, self.weight(np.array(k)), axis=0) for k in range(count)]
-
-    def stacked(self, layers: Sequence[str], to: str) -> None:
-        """A state (L, B, H) of its layers (B, H)."""
-        axis = self.weight(np.array([0]))
-        self.add("Concat", *(self.add("Unsqueeze", layer, axis) for layer in layers), to=to, axis=0)
+        Args:
+            event: (B, 3) classes.
+            rest: with chained heads `given` (B, 3), then the tensors (L, B, H) of the state.
+        """
+        given, state = (rest[0], rest[1:]) if self.network.chain is not None else (None, rest)
+        hidden, after = self.network.cell(event, state)
+        return *self.network.heads(hidden, given), *after
 
 
 def write(path: Path, network: Network, values: dict[str, Any]) -> None:
@@ -100,98 +83,42 @@ def write(path: Path, network: Network, values: dict[str, Any]) -> None:
         raise ComposerError(f"output={path}: ONNX takes a network with a state, lstm or gru; write .safetensors")
     if network.bar_position:
         raise ComposerError(f"output={path}: ONNX takes no network with model.bar_position=true; write .safetensors")
-    graph = _Graph()
-    cells = network.cells()
-    columns = graph.add("Add", _read_channels(graph, network), graph.weight(network.offsets))
-    rows = graph.add("Gather", graph.weight(cells.table), columns, axis=0)
-    rows = graph.add("ReduceSum", rows, graph.weight(np.array([1])), keepdims=0)
-    before = [graph.layers(f"state_{k}", len(cells.layers)) for k in range(cells.parts)]
-    step = _lstm if cells.parts == 2 else _gru
-    after: list[tuple[str, ...]] = []
-    for k, layer in enumerate(cells.layers):
-        if k:
-            rows = graph.linear(after[-1][0], layer.into, layer.bias)
-        after.append(step(graph, rows, layer, [part[k] for part in before], cells.hidden_size))
-    for k in range(cells.parts):
-        graph.stacked([state[k] for state in after], f"next_{k}")
-    _heads(graph, network, after[-1][0])
-    _save(path, graph, network, cells.parts, len(cells.layers), values)
-
-
-def _read_channels(graph: _Graph, network: Network) -> str:
-    """The classes (B, C) of the channels that the network reads."""
-    return graph.add("Gather", "event", graph.weight(np.array(network.channels)), axis=1)
-
-
-def _lstm(graph: _Graph, rows: str, layer: Layer, state: Sequence[str], size: int) -> tuple[str, ...]:
-    """H and c after a step; see `stepping.LSTMCells`."""
-    h, c = state
-    gates = graph.add("Sigmoid", graph.add("Add", rows, graph.add("MatMul", h, graph.weight(layer.hidden))))
-    i, f, g, o = graph.parts(gates, [size] * 4)
-    two, one = graph.weight(np.float32(2)), graph.weight(np.float32(1))
-    g = graph.add("Sub", graph.add("Mul", g, two), one)
-    c = graph.add("Add", graph.add("Mul", f, c), graph.add("Mul", i, g))
-    return graph.add("Mul", o, graph.add("Tanh", c)), c
-
-
-def _gru(graph: _Graph, rows: str, layer: Layer, state: Sequence[str], size: int) -> tuple[str, ...]:
-    """H after a step; see `stepping.GRUCells`."""
-    (h,) = state
-    sizes = [2 * size, size]
-    (both, n), (both_seen, n_seen) = (
-        graph.parts(value, sizes) for value in (rows, graph.linear(h, layer.hidden, layer.hidden_bias))
-    )
-    r, z = graph.parts(graph.add("Sigmoid", graph.add("Add", both, both_seen)), [size] * 2)
-    n = graph.add("Tanh", graph.add("Add", n, graph.add("Mul", r, n_seen)))
-    return (graph.add("Add", n, graph.add("Mul", z, graph.add("Sub", h, n))),)
-
-
-def _heads(graph: _Graph, network: Network, hidden: str) -> None:
-    """The logits of the three channels."""
-    weights, bias = network.linear.weight.t(), network.linear.bias
-    ends = np.cumsum([0, *network.sizes])
-    values = [hidden] * 3
-    if network.chain is not None:
-        values = [hidden, *_chained(graph, network.chain, hidden)]
-    for k, value in enumerate(values):
-        part = slice(ends[k], ends[k + 1])
-        product = graph.add("MatMul", value, graph.weight(weights[:, part]))
-        graph.add("Add", product, graph.weight(bias[part]), to=CHANNELS[k])
-
-
-def _chained(graph: _Graph, chain: Chain, hidden: str) -> list[str]:
-    """What the velocity and the time are predicted from; see `network.Chain`."""
-    note, velocity, _ = (graph.add("Gather", "given", graph.weight(np.array(k)), axis=1) for k in range(3))
-    size = chain.note.out_features
-    moved = graph.add("Add", velocity, graph.weight(np.array(chain.sizes[0])))
-    found = []
-    for linear, classes in ((chain.note, [note]), (chain.both, [note, moved])):
-        into, rows = linear.weight[:, :size].t(), graph.weight(linear.weight[:, size:].t())
-        value = graph.linear(hidden, into, linear.bias)
-        for name in classes:
-            value = graph.add("Add", value, graph.add("Gather", rows, name, axis=0))
-        found.append(graph.add("Add", hidden, graph.add("Tanh", value)))
-    return found
-
-
-def _save(path: Path, graph: _Graph, network: Recurrent, parts: int, layers: int, values: dict[str, Any]) -> None:
-    onnx, helper = _package("onnx"), graph.helper
+    onnx, _ = _package("onnx"), _package("onnxscript")
     events = ["event"] if network.chain is None else ["event", "given"]
-    whole, real = onnx.TensorProto.INT64, onnx.TensorProto.FLOAT
-    state = (layers, "B", network.linear.in_features)
-    inputs = [helper.make_tensor_value_info(name, whole, ("B", 3)) for name in events]
-    inputs += [helper.make_tensor_value_info(f"state_{k}", real, state) for k in range(parts)]
-    outputs = [
-        helper.make_tensor_value_info(name, real, ("B", size))
-        for name, size in zip(CHANNELS, network.sizes, strict=True)
-    ]
-    outputs += [helper.make_tensor_value_info(f"next_{k}", real, state) for k in range(parts)]
-    opset = [helper.make_opsetid("", _OPSET)]
-    whole_graph = helper.make_graph(graph.nodes, "composer", inputs, outputs, graph.weights)
-    model = helper.make_model(whole_graph, opset_imports=opset, ir_version=_IR, producer_name="composer")
-    helper.set_model_props(model, {_KEY: json.dumps(values)})
+    # Two pieces: the exporter would take a batch of one for a constant.
+    state = network.empty_state(2)
+    names = [f"state_{k}" for k in range(len(state))]
+    batch = torch.export.Dim("B")
+    with _quiet_exporter():
+        program = torch.onnx.export(
+            _Step(network).eval(),
+            (*(torch.zeros(2, 3, dtype=torch.int64) for _ in events), *state),
+            dynamo=True,
+            input_names=[*events, *names],
+            output_names=[*CHANNELS, *(f"next_{k}" for k in range(len(state)))],
+            dynamic_shapes=({0: batch}, (*({0: batch} for _ in events[1:]), *({1: batch} for _ in state))),
+            opset_version=_OPSET,
+            verbose=False,
+        )
+    assert program is not None  # what it returns with dynamo=True
+    model = program.model_proto
+    onnx.helper.set_model_props(model, {_KEY: json.dumps(values)})
     onnx.checker.check_model(model)
     write_atomic(path, lambda stream: stream.write(model.SerializeToString()))
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Keep the exporter's notes about itself, such as on torchvision, from the terminal."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
 
 
 def compose(
