@@ -54,12 +54,12 @@ def _pages(found: Exploration) -> dict[str, list[Panel]]:
             Panel(note.histogram, f"MIDI pitch, {_range(note)}", marks=marks, marks_label="the encoding's range")
         ]
     if velocity.histogram is not None:
-        label = f"velocity of the notes, {_range(velocity)} ({velocity.zeros:,} releases, 0, not display_path)"
+        label = f"velocity of the notes, {_range(velocity)} ({velocity.zeros:,} releases, 0, not shown)"
         pages["velocity"] = [Panel(velocity.histogram, label, limits=(0, 128))]
     if time.histogram is not None and time.log_histogram is not None:
         edges = [row.lower for row in found.time_classes[1:]]
         unit = UNITS[TimeUnit[found.time_unit]]
-        label = f"time since the event before, {_range(time)} {unit} ({time.zeros:,} of 0 not display_path)"
+        label = f"time since the event before, {_range(time)} {unit} ({time.zeros:,} of 0 not shown)"
         pages["time"] = [
             Panel(time.histogram, label, marks=edges, marks_label="lower edges of the classes"),
             Panel(

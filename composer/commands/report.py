@@ -39,7 +39,7 @@ from composer.runs.layout import CHECKPOINTS, CONFIG, METRICS, SAMPLES, SWEEP
 Quoted = Callable[[Piece], list[dict[str, Any]]]
 PAGE = "report.html"
 _COLOURED = f"Coloured passages, of {LEAST} notes or more, stand in the training music, transposed or not."
-# Pieces of the training that are display_path, the first and the last among them.
+# Pieces of the training that are shown, the first and the last among them.
 _MOST_SAMPLES = 6
 # Figures that are named as the farthest from human music.
 _FARTHEST = 3
@@ -193,10 +193,10 @@ def _music(run: Run) -> list[Section]:
     music = [quality.get(kind) or {} for kind in ("composed", "training", "held_out")]
     overlaps = [(quality.get("overlap") or {}).get("composed") or {}, quality.get("overlap_held_out") or {}]
     # A row of `legend.rows` for each figure that some music has.
-    display_path = [key for key in legend.QUALITY if any(key in figures for figures in music)]
+    shown = [key for key in legend.QUALITY if any(key in figures for figures in music)]
     figures = [
         [*row, *(_percent(values.get(key)) for values in overlaps)]
-        for key, row in zip(display_path, legend.rows(legend.QUALITY, music), strict=True)
+        for key, row in zip(shown, legend.rows(legend.QUALITY, music), strict=True)
     ]
     paragraphs = [
         *(f"{warning[0].upper()}{warning[1:]}." for warning in legend.warnings(quality)),

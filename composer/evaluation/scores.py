@@ -199,7 +199,7 @@ def over_pieces(by_piece: ByPiece, resamples: int) -> dict[str, dict[str, Any]]:
 
 
 def pieces_csv(parts: dict[str, ByPiece]) -> str:
-    """A CSV pieces_csv with a row for each split and piece, of the figures of the pieces by split."""
+    """Return a CSV table with a row for each split and piece, of the figures of the pieces by split."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     columns = list(next((figures for by_piece in parts.values() for figures in by_piece.values()), {}))

@@ -52,7 +52,7 @@ class RunCallback(Checkpoint):
             config: the run's config.
             values: what every checkpoint holds besides the weights (`checkpoint.composer_values`).
             hyperparameters: for TensorBoard, the same keys in every run.
-            progress: where the figures of each epoch are display_path.
+            progress: where the figures of each epoch are shown.
             sample: composes after an epoch, in the first process: gets the finished epochs, the network, the record
                 and whether the epoch is the last, gives lines for the log.
         """
