@@ -11,12 +11,13 @@ TEST_JOBS := -n auto --dist loadfile
 UV := uv==0.13.9
 LOCK_VENV := build/lock-$(subst ==,-,$(UV))
 
-.PHONY: help setup demo test test-fast lint format hooks lock clean
+.PHONY: help setup demo test test-fast test-nightly lint format hooks lock clean
 
 help:
 	@echo 'make demo       train on the included music, compose, make a page that plays'
 	@echo 'make test       all tests'
 	@echo 'make test-fast  the tests that are not slow'
+	@echo 'make test-nightly  all tests with all repetitions (about half an hour)'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make format     let ruff format and fix'
 	@echo 'make setup      only make .venv (the others do so when needed)'
@@ -37,6 +38,9 @@ test: setup
 
 test-fast: setup
 	@$(TEST_ENV) $(BIN)/python -m pytest $(TEST_JOBS) -m 'not slow'
+
+test-nightly: setup
+	@$(TEST_ENV) $(BIN)/python -m pytest $(TEST_JOBS) --nightly
 
 lint: setup
 	$(BIN)/ruff check .

@@ -50,6 +50,7 @@ BASE = (
     "logging.histogram_every_epochs=2",
     "logging.sample_every_epochs=1",
     "logging.sample_events=40",
+    "logging.sample_media=false",
 )
 VARIANTS: dict[str, tuple[str, ...]] = {
     "dropout": (),
@@ -59,6 +60,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "workers": ("data.num_workers=2", "augmentation=all"),
     "every step": ("loss.supervision=every", "model.inputs=shuffle_note", "data.first_target=20"),
     "streams": ("loss.supervision=stream", "data.batch_size=4"),
+    "media": ("logging.sample_media=true", "trainer.max_epochs=2"),
     "gpu": ("trainer=gpu",),
 }
 

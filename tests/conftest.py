@@ -18,6 +18,24 @@ settings.register_profile("composer", deadline=None, derandomize=True, database=
 settings.load_profile("composer")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--nightly", action="store_true", help="all repetitions, and the tests marked nightly")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only `make test-nightly` runs."""
+    if not config.getoption("--nightly"):
+        left_out = [item for item in items if item.get_closest_marker("nightly")]
+        items[:] = [item for item in items if not item.get_closest_marker("nightly")]
+        config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture(scope="session")
+def repetitions(pytestconfig: pytest.Config) -> Callable[[int, int], int]:
+    """Chooses between a number of repetitions for every run of the tests and one for `make test-nightly`."""
+    return lambda usual, nightly: nightly if pytestconfig.getoption("--nightly") else usual
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Stores of tests lie in a folder of their own, for the processes that tests start too."""

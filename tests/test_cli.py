@@ -356,7 +356,15 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str, Path]:
     """Two jobs, the first of which cannot be: exit status, standard error, and the current folder of the sweep."""
     folder = tmp_path_factory.mktemp("sweep")
     write_tune(folder / "tune.mid")
-    arguments = ["data=midi", "data.path=tune.mid", "data.window_size=5", "data.batch_size=16", "sampling.events=5"]
+    arguments = [
+        "data=midi",
+        "data.path=tune.mid",
+        "data.window_size=5",
+        "data.batch_size=16",
+        "sampling.events=5",
+        "sampling_grid.pieces=0",
+        "logging.sample_media=false",
+    ]
     arguments += ["trainer.max_epochs=1", "trainer.threads=1", "trainer.progress_bar=false", "model.hidden_size=0,4"]
     out, err = io.StringIO(), io.StringIO()
     with (

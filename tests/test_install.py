@@ -86,7 +86,14 @@ def test_an_installed_wheel_trains_and_composes_from_an_empty_folder(installed: 
     assert Path(module) == installed / "composer" / "__init__.py"
     assert Path(conf) == installed / "composer" / "conf"
 
-    overrides = ["trainer.max_epochs=1", "model.hidden_size=4", "sampling.events=20", "trainer.progress_bar=false"]
+    overrides = [
+        "trainer.max_epochs=1",
+        "model.hidden_size=4",
+        "sampling.events=20",
+        "sampling_grid.pieces=0",
+        "logging.sample_media=false",
+        "trainer.progress_bar=false",
+    ]
     python("-P", "-m", "composer.cli", "train", *overrides, "trainer.threads=1", cwd=tmp_path, **environment)
     (run,) = (tmp_path / "outputs" / "train").iterdir()
     found = {path.relative_to(run).as_posix() for path in run.rglob("*")}

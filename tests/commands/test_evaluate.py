@@ -26,6 +26,8 @@ QUICK = (
     "trainer.threads=1",
     "trainer.progress_bar=false",
     "sampling.events=5",
+    "sampling_grid.pieces=0",
+    "logging.sample_media=false",
 )
 
 

@@ -23,7 +23,14 @@ from composer.music.midi import read_piece, write_midi
 from composer.runs.layout import METRICS, SUMMARY
 
 PASSAGE = {"start": 0.0, "end": 1.0, "source": "a piece", "source_start": 65.2, "transposition": 0}
-SMALL = ["trainer.max_epochs=2", "model.hidden_size=16", "trainer.threads=1", "sampling.events=20"]
+SMALL = [
+    "trainer.max_epochs=2",
+    "model.hidden_size=16",
+    "trainer.threads=1",
+    "sampling.events=20",
+    "sampling_grid.pieces=0",
+    "logging.sample_media=false",
+]
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,8 @@ QUICK = (
     "trainer.threads=1",
     "trainer.progress_bar=false",
     "sampling.events=20",
+    "sampling_grid.pieces=0",
+    "logging.sample_media=false",
 )
 BATCHES = 14  # 863 training windows of the prelude in batches of 64
 

@@ -57,7 +57,12 @@ class Port(BaseOutput):  # type: ignore[misc]
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "trained"
     quick = ("model.hidden_size=8", "trainer.max_epochs=1", "trainer.threads=1", "trainer.progress_bar=false")
-    start(compose(*quick, "data.batch_size=90", "sampling.events=20"), folder)
+    start(
+        compose(
+            *quick, "data.batch_size=90", "sampling.events=20", "sampling_grid.pieces=0", "logging.sample_media=false"
+        ),
+        folder,
+    )
     return folder
 
 

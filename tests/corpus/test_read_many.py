@@ -236,7 +236,14 @@ def test_a_performance_keeps_its_notes_and_shortens_none(shared_data: Path) -> N
 def test_a_run_with_all_three_trains_and_composes(tmp_path: Path) -> None:
     config = compose(
         *["encoding.velocity_bins=8", "data.order=canonical", "model.hidden_size=8", "trainer.max_epochs=1"],
-        *["trainer.threads=1", "trainer.progress_bar=false", "sampling.events=40", "data.batch_size=256"],
+        *[
+            "trainer.threads=1",
+            "trainer.progress_bar=false",
+            "sampling.events=40",
+            "sampling_grid.pieces=0",
+            "logging.sample_media=false",
+            "data.batch_size=256",
+        ],
     )
     start(config, tmp_path / "run")
     (sample,) = (tmp_path / "run" / "samples").glob("*.mid")

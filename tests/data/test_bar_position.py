@@ -382,7 +382,15 @@ def compose_live(**changes: Any) -> LiveConfig:
 
 def test_a_run_trains_composes_and_is_scored(tmp_path: Path) -> None:
     quick = ("trainer.max_epochs=1", "trainer.threads=1", "trainer.progress_bar=false", "model.hidden_size=8")
-    config = compose("encoding=score", "model.bar_position=true", *quick, "sampling.events=20", "data.batch_size=90")
+    config = compose(
+        "encoding=score",
+        "model.bar_position=true",
+        *quick,
+        "sampling.events=20",
+        "sampling_grid.pieces=0",
+        "logging.sample_media=false",
+        "data.batch_size=90",
+    )
     summary = start(config, tmp_path / "run")
     player = Composer.load(tmp_path / "run")
     assert player.model.bar_position

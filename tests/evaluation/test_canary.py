@@ -82,7 +82,13 @@ def test_only_a_leak_beats_chance_on_random_music(
         f"loss.supervision={supervision.name}",
         *["data.window_size=8", "data.val_fraction=0.25", "data.test_fraction=0", "encoding.time_binning=quantile"],
         *["model.hidden_size=64", "model.dropout=0", "regularizer=none", "optimizer.lr=0.01", "trainer.max_epochs=50"],
-        *["trainer.threads=1", "trainer.progress_bar=false", "sampling.events=1"],
+        *[
+            "trainer.threads=1",
+            "trainer.progress_bar=false",
+            "sampling.events=1",
+            "sampling_grid.pieces=0",
+            "logging.sample_media=false",
+        ],
     )
     logging = dataclasses.replace(config.logging, histogram_every_epochs=None)
     summary = start(dataclasses.replace(config, logging=logging), tmp_path / "run")

@@ -83,6 +83,7 @@ def test_pieces_without_a_figure_have_no_distance() -> None:
 QUICK = (
     "regularizer=none", "loss.supervision=every", "trainer.max_epochs=12", "trainer.threads=1",
     "trainer.progress_bar=false", "sampling.events=30", "logging.sample_every_epochs=null",
+    "sampling_grid.pieces=0", "logging.sample_media=false",
 )  # fmt: skip
 
 
@@ -97,7 +98,7 @@ def held_out_piece(yardstick: Yardstick) -> Piece:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["prelude", "fur-elise.mid"])
+@pytest.mark.parametrize("name", ["prelude", pytest.param("fur-elise.mid", marks=pytest.mark.nightly)])
 def test_pieces_are_ranked_as_the_ear_ranks_them(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     data = []
     if name != "prelude":

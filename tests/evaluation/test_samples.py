@@ -40,7 +40,10 @@ QUICK = (
     "trainer.progress_bar=false",
     "sampling.events=40",
     "logging.sample_events=120",
+    "logging.sample_media=false",
+    "sampling_grid.pieces=0",
 )
+MEDIA = "logging.sample_media=true"
 EVERY = "logging.sample_every_epochs=2"
 
 
@@ -79,11 +82,11 @@ def media_steps(folder: Path) -> dict[str, list[int]]:
 
 def test_the_final_piece_is_in_tensorboard_after_few_epochs_too(tmp_path: Path) -> None:
     few = ("trainer.max_epochs=1", "logging.sample_every_epochs=50")
-    start(quick(*few), tmp_path / "run")
+    start(quick(*few, MEDIA), tmp_path / "run")
     steps = media_steps(tmp_path / "run")
     assert steps["sample/piano_roll"] == steps["sample/sound"] == [1]
     assert all(found == [1] for found in steps.values())
-    start(quick(*few, "logging.sample_media=false"), tmp_path / "silent")
+    start(quick(*few), tmp_path / "silent")
     assert media_steps(tmp_path / "silent") == {}
     metrics = [(tmp_path / name / "metrics.csv").read_bytes() for name in ("run", "silent")]
     assert metrics[0] == metrics[1]
@@ -94,7 +97,7 @@ def test_the_final_piece_is_in_tensorboard_after_few_epochs_too(tmp_path: Path) 
 
 def test_what_follows_the_training_is_never_twice_in_the_record(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    start(quick("trainer.max_epochs=1", "logging.sample_every_epochs=50"), run)
+    start(quick("trainer.max_epochs=1", "logging.sample_every_epochs=50", MEDIA), run)
     # The end again, with another temperature; then more epochs.
     resume(str(run), ["sampling.temperature=0.9"])
     assert set(map(tuple, media_steps(run).values())) == {(1,)}
@@ -120,7 +123,7 @@ def test_a_piece_that_cannot_be_drawn_ends_no_training(tmp_path: Path, monkeypat
 
     monkeypatch.setattr("composer.evaluation.samples.show", fail)
     with pytest.warns(UserWarning, match=r"epoch 2: the sample is not shown in TensorBoard \(ValueError\('no ink'\)\)"):
-        assert start(quick(EVERY, "trainer.max_epochs=2"), tmp_path / "run")["status"] == "completed"
+        assert start(quick(EVERY, MEDIA, "trainer.max_epochs=2"), tmp_path / "run")["status"] == "completed"
 
 
 def of_music(points: dict[str, Any]) -> dict[str, Any]:
@@ -130,7 +133,7 @@ def of_music(points: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def sampled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "sampled"
-    start(quick(EVERY), folder)
+    start(quick(EVERY, MEDIA), folder)
     return folder
 
 
@@ -180,7 +183,7 @@ def test_the_training_does_not_notice(overrides: tuple[str, ...], tmp_path: Path
     assert scalars(tmp_path / "without") == {tag: points[tag] for tag in points.keys() - of_music(points).keys()}
 
 
-@pytest.mark.parametrize("epoch", [1, 2])
+@pytest.mark.parametrize("epoch", [1, pytest.param(2, marks=pytest.mark.nightly)])
 def test_a_resumed_run_ends_with_the_same_samples_and_the_same_record(
     epoch: int, sampled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,7 +198,7 @@ def test_a_resumed_run_ends_with_the_same_samples_and_the_same_record(
     monkeypatch.setattr(Progress, "update", hooked)
     run = tmp_path / "run"
     with pytest.raises(RunInterrupted):
-        start(quick(EVERY), run)
+        start(quick(EVERY, MEDIA), run)
     resume(str(run), [])
     assert scalars(run) == scalars(sampled)
     assert media_steps(run) == media_steps(sampled)

@@ -253,7 +253,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for k in range(6):
         write_walk(folder / "corpus" / f"{k}.mid", k)
     quick = ["model.hidden_size=8", "data.window_size=10", "data.batch_size=128", "trainer.max_epochs=2"]
-    quick += ["trainer.threads=1", "trainer.progress_bar=false", "sampling.events=5", "data.split=by_piece"]
+    quick += [
+        "trainer.threads=1",
+        "trainer.progress_bar=false",
+        "sampling.events=5",
+        "sampling_grid.pieces=0",
+        "logging.sample_media=false",
+        "data.split=by_piece",
+    ]
     start(compose(*quick, "data=midi", f"data.path={folder / 'corpus'}", "encoding.pitch_low=24"), folder / "run")
     return folder / "run"
 

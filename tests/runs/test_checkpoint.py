@@ -29,6 +29,8 @@ QUICK = (
     "trainer.threads=1",
     "trainer.progress_bar=false",
     "sampling.events=5",
+    "sampling_grid.pieces=0",
+    "logging.sample_media=false",
 )
 VALUES = {"state_dict": {"w": torch.arange(6.0)}, "composer": {"format": ckpt.FORMAT}}
 

@@ -236,7 +236,13 @@ def test_a_search_survives_failures_and_a_second_run_proposes_the_same_trials(
 
 # For real
 
-QUICK = ["model.hidden_size=4", "trainer.progress_bar=false", "sampling.events=5"]
+QUICK = [
+    "model.hidden_size=4",
+    "trainer.progress_bar=false",
+    "sampling.events=5",
+    "sampling_grid.pieces=0",
+    "logging.sample_media=false",
+]
 TRAIN = [sys.executable, "-m", "composer.cli", "train", "-m"]
 
 
@@ -264,7 +270,7 @@ def wait_for(folder: Path, pattern: str, count: int = 1) -> list[Path]:
 def test_joblib_runs_several_jobs_and_one_that_is_killed_or_raises_stops_no_other(tmp_path: Path) -> None:
     command = [*TRAIN, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *QUICK]
     # Two events more than the piece has.
-    command += ["trainer.max_epochs=120", "data.window_size=30,1100", "seed=0,1"]
+    command += ["trainer.max_epochs=30", "data.window_size=30,1100", "seed=0,1"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE) as process:
         (best,) = wait_for(tmp_path, "outputs/*/*/data.window_size-30_seed-0/checkpoints/best.ckpt")
         os.kill(int((best.parents[1] / ".lock").read_text()), signal.SIGKILL)

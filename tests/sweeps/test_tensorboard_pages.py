@@ -27,7 +27,14 @@ pytestmark = [
 # Without the last three Chromium looks for its maker's servers.
 ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 ARTEFACTS = Path(__file__).resolve().parents[2] / "build" / "tensorboard"
-QUICK = ["model.hidden_size=8", "trainer.max_epochs=4", "sampling.events=5", "logging.histogram_every_epochs=2"]
+QUICK = [
+    "model.hidden_size=8",
+    "trainer.max_epochs=4",
+    "sampling.events=5",
+    "sampling_grid.pieces=0",
+    "logging.sample_media=false",
+    "logging.histogram_every_epochs=2",
+]
 QUICK += ["logging.sample_every_epochs=2", "logging.sample_events=40"]
 
 
