@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 
 from composer.corpus.build_store import folder_of, write_manifest
 from composer.corpus.read_many import Entry, Parameters
-from composer.corpus.store import EVENT_BITS, EVENTS, PITCH_BITS, TIMES, Store, StoredTokens
+from composer.corpus.store import EVENT_BITS, EVENTS, PITCH_BITS, TIMES, Store
 
 PIECE = 10_000
 WINDOW = 31
@@ -134,18 +134,19 @@ def throughput(store: Store, root: Path, cache: Path, folder: Path) -> None:
     """Windows a second from the store, in the order of an epoch, and from an array of classes."""
     from composer.config.compose import compose
     from composer.corpus.corpus import read_corpus
-    from composer.data.leakage import fit_store
-    from composer.data.window_sets import Starts
+    from composer.data.prepare import split_corpus
+    from composer.data.tokens import encode_pieces
+    from composer.data.vocabulary import fit
     from composer.data.windows import BatchOrder, Windows
 
     overrides = ("data=midi", f"data.path={root}", f"data.cache={cache}", "encoding=performance")
     config = compose(*overrides)
     corpus = read_corpus(config.data, config.encoding)
-    splits, _ = corpus.split(config.data, 0)
-    if not isinstance(splits.train, Starts):
+    if not corpus.pieces.on_disk:
         sys.exit("--events: too few for the classes to be made from the store")
-    vocabulary = fit_store(store, splits.train, config.data, config.encoding).vocabulary
-    tokens = StoredTokens(store, vocabulary)
+    splits, _ = split_corpus(corpus, config.data, 0)
+    counts = corpus.pieces.counts(splits.train.covered_runs(0, WINDOW - 1))
+    tokens = encode_pieces(corpus.pieces, fit(config.encoding, counts.times, counts.time, counts.velocity))
     windows = Windows(tokens, splits.train, WINDOW - 1)
     held = np.lib.format.open_memmap(folder / "classes.npy", "w+", np.uint8, (len(tokens), 3))
     for begin in range(0, len(tokens), 1 << 20):

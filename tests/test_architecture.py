@@ -26,13 +26,6 @@ ORDER = [
 ]
 # Upward imports that are still to be removed.
 UPWARD = {
-    ("corpus.corpus", "data.leakage"),
-    ("corpus.corpus", "data.splits"),
-    ("corpus.corpus", "data.vocabulary"),
-    ("corpus.corpus", "evaluation.reference"),
-    ("corpus.store", "data.vocabulary"),
-    ("music.rhythm", "data.vocabulary"),
-    ("nets.network", "data.bar_position"),
     ("score.engrave", "render.notes"),
     ("score.parts", "render.notes"),
     ("score.quantize", "render.notes"),

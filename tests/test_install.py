@@ -67,7 +67,7 @@ def test_the_wheel_holds_every_module_and_config_and_nothing_else(wheel: Path) -
             if name.startswith("composer/conf/")
         }
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "composer").rglob("*.py")}
-    pages = {"composer/render/player.html", "composer/chorales.csv"}
+    pages = {"composer/render/player.html", "composer/corpus/chorales.csv"}
     yaml = {f"composer/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
     assert "composer/conf/train.yaml" in yaml
     code = {name for name in files if ".dist-info/" not in name}

@@ -10,6 +10,7 @@ from composer.config.commands import CopyingConfig
 from composer.config.data import split_title
 from composer.config.run_file import read_config
 from composer.corpus.corpus import read_corpus
+from composer.data.prepare import split_corpus
 from composer.errors import ComposerError
 from composer.evaluation.copying import LEAST, ORDERS
 from composer.evaluation.reference import Yardstick
@@ -61,8 +62,8 @@ def of_run(folder: Path) -> tuple[Yardstick, int]:
     trained = read_json(folder / MANIFEST).get("data", {})
     if isinstance(trained, dict) and trained.get("sha256") not in (None, corpus.sha256):
         warnings.warn(f"{config.data.named}: has changed since the training", stacklevel=2)
-    splits, _ = corpus.split(config.data, config.seed)
-    return corpus.yardstick(splits, config.data, config.seed), len(corpus.pieces)
+    splits, _ = split_corpus(corpus, config.data, config.seed)
+    return Yardstick(corpus.pieces, splits, config.data, config.seed), len(corpus.pieces)
 
 
 def _told(copying: dict[str, Any], passages: list[dict[str, Any]], split: str) -> list[str]:

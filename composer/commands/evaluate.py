@@ -15,12 +15,15 @@ from composer.config.data import DataConfig, OnError, Source, Split
 from composer.corpus.corpus import Corpus, read_corpus
 from composer.data.bar_position import with_bars
 from composer.data.datamodule import scored
-from composer.data.splits import Splits, listed, window_runs
-from composer.data.window_sets import Indices, Ranges, Starts
+from composer.data.prepare import split_corpus
+from composer.data.splits import Splits, list_windows, window_runs
+from composer.data.tokens import encode_pieces
+from composer.data.window_sets import Indices, Ranges, WindowSet
 from composer.data.windows import BatchOrder, Windows
 from composer.errors import ComposerError
-from composer.evaluation.baselines import Baselines, Examples, StoredExamples, examples, measure, skill
+from composer.evaluation.baselines import Baselines, Examples, measure, skill
 from composer.evaluation.context import probe
+from composer.evaluation.reference import Yardstick
 from composer.evaluation.samples import judge
 from composer.evaluation.scores import Seconds, over_pieces, score_windows
 from composer.evaluation.scores import pieces_csv as pieces_table
@@ -64,9 +67,9 @@ def evaluate(
     """
     config, data = composer.config, _asked(composer.config.data, path)
     corpus = read_corpus(data, composer.encoding)
-    tokens, sha256 = corpus.tokens(composer.vocabulary), corpus.sha256
+    tokens, sha256 = encode_pieces(corpus.pieces, composer.vocabulary), corpus.sha256
     same = sha256 == composer.origin.data_sha256
-    parts: dict[str, Indices | Starts]
+    parts: dict[str, WindowSet]
     if path is None:
         if not same:
             warnings.warn(
@@ -74,17 +77,18 @@ def evaluate(
                 f"{composer.origin.data_sha256[:12]}); what is called held-out here may have been trained on",
                 stacklevel=2,
             )
-        splits, _ = corpus.split(data, config.seed)
+        splits, _ = split_corpus(corpus, data, config.seed)
         parts = {"val": splits.val, "test": splits.test}
         baselines = measure(tokens, splits, data.window_size, config.seed)
         training: Training | None = (corpus, splits)
     else:
         if same:
             warnings.warn(f"data.path={path}: is the run's training data; this is no held-out score", stacklevel=2)
-        runs = window_runs(corpus.pieces.lengths.tolist(), data.window_size, data.first_target, corpus.offsets.tolist())
-        parts = {"data": Ranges(runs) if corpus.lazy else listed(runs)}
+        pieces = corpus.pieces
+        runs = window_runs(pieces.lengths.tolist(), data.window_size, data.first_target, pieces.offsets.tolist())
+        parts = {"data": Ranges(runs) if pieces.on_disk else list_windows(runs)}
         training = _training(composer)
-        asked = examples(tokens, parts["data"], data.window_size)
+        asked = Examples(tokens, parts["data"], data.window_size)
         baselines = {} if training is None else _of_training(composer, training, asked)
     results: dict[str, Any] = {"data_sha256": sha256, "same_data": same, "pieces": len(corpus.pieces)}
     by_split: dict[str, dict[str, Any]] = {"calibration": {}, "by_piece": {}, "over_pieces": {}, "context": {}}
@@ -96,14 +100,14 @@ def evaluate(
         if not len(windows):
             continue
         order = BatchOrder(len(windows), _BATCH, config.seed, shuffle=False)
-        scores = score_windows(composer.model, windows, _told(name, order), corpus.offsets, seconds)
+        scores = score_windows(composer.model, windows, _told(name, order), corpus.pieces.offsets, seconds)
         by_piece = scores.pieces(corpus.pieces.names)
         results |= scores.figures(name)
         by_split["calibration"][name] = scores.reliability.bins()
         by_split["by_piece"][name] = by_piece
         by_split["over_pieces"][name] = over_pieces(by_piece, resamples)
         if context is not None and context.windows:
-            probed = probe(composer.model, windows, corpus.offsets, context, config.seed)
+            probed = probe(composer.model, windows, corpus.pieces.offsets, context, config.seed)
             by_split["context"][name] = probed.to_plain()
     composed = _composed(composer, training, samples)
     return {**results, "baselines": baselines, "skill": _skills(results, baselines), **by_split, **composed}
@@ -150,13 +154,14 @@ def _training(composer: Composer) -> Training | None:
     except ComposerError as error:
         warnings.warn(f"no baselines and no copying, which need the run's training data ({error})", stacklevel=3)
         return None
-    return corpus, corpus.split(config.data, config.seed)[0]
+    return corpus, split_corpus(corpus, config.data, config.seed)[0]
 
 
-def _of_training(composer: Composer, training: Training, asked: Examples | StoredExamples) -> Baselines:
+def _of_training(composer: Composer, training: Training, asked: Examples) -> Baselines:
     """Baselines fitted on the run's training windows."""
     (corpus, splits), config = training, composer.config
-    return measure(corpus.tokens(composer.vocabulary), splits, config.data.window_size, config.seed, asked)
+    tokens = encode_pieces(corpus.pieces, composer.vocabulary)
+    return measure(tokens, splits, config.data.window_size, config.seed, asked)
 
 
 def _composed(composer: Composer, training: Training | None, samples: int) -> dict[str, Any]:
@@ -165,7 +170,7 @@ def _composed(composer: Composer, training: Training | None, samples: int) -> di
         return {"copying": None, "quality": None}
     (corpus, splits), config = training, composer.config
     pieces = composer.compose(dataclasses.replace(config.sampling, n=samples), config.seed)
-    return judge(pieces, corpus.yardstick(splits, config.data, config.seed))
+    return judge(pieces, Yardstick(corpus.pieces, splits, config.data, config.seed))
 
 
 def run(config: EvaluateConfig) -> Path:

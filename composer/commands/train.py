@@ -25,9 +25,9 @@ from composer.config import keys, run_file
 from composer.config.data import Split
 from composer.config.training import TrainConfig
 from composer.data.datamodule import MusicDataModule
-from composer.data.prepare import Music, load_music
-from composer.data.splits import Splits, covered
-from composer.data.window_sets import Starts
+from composer.data.prepare import PreparedData, load_data
+from composer.data.splits import Splits
+from composer.data.window_sets import ListedWindows
 from composer.errors import ComposerError, RunInterrupted, UsageError
 from composer.evaluation.baselines import measure
 from composer.evaluation.choose_sampling import choose
@@ -134,7 +134,7 @@ def _train(config: TrainConfig, folder: Path, changed: Sequence[str]) -> dict[st
     with locked(folder):
         _set_up_torch(config)
         newest = ckpt.load_newest(folder)
-        music = load_music(config.data, config.encoding, config.seed)
+        music = load_data(config.data, config.encoding, config.seed)
 
         # The weights' beginning is a function of the seed alone.
         pl.seed_everything(config.seed, verbose=False)
@@ -265,7 +265,7 @@ def _stopped_by_signals(folder: Path) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _facts(config: TrainConfig, music: Music, callback: RunCallback) -> dict[str, Any]:
+def _facts(config: TrainConfig, music: PreparedData, callback: RunCallback) -> dict[str, Any]:
     """What `summary.json` says whatever the status."""
     return {
         "epochs": callback.position[0],
@@ -311,21 +311,16 @@ def _hyperparameters(config: TrainConfig) -> dict[str, Any]:
     return {key: value for key, value in flat.items() if not any(f"{key}.".startswith(f"{s}.") for s in silent)}
 
 
-def _origin(config: TrainConfig, music: Music, yardstick: Yardstick) -> ckpt.Origin:
+def _origin(config: TrainConfig, music: PreparedData, yardstick: Yardstick) -> ckpt.Origin:
     """The first events of the first piece that trains; where those are held out, of its first training window."""
     size, train = config.data.window_size, music.splits.train
-    first = train.lowest() if isinstance(train, Starts) else int(train.min())
-    number = int(np.searchsorted(music.offsets, first, side="right")) - 1
-    piece, begin = music.pieces[number], int(music.offsets[number])
-    beginning = np.arange(begin, begin + size)
-    if isinstance(train, Starts):
-        heard = train.touches(beginning, size)
-    else:
-        heard = covered(len(music.tokens), train, size)[beginning]
-    if not heard.all():
+    first, offsets = train.lowest(), music.pieces.offsets
+    number = int(np.searchsorted(offsets, first, side="right")) - 1
+    piece, begin = music.pieces[number], int(offsets[number])
+    if not train.touches(np.arange(begin, begin + size), size).all():
         begin = first
     primer = torch.from_numpy(music.tokens[begin : begin + size].copy())
-    place = excerpt_of(with_key(piece), begin - int(music.offsets[number]), size)
+    place = excerpt_of(with_key(piece), begin - int(offsets[number]), size)
     return ckpt.Origin(
         primer,
         piece.name,
@@ -338,12 +333,12 @@ def _origin(config: TrainConfig, music: Music, yardstick: Yardstick) -> ckpt.Ori
     )
 
 
-def _yardstick(config: TrainConfig, music: Music, splits: Splits | None = None) -> Yardstick:
+def _yardstick(config: TrainConfig, music: PreparedData, splits: Splits | None = None) -> Yardstick:
     parts = music.splits if splits is None else splits
-    return Yardstick(music.pieces, music.offsets, parts, config.data, len(music.tokens), config.seed)
+    return Yardstick(music.pieces, parts, config.data, config.seed)
 
 
-def _choose_setting(config: TrainConfig, folder: Path, music: Music, yardstick: Yardstick) -> dict[str, Any]:
+def _choose_setting(config: TrainConfig, folder: Path, music: PreparedData, yardstick: Yardstick) -> dict[str, Any]:
     """Choose what the run composes with where its config leaves that open, and keep it; see `grid.choose`.
 
     Returns:
@@ -356,7 +351,9 @@ def _choose_setting(config: TrainConfig, folder: Path, music: Music, yardstick: 
     # training music: then test music decides, and the run says so.
     if config.data.split is not Split.shuffled and len(music.splits.val):
         training = yardstick.training
-        yardstick = _yardstick(config, music, dataclasses.replace(music.splits, test=np.empty(0, np.int64)))
+        yardstick = _yardstick(
+            config, music, dataclasses.replace(music.splits, test=ListedWindows(np.empty(0, np.int64)))
+        )
         # The same music, which may be long to read.
         yardstick.training = training
     # The run's config: a resumed run may compose otherwise than the one that wrote the checkpoint.
@@ -434,7 +431,7 @@ def _quiet_lightning() -> Iterator[None]:
 
 
 def _summarise(
-    config: TrainConfig, folder: Path, music: Music, callback: RunCallback, data: MusicDataModule
+    config: TrainConfig, folder: Path, music: PreparedData, callback: RunCallback, data: MusicDataModule
 ) -> dict[str, Any]:
     best_path = folder / CHECKPOINTS / ckpt.BEST
     best = ckpt.load(best_path)

@@ -7,33 +7,26 @@ import logging
 import warnings
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from composer.config.data import DataConfig, EncodingConfig, Keep, OnError, Source, Split, TimeUnit
 from composer.corpus import chorales
-from composer.corpus import duplicates as similarity
 from composer.corpus.build_store import build, cache_folder
-from composer.corpus.duplicates import Groups, alone, group
 from composer.corpus.metadata import SplitPart, read_groups, read_split_file, split_file
 from composer.corpus.read_many import Parameters, read_as
-from composer.corpus.store import Store, StoredPieces, StoredTokens
-from composer.data import leakage as scale
-from composer.data.splits import Splits, split_windows
-from composer.data.vocabulary import Vocabulary
+from composer.corpus.store import StoredPieces
 from composer.errors import ComposerError, MidiError
-from composer.evaluation.reference import Yardstick
-from composer.files import write_atomic
 from composer.music.events import Piece, Pieces, ReadPieces, prelude_piece
 from composer.music.midi import check_part, find_files, load
 from composer.music.rhythm import is_score
 
 log = logging.getLogger(__name__)
 
-Tokens = NDArray[np.uint8] | StoredTokens
+# 4,194,304 events: smaller corpora are held in memory and their windows listed, in some 300 MB at most.
+MAX_EVENTS_IN_MEMORY = 1 << 22
 # Files that are told of one by one; the store's manifest has all.
 _MOST_TOLD = 20
 # Files that decide whether a corpus is of scores or of performances.
@@ -48,6 +41,8 @@ class Corpus:
         pieces: in the order of their files.
         sha256: digest of the files' contents in order (of the events for the embedded piece).
         skipped: files that were left out, with the reason.
+        store: the folder of the store on disk that the pieces were read from; None without.
+        cache: a folder where results about these pieces may be kept; None where making them again is quick.
         parts: for `data.split=file`, the part of each piece.
         encoding: with the unit of the events, chosen by the music where the config leaves it open.
         names: for `data.group_by`, what the file says of each piece; None where it says nothing.
@@ -57,21 +52,10 @@ class Corpus:
     sha256: str
     skipped: list[str]
     encoding: EncodingConfig
+    store: Path | None = None
+    cache: Path | None = None
     parts: list[SplitPart] | None = None
     names: list[str | None] | None = None
-
-    @property
-    def lazy(self) -> bool:
-        """Whether it is too large to be listed and held (`scale.py`)."""
-        return isinstance(self.pieces, StoredPieces) and int(self.pieces.lengths.sum()) > scale.LARGE
-
-    @property
-    def offsets(self) -> NDArray[np.int64]:
-        """(P,) where each piece begins among the `tokens`."""
-        if self.lazy:
-            assert isinstance(self.pieces, StoredPieces)
-            return self.pieces.offsets
-        return np.cumsum([0, *self.pieces.lengths[:-1].tolist()])
 
     def usable(self, data: DataConfig, encoding: EncodingConfig) -> tuple[Corpus, list[str]]:
         """Those pieces that can be trained on, and why the others cannot; for what was read with `check=False`."""
@@ -80,76 +64,7 @@ class Corpus:
         parts = None if self.parts is None else [self.parts[number] for number in kept]
         unusable = [f"{name}: {reason}" for name, reason in zip(self.pieces.names, reasons, strict=True) if reason]
         names = None if self.names is None else [self.names[number] for number in kept]
-        return Corpus(self.pieces.only(kept), self.sha256, self.skipped, self.encoding, parts, names), unusable
-
-    def split(self, data: DataConfig, seed: int) -> tuple[Splits, Groups]:
-        """Divide the windows; the groups of pieces that were kept together for it.
-
-        Raises:
-            ComposerError: too few pieces or windows for the shares asked for.
-        """
-        lengths, offsets = self.pieces.lengths.tolist(), self.offsets.tolist()
-        groups = self._groups(data.group_similarity)
-        if self.names is not None:
-            groups = similarity.joined(groups, self.names)
-        if self.parts is not None:
-            _tell_divided(groups, self.parts)
-        splits = split_windows(lengths, data, seed, parts=self.parts, groups=groups.of, offsets=offsets, lazy=self.lazy)
-        return splits, groups
-
-    def yardstick(self, splits: Splits, data: DataConfig, seed: int) -> Yardstick:
-        """What composed pieces are held against: the training and held-out music of a split of these pieces."""
-        positions = int((self.offsets + self.pieces.lengths).max())
-        return Yardstick(self.pieces, self.offsets, splits, data, positions, seed)
-
-    def _groups(self, limit: float | None) -> Groups:
-        if len(self.pieces) == 1 or limit is None:
-            return alone(len(self.pieces))
-        if self.lazy and isinstance(self.pieces, StoredPieces):
-            return _kept_groups(self.pieces, limit)
-        return group((piece.events for piece in self.pieces), limit)
-
-    def tokens(self, vocabulary: Vocabulary) -> Tokens:
-        """(N, 3) classes of all pieces, one after another; of a large corpus made when they are asked for.
-
-        Classes on disk would be read some two to five times as quickly (`benchmarks/large_store.py`), but either is far
-        ahead of any training, and each vocabulary, so each seed of a sweep, would need its own copy.
-        """
-        if self.lazy:
-            assert isinstance(self.pieces, StoredPieces)
-            return StoredTokens(self.pieces.store, vocabulary)
-        return np.concatenate([vocabulary.encode(piece.events) for piece in self.pieces])
-
-
-def _kept_groups(pieces: StoredPieces, limit: float) -> Groups:
-    """The groups of stored pieces, kept beside them: finding them takes longer than opening the store."""
-    told = f"{similarity.VERSION} {limit!r} {pieces.offsets.tobytes().hex()}"
-    path = pieces.store.version / f"groups-{hashlib.sha256(told.encode()).hexdigest()[:20]}.npy"
-    try:
-        copies, near_copies, *of = np.load(path).tolist()
-    except (OSError, ValueError):
-        of = []
-    if len(of) == len(pieces):
-        return Groups(np.array(of, np.int64), copies, near_copies)
-    found = group((piece.events for piece in pieces), limit)
-    with suppress(ComposerError):
-        # It saves time, and is not worth a run.
-        kept = np.array([found.copies, found.near_copies, *found.of])
-        write_atomic(path, lambda stream: np.save(stream, kept))
-    return found
-
-
-def _tell_divided(groups: Groups, parts: list[SplitPart]) -> None:
-    """Warn of groups that a file of parts puts on both sides."""
-    of: dict[int, set[SplitPart]] = {}
-    for number, part in zip(groups.of.tolist(), parts, strict=True):
-        of.setdefault(number, set()).add(part)
-    divided = sum(len(found) > 1 for found in of.values())
-    if divided:
-        warnings.warn(
-            f"data.split=file: of the groups of pieces that are alike, {divided:,} have pieces in more than one part",
-            stacklevel=5,
-        )
+        return replace(self, pieces=self.pieces.only(kept), parts=parts, names=names), unusable
 
 
 def read_pieces(data: DataConfig, encoding: EncodingConfig) -> tuple[Pieces, str, list[str]]:
@@ -191,8 +106,13 @@ def read_corpus(data: DataConfig, encoding: EncodingConfig, *, check: bool = Tru
     named: dict[Path, SplitPart] | None = None
     if data.split is Split.file:
         named = _named(root, files, data, skipped)
+    pieces: Pieces
+    store = cache = None
     if root.is_dir() and data.store is not Keep.off:
-        pieces, digest = _stored(root, files, data, encoding, skipped, check=check)
+        stored, digest = _stored(root, files, data, encoding, skipped, check=check)
+        large = int(stored.lengths.sum()) > MAX_EVENTS_IN_MEMORY
+        store, cache = stored.store.folder, stored.store.version if large else None
+        pieces = stored if large else ReadPieces(stored[:])
     else:
         pieces, digest = _direct(root, files, data, encoding, skipped, check=check)
     reasons = [skipped[file] for file in files if file in skipped]
@@ -203,7 +123,7 @@ def read_corpus(data: DataConfig, encoding: EncodingConfig, *, check: bool = Tru
     used = [file for file in files if file not in skipped]
     parts = None if named is None else [named[file] for file in used]
     names = None if data.group_by is None else _group_names(root, used, data, data.group_by)
-    return Corpus(pieces, digest, reasons, encoding, parts, names)
+    return Corpus(pieces, digest, reasons, encoding, store, cache, parts, names)
 
 
 def _chosen(files: list[Path], data: DataConfig, encoding: EncodingConfig) -> EncodingConfig:
@@ -288,7 +208,7 @@ def _direct(
 
 def _stored(
     root: Path, files: list[Path], data: DataConfig, encoding: EncodingConfig, skipped: dict[Path, str], *, check: bool
-) -> tuple[Pieces, str]:
+) -> tuple[StoredPieces, str]:
     """As `_direct`, of a folder's store."""
     parameters = Parameters.of(data, encoding.unit)
     rebuild = data.store is Keep.rebuild
@@ -340,8 +260,3 @@ def _unusable(events: int, low: int, high: int, data: DataConfig, encoding: Enco
             f"{encoding.pitch_low}..{encoding.pitch_high}; encoding=full takes every pitch"
         )
     return ""
-
-
-def store_of(pieces: Pieces) -> Store | None:
-    """The store that pieces lie in."""
-    return pieces.store if isinstance(pieces, StoredPieces) else None

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from composer.config.data import TimeUnit
 from composer.corpus.read_many import Entry, Parameters
-from composer.data.vocabulary import Vocabulary
 from composer.errors import ComposerError
 from composer.files import read_json
 from composer.music.events import Counts, Events, LeftOut, Piece, Pieces, Timing
@@ -58,14 +57,15 @@ def encode(events: Events, times: NDArray[np.float64]) -> Codes:
     return codes
 
 
+def fields(codes: Codes) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Codes]:
+    """Return pitches, velocities and numbers of times of events as numbers, of any shape."""
+    return (codes & _MASK).astype(np.uint8), (codes >> PITCH_BITS & _MASK).astype(np.uint8), codes >> EVENT_BITS
+
+
 def decode(codes: Codes, times: NDArray[np.float64], unit: TimeUnit) -> Events:
-    """The inverse of `encode`."""
-    return Events(
-        (codes & _MASK).astype(np.uint8),
-        (codes >> PITCH_BITS & _MASK).astype(np.uint8),
-        np.asarray(times[codes >> EVENT_BITS]),
-        unit,
-    )
+    """Return the events that `encode` made numbers of."""
+    pitch, velocity, time = fields(codes)
+    return Events(pitch, velocity, np.asarray(times[time]), unit)
 
 
 class Store:
@@ -113,29 +113,29 @@ class Store:
         events = decode(codes, self.times, self.unit)
         return Piece(Path(entry.path).name, events, timing, entry.program, entry.markings, entry.left_out)
 
-    def count(self, runs: list[range]) -> Counts:
-        """How often each value occurs in these runs of positions; of the times, those that do."""
-        pitch, velocity, time = (np.zeros(size, np.int64) for size in (128, 128, len(self.times)))
+    def count(self, runs: Sequence[range]) -> Counts:
+        """Return how often each value occurs in ranges of positions, with each time that occurs once, rising."""
+        totals = [np.zeros(size, np.int64) for size in (128, 128, len(self.times))]
         for _, codes in self.chunks(runs):
-            pitch += np.bincount((codes & _MASK).astype(np.uint8), minlength=128)
-            velocity += np.bincount((codes >> PITCH_BITS & _MASK).astype(np.uint8), minlength=128)
-            time += np.bincount(codes >> EVENT_BITS, minlength=len(time))
+            for total, values in zip(totals, fields(codes), strict=True):
+                total += np.bincount(values, minlength=len(total))
+        pitch, velocity, time = totals
         return Counts(pitch, velocity, self.times[time > 0], time[time > 0])
 
-    def chunks(self, runs: list[range], overlap: int = 0, bridge: int = 0) -> Iterator[tuple[int, Codes]]:
-        """(first position, events) over runs of positions, at most `CHUNK` at once.
+    def chunks(self, runs: Sequence[range], overlap: int = 0, bridge: int = 0) -> Iterator[tuple[int, Codes]]:
+        """Yield first position and events as numbers over ranges of positions, at most `CHUNK` at once.
 
         Args:
-            runs: rising and apart.
-            overlap: events of the next chunk that each ends with.
-            bridge: gaps up to so many events are not left out, so that the chunks are fewer.
+            runs: ranges of positions, rising and without overlap.
+            overlap: events that the next chunk begins with are also the last of this one.
+            bridge: gaps of at most this many events are not left out, so that there are fewer chunks.
         """
         for begin, end in _spans(runs, bridge):
             for first in range(begin, end, CHUNK):
                 yield first, np.asarray(self.events[first : min(first + CHUNK, end) + overlap])
 
 
-def _spans(runs: list[range], bridge: int) -> Iterator[tuple[int, int]]:
+def _spans(runs: Sequence[range], bridge: int) -> Iterator[tuple[int, int]]:
     """The runs as (begin, end), those with gaps of at most `bridge` as one."""
     begin = end = None
     for run in runs:
@@ -155,11 +155,9 @@ def rows(entries: list[Entry]) -> list[tuple[Any, ...]]:
 
 
 class StoredPieces(Pieces):
-    """Those pieces of a store that a run uses.
+    """The pieces of a store that a run uses; positions are those of the store, which may hold other pieces too."""
 
-    Attributes:
-        offsets: (P,) where each begins in the store's events.
-    """
+    on_disk = True
 
     def __init__(self, store: Store, entries: list[Entry]) -> None:
         """Args: the `store`, and the `entries` of it that are used."""
@@ -181,43 +179,13 @@ class StoredPieces(Pieces):
         """Notes of the files that are not among the events."""
         return sum((entry.left_out for entry in self.entries), LeftOut())
 
-    def counts(self) -> Counts:
-        """How often each value occurs in them; a little of them is read at once."""
-        return self.store.count([range(entry.offset, entry.offset + entry.events) for entry in self.entries])
-
-
-class StoredTokens:
-    """The events of a store as classes of a vocabulary, made when they are asked for."""
-
-    def __init__(self, store: Store, vocabulary: Vocabulary) -> None:
-        """Args: the `store` and the `vocabulary` of a run, of the same time unit."""
-        assert store.unit is vocabulary.time_unit
-        self.store, self.pitch_low = store, vocabulary.pitch_low
-        self.time_classes = vocabulary.time_classes(store.times)
-        self.velocity_classes = vocabulary.velocity_classes(np.arange(128, dtype=np.uint8))
-
-    def __len__(self) -> int:
-        return len(self.store.events)
-
-    def __getitem__(self, positions: slice | NDArray[np.int64]) -> NDArray[np.uint8]:
-        """(..., 3) classes of the events at these positions, of any shape."""
-        return self.classes(np.asarray(self.store.events[positions]))
-
-    def windows(self, starts: NDArray[np.int64], length: int) -> NDArray[np.uint8]:
-        """(B, length, 3) classes of the events from each start (B,) on."""
-        return self.classes(np.lib.stride_tricks.sliding_window_view(self.store.events, length)[starts])
+    def counts(self, runs: Sequence[range] | None = None) -> Counts:
+        """Return how often each value occurs; at most `CHUNK` events are in memory at once."""
+        every = [range(entry.offset, entry.offset + entry.events) for entry in self.entries]
+        return self.store.count(every if runs is None else runs)
 
     def played(self, starts: NDArray[np.int64], length: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-        """(B, length) velocities, and times since the event before, of the events from each start (B,) on."""
+        """Return velocities and times since the previous event (B, length) of the events from each position (B,) on."""
         codes = np.lib.stride_tricks.sliding_window_view(self.store.events, length)[starts]
         events = decode(codes, self.store.times, self.store.unit)
         return events.velocity, events.delta_time
-
-    def classes(self, codes: Codes) -> NDArray[np.uint8]:
-        """(..., 3) classes of events as the store has them, of any shape."""
-        classes = np.empty((*codes.shape, 3), np.uint8)
-        # A piece that leaves the vocabulary's pitches is in the store and not in the run.
-        classes[..., 0] = (codes & _MASK).astype(np.uint8) - np.uint8(self.pitch_low)
-        classes[..., 1] = self.velocity_classes[codes >> PITCH_BITS & _MASK]
-        classes[..., 2] = self.time_classes[codes >> EVENT_BITS]
-        return classes

@@ -12,7 +12,6 @@ velocity and time. Nothing predicts it: in composing it follows from the times t
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,15 +20,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from composer.config.data import TimeUnit
-from composer.corpus.store import StoredTokens
+from composer.data.tokens import ArrayTokens, TokenSource
 from composer.data.vocabulary import Vocabulary
 from composer.errors import ComposerError
-from composer.music.events import Piece
+from composer.music.events import Piece, Pieces
 from composer.music.markings import Excerpt, Markings
-from composer.music.rhythm import GRID, TOLERANCE_BEATS
-
-# Classes of the place in the bar: bars of up to 8 beats.
-BAR_CLASSES = 8 * GRID
+from composer.music.rhythm import BAR_CLASSES, GRID, TOLERANCE_BEATS
 
 Array = NDArray[np.float64]
 
@@ -54,20 +50,20 @@ def piece_classes(piece: Piece) -> NDArray[np.uint8]:
     return bar_classes(piece.markings.bar_offsets(places + TOLERANCE_BEATS, float(places[-1])))
 
 
-def with_bars(tokens: NDArray[np.uint8] | StoredTokens, pieces: Iterable[Piece]) -> NDArray[np.uint8]:
+def with_bars(tokens: TokenSource, pieces: Pieces) -> TokenSource:
     """Return events as a network with `model.bar_position` reads them.
 
     Args:
-        tokens: (N, 3) classes of all pieces, one after another.
+        tokens: 3 classes per event of all pieces, one after another.
         pieces: these pieces in their order.
 
     Returns:
-        (N, 4) classes: those of `tokens`, then that of the place in the bar.
+        4 classes per event: those of `tokens`, then that of the place in the bar.
 
     Raises:
-        ComposerError: the corpus is too large to be held, or a file has no beats.
+        ComposerError: the corpus does not fit into memory, or a file has no beats.
     """
-    if isinstance(tokens, StoredTokens):
+    if pieces.on_disk:
         raise ComposerError(
             f"model.bar_position=true: places in the bar are held in memory, and {len(tokens):,} events are too many; "
             "choose fewer files with data.path, or set model.bar_position=false"
@@ -78,7 +74,7 @@ def with_bars(tokens: NDArray[np.uint8] | StoredTokens, pieces: Iterable[Piece])
         metre = metre or bool(piece.markings.meters)
     if not metre:
         warnings.warn("model.bar_position=true: no file has a time signature; bars of 4/4 are assumed", stacklevel=2)
-    return np.column_stack([tokens, np.concatenate(classes)])
+    return ArrayTokens(np.column_stack([tokens[:], np.concatenate(classes)]))
 
 
 @dataclass(frozen=True, slots=True)

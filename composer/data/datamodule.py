@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from composer.config.data import AugmentationConfig, DataConfig
 from composer.config.training import Supervision
-from composer.corpus.store import StoredTokens
-from composer.data.augmentation import Augmentation, Played
+from composer.data.augmentation import Augmentation
 from composer.data.bar_position import with_bars
-from composer.data.prepare import Music
-from composer.data.splits import supervisable
+from composer.data.prepare import PreparedData
+from composer.data.splits import Supervisable
 from composer.data.streams import StreamOrder, Streams, segments
-from composer.data.window_sets import Indices, Starts, sample
+from composer.data.window_sets import WindowSet, sample
 from composer.data.windows import BatchOrder, Windows, loader
 
 # Validation and test need no gradients: larger batches are as exact and quicker.
@@ -24,17 +22,17 @@ _EVAL_BATCH = 1024
 _EVAL_STREAM = 8
 
 
-def scored(starts: Indices | Starts, data: DataConfig, seed: int) -> Indices | Starts:
-    """The windows of a part that are scored: all, or a fixed draw of `data.eval_windows`."""
-    return sample(starts, data.eval_windows, [seed, _EVAL_STREAM])
+def scored(windows: WindowSet, data: DataConfig, seed: int) -> WindowSet:
+    """Return the windows of a part that are scored: all, or a fixed draw of `data.eval_windows`."""
+    return sample(windows, data.eval_windows, [seed, _EVAL_STREAM])
 
 
 class MusicDataModule(pl.LightningDataModule):
-    """Loaders over the windows of a `Music`."""
+    """Loaders over the windows of the data of a run."""
 
     def __init__(
         self,
-        music: Music,
+        music: PreparedData,
         config: DataConfig,
         seed: int,
         supervision: Supervision = Supervision.last,
@@ -66,45 +64,38 @@ class MusicDataModule(pl.LightningDataModule):
         """Begin training at this epoch and batch, when a run is resumed."""
         self.start = (epoch, batch)
 
-    def _windows(self, starts: Indices | Starts, *, training: bool) -> Windows:
-        tokens, size = self.tokens, self.config.window_size
+    def _windows(self, windows: WindowSet, *, training: bool) -> Windows:
+        size = self.config.window_size
         every = training and self.supervision is Supervision.every
-        mask = supervisable(len(tokens), self.music.splits, size) if every else None
-        if not training or self.augmentation is None:
-            return Windows(tokens, starts, size, mask)
-        played = None
-        if self.augmentation.needs_played and not isinstance(tokens, StoredTokens):
-            events = [piece.events for piece in self.music.pieces]
-            velocities, times = ([getattr(each, name) for each in events] for name in ("velocity", "delta_time"))
-            played = Played(np.concatenate(velocities), np.concatenate(times))
-        return Windows(tokens, starts, size, mask, self.augmentation, played)
+        mask = Supervisable(self.music.splits, size) if every else None
+        return Windows(self.tokens, windows, size, mask, self.augmentation if training else None, self.music.pieces)
 
-    def _loader(self, starts: Indices | Starts, *, training: bool) -> DataLoader[Any]:
+    def _loader(self, windows: WindowSet, *, training: bool) -> DataLoader[Any]:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         order = BatchOrder(
-            len(starts),
+            len(windows),
             self._size(training),
             self.seed,
             shuffle=training,
             rank=rank,
             world=world,
             per_epoch=self.config.windows_per_epoch if training else None,
-            arithmetic=isinstance(starts, Starts),
+            arithmetic=windows.computed,
             endless=training and self.augmentation is not None,
         )
         if training:
             order.start_at(*self.start)
-        return loader(self._windows(starts, training=training), order, self.config.num_workers if training else 0)
+        return loader(self._windows(windows, training=training), order, self.config.num_workers if training else 0)
 
     def _size(self, training: bool) -> int:
         return self.config.batch_size if training else max(_EVAL_BATCH, self.config.batch_size)
 
     def _streams(self) -> DataLoader[Any]:
         music, size = self.music, self.config.window_size
-        runs = segments(music.splits.train, len(music.tokens), music.offsets, size)
+        runs = segments(music.splits.train, music.pieces.offsets, size)
         order = StreamOrder(runs, size, self.config.batch_size, self.seed)
         order.start_at(*self.start)
-        streams = Streams(self.tokens, size, supervisable(len(music.tokens), music.splits, size))
+        streams = Streams(self.tokens, size, Supervisable(music.splits, size))
         return DataLoader(streams, sampler=order, batch_size=None, num_workers=self.config.num_workers)
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -122,6 +113,6 @@ class MusicDataModule(pl.LightningDataModule):
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Batches of all test windows, in order, whatever the processes; none where there is no test block."""
-        starts = scored(self.music.splits.test, self.config, self.seed)
-        order = BatchOrder(len(starts), self._size(False), self.seed, shuffle=False)
-        return loader(self._windows(starts, training=False), order, 0)
+        windows = scored(self.music.splits.test, self.config, self.seed)
+        order = BatchOrder(len(windows), self._size(False), self.seed, shuffle=False)
+        return loader(self._windows(windows, training=False), order, 0)

@@ -1,143 +1,179 @@
-"""What a run has to know of a corpus before it trains, without holding more than a little of it at once.
+"""Leakage: how much of the validation set the training set has already seen.
 
-Above `LARGE` events a run's windows are not listed, and its classes not held (`ranges.py`, `store.py`). Then
+    N = events, U = different validation windows
 
-- the time classes are fitted to counts of the different times, over all runs of training events. Of a shuffled split
-  these are the runs that training and validation windows were drawn from: but for a few events at their ends, every
-  event there is in some training window;
-- the leak is that of a sample of validation windows, each compared with every training window.
+Windows are compared by 64-bit digests: a polynomial in an odd multiplier modulo 2^64 over mixed event codes. Of n
+different windows two share a digest with a probability of about n^2 / 2^64.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.config.data import DataConfig, EncodingConfig
-from composer.corpus.store import Store, StoredTokens
-from composer.data.splits import DIGEST_MULTIPLIER, Leak, Splits, event_codes, transposed_digests
-from composer.data.vocabulary import Fitted, fit_counted
-from composer.data.window_sets import Starts, sample
+from composer.data.splits import Splits
+from composer.data.tokens import TokenSource
+from composer.data.window_sets import WindowSet, sample
 
-# 4,194,304 events: below, everything is listed and measured in full, in at most some 300 MB.
-LARGE = 1 << 22
-# Validation windows whose leak is measured.
-MOST_LEAKING = 20_000
+# Validation windows whose leakage is measured where the windows are not listed.
+MAX_WINDOWS = 20_000
 
 _LEAK_STREAM = 7
-# Digests are first looked up by so many of their bits.
-_BITS = 20
-# Between the windows of two pieces lie a few positions that begin none; `contains` knows them.
+_MULTIPLIER = 0x9E3779B97F4A7C15
+# Digests are first looked up by this many of their bits.
+_PREFIX_BITS = 20
+# Between the windows of two pieces lie a few positions where none begins; the training set's `contains` excludes them.
 _BRIDGE = 4096
-_MULTIPLIER = int(DIGEST_MULTIPLIER)
+
+Digests = NDArray[np.uint64]
 
 
-def training_runs(train: Starts, data: DataConfig) -> list[range]:
-    """Runs of positions that training windows of `data.margin` events cover, or may cover where they were drawn."""
-    late = data.margin - data.window_size
-    runs: list[range] = []
-    for run in train.pool.runs():
-        begin, end = run.start - late, run.stop + data.window_size
-        if runs and begin < runs[-1].stop:
-            begin = runs[-1].stop
-        runs.append(range(begin, end))
-    return runs
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """How much of the validation set the training set has already seen.
+
+    Attributes:
+        by_index: share of validation windows whose target event is, at the same position, an input or a target of
+            some training window.
+        by_content: share of validation windows whose events, inputs and target, equal those of some training window.
+        by_transposition: the same where a training window may be transposed by any number of semitones.
+        windows: validation windows that were measured.
+    """
+
+    by_index: float
+    by_content: float
+    by_transposition: float
+    windows: int
 
 
-def fit_store(store: Store, train: Starts, data: DataConfig, encoding: EncodingConfig) -> Fitted:
-    """The vocabulary of the training events of a store."""
-    counts = store.count(training_runs(train, data))
-    vocabulary = fit_counted(encoding, counts.times, counts.time, counts.velocity)
-    return Fitted(vocabulary, vocabulary.time_error_counted(counts.times, counts.time), float(counts.times[-1]))
+def leak(tokens: TokenSource, splits: Splits, window_size: int, seed: int) -> Leak:
+    """Measure the leakage from the training windows into the validation windows.
 
-
-def leak(tokens: StoredTokens, splits: Splits, window_size: int, seed: int) -> Leak:
-    """The leak, measured on a sample of the validation windows.
+    Of validation windows that are not listed at most `MAX_WINDOWS` are measured, each compared with every training
+    window.
 
     Args:
         tokens: classes of all events.
         splits: the windows.
         window_size: events before the target.
-        seed: draws the sample.
+        seed: draws the validation windows.
     """
     train = splits.train
-    assert isinstance(train, Starts)
-    chosen = sample(splits.val, MOST_LEAKING, [seed, _LEAK_STREAM])
-    starts = chosen[np.arange(len(chosen))]
-    by_index = train.touches(starts + window_size, window_size).mean()
+    validation = sample(splits.val, MAX_WINDOWS if splits.val.computed else None, [seed, _LEAK_STREAM])
+    starts = validation.positions()
     length = window_size + 1
-    runs = tokens.windows(starts, length).reshape(-1, 3)
-    alike = [_Sought(find, runs, length) for find in (rolling_digests, _transposed)]
-    for first, codes in tokens.store.chunks(train.pool.runs(), overlap=window_size, bridge=_BRIDGE):
-        if len(codes) >= length:
-            for sought in alike:
-                sought.look(first, tokens.classes(codes), train)
-    by_content, by_transposition = (float(sought.heard[sought.number].mean()) for sought in alike)
+    windows = tokens.windows(starts, length).reshape(-1, 3)
+    searches = [_Search(digests, windows, length) for digests in (window_digests, transposed_digests)]
+    for first, events in tokens.chunks(train.covered_runs(0, 0), overlap=window_size, bridge=_BRIDGE):
+        if len(events) >= length:
+            for search in searches:
+                search.add(first, events, train)
+    by_content, by_transposition = (float(search.found[search.number].mean()) for search in searches)
+    by_index = train.touches(starts + window_size, window_size).mean()
     return Leak(float(by_index), by_content, by_transposition, len(starts))
 
 
-class _Sought:
-    """Windows that are looked for in the training events, by their digests.
+class _Search:
+    """Validation windows that are searched for in the training events, by their digests.
 
     Attributes:
-        heard: (U,) which of the different windows have been found.
-        number: (W,) which of these each window is.
+        found: (U,) whether each different window occurs in the training set.
+        number: (W,) number of the different window that each window is.
     """
 
     def __init__(
-        self, find: Callable[[NDArray[np.uint8], int], NDArray[np.uint64]], runs: NDArray[np.uint8], length: int
+        self, digests: Callable[[NDArray[np.uint8], int], Digests], windows: NDArray[np.uint8], length: int
     ) -> None:
-        """Args: what finds the digests; the windows (W * length, 3) one after another; their `length`."""
-        self.find, self.length = find, length
-        self.wanted, self.number = np.unique(find(runs, length)[::length], return_inverse=True)
-        self.heard = np.zeros(len(self.wanted), np.bool_)
-        self.likely = np.zeros(1 << _BITS, np.bool_)
-        self.likely[_first_bits(self.wanted)] = True
+        """Prepare the search for `windows` (W * length, 3), one after another."""
+        self.digests, self.length = digests, length
+        self.wanted, self.number = np.unique(digests(windows, length)[::length], return_inverse=True)
+        self.found = np.zeros(len(self.wanted), np.bool_)
+        self.prefixes = np.zeros(1 << _PREFIX_BITS, np.bool_)
+        self.prefixes[_prefix(self.wanted)] = True
 
-    def look(self, first: int, tokens: NDArray[np.uint8], train: Starts) -> None:
-        """Look in the events (N, 3) from position `first` on, where training windows begin."""
-        found = self.find(tokens, self.length)
-        places = np.flatnonzero(self.likely[_first_bits(found)])
-        slot = np.minimum(np.searchsorted(self.wanted, found[places]), len(self.wanted) - 1)
-        alike = self.wanted[slot] == found[places]
-        places, slot = places[alike], slot[alike]
-        self.heard[slot[train.contains(first + places)]] = True
-
-
-def _first_bits(digests: NDArray[np.uint64]) -> NDArray[np.int64]:
-    return (digests >> np.uint64(64 - _BITS)).astype(np.int64)
+    def add(self, first: int, events: NDArray[np.uint8], train: WindowSet) -> None:
+        """Search the events (N, 3) from position `first` on, at the positions where training windows begin."""
+        digests = self.digests(events, self.length)
+        places = np.flatnonzero(self.prefixes[_prefix(digests)])
+        slot = np.minimum(np.searchsorted(self.wanted, digests[places]), len(self.wanted) - 1)
+        equal = self.wanted[slot] == digests[places]
+        places, slot = places[equal], slot[equal]
+        self.found[slot[train.contains(first + places)]] = True
 
 
-def _transposed(tokens: NDArray[np.uint8], length: int) -> NDArray[np.uint64]:
-    return transposed_digests(tokens, length, rolling_digests)
+def _prefix(digests: Digests) -> NDArray[np.int64]:
+    return (digests >> np.uint64(64 - _PREFIX_BITS)).astype(np.int64)
 
 
-def rolling_digests(tokens: NDArray[np.uint8], length: int) -> NDArray[np.uint64]:
-    """The digests of `splits.window_digests`, in a time that does not depend on the length.
+def window_digests(tokens: NDArray[np.uint8], length: int) -> Digests:
+    """Return a digest of every run of `length` events: equal runs have equal digests.
 
-    With M odd, M^-1 exists modulo 2^64, and a digest is M^(k + length - 1) times the difference of two running sums of
-    code[j] M^-j.
+    The digest of the events k .. k + L - 1 is sum_j M^(k + L - 1 - j) code[j]. With M odd, M^-1 exists modulo 2^64, and
+    it is M^(k + L - 1) times the difference of two running sums of code[j] M^-j: the time does not depend on L.
 
     Args:
         tokens: (N, 3) classes.
-        length: events of a run.
+        length: events L of a run.
+
+    Returns:
+        (N - L + 1,) digests.
+    """
+    code = event_codes(tokens)
+    count = len(code)
+    if length == 0:
+        return np.zeros(count + 1, np.uint64)
+    code *= _powers(pow(_MULTIPLIER, -1, 1 << 64), count)
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(code, dtype=np.uint64)])
+    powers = _powers(_MULTIPLIER, count)[length - 1 :]
+    digests: Digests = (sums[length:] - sums[:-length]) * powers
+    return digests
+
+
+def transposed_digests(tokens: NDArray[np.uint8], length: int) -> Digests:
+    """Return a digest of every run of `length` events that is equal for runs that differ by a transposition alone.
+
+    The first event counts with its velocity and time, each other one also with the interval from the event before.
+
+    Args:
+        tokens: (N, 3) classes.
+        length: events of a run, at least 1.
 
     Returns:
         (N - length + 1,) digests.
     """
-    code = event_codes(tokens)
-    count = len(code)
-    code *= _powers(pow(_MULTIPLIER, -1, 1 << 64), count)
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(code, dtype=np.uint64)])
-    powers = _powers(_MULTIPLIER, count)[length - 1 :]
-    found: NDArray[np.uint64] = (sums[length:] - sums[:-length]) * powers
-    return found
+    first, steps = tokens.copy(), tokens.copy()
+    first[:, 0] = 0
+    # Modulo 256, which keeps all intervals from -127 to 127 apart.
+    steps[1:, 0] -= tokens[:-1, 0]
+    following = window_digests(steps, length - 1)[1:]
+    return event_codes(first)[: len(following)] * np.uint64(0xD1342543DE82EF95) + following
+
+
+def context_digests(contexts: NDArray[np.uint8]) -> Digests:
+    """Return a digest (W,) of the events of each context (W, L, 3)."""
+    digests = np.zeros(len(contexts), np.uint64)
+    for k in range(contexts.shape[1]):
+        digests = digests * np.uint64(_MULTIPLIER) + event_codes(contexts[:, k])
+    return digests
+
+
+def event_codes(tokens: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Return a number (N,) for each event (N, 3) that no other event has."""
+    code = tokens[:, 2].astype(np.uint64)
+    for channel in (1, 0):
+        code = (code << np.uint64(8)) | tokens[:, channel]
+    # Mixed by the finaliser of SplitMix64 (Steele, Lea and Flood 2014), so that neighbouring codes do not cancel.
+    code = (code ^ (code >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    code = (code ^ (code >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    code ^= code >> np.uint64(31)
+    return code
 
 
 def _powers(base: int, count: int) -> NDArray[np.uint64]:
-    """(count,) base^0, base^1, ... modulo 2^64, by doubling."""
+    """Return base^0 .. base^(count - 1) modulo 2^64, by doubling."""
     powers = np.ones(count, np.uint64)
     known = 1
     while known < count:

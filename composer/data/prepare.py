@@ -1,40 +1,46 @@
-"""The music of a run, without torch: pieces read, vocabulary fitted to the training events, windows split."""
+"""Preparation of the data of a run, without torch: pieces read, split, vocabulary fitted, leakage measured."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from composer.config.data import DataConfig, EncodingConfig
-from composer.corpus.corpus import Corpus, Tokens, read_corpus
+from composer.corpus import duplicates
+from composer.corpus.corpus import Corpus, read_corpus
 from composer.corpus.duplicates import Groups
-from composer.corpus.store import StoredPieces, StoredTokens
-from composer.data import leakage as scale
-from composer.data.splits import Leak, Splits, covered
-from composer.data.splits import leak as measure_leak
+from composer.corpus.metadata import SplitPart
+from composer.data.encoded_rhythm import Rhythm, measure_rhythm
+from composer.data.leakage import Leak, leak
+from composer.data.splits import Splits, split_windows
+from composer.data.tokens import TokenSource, encode_pieces
 from composer.data.vocabulary import Fitted, TimeError, Vocabulary, fit
-from composer.data.window_sets import Starts
+from composer.errors import ComposerError
+from composer.files import write_atomic
 from composer.music.events import Piece, Pieces
-from composer.music.rhythm import Rhythm, measure_rhythm
 
-# Events whose rhythm is looked at.
+# Events whose rhythm is measured.
 MAX_RHYTHM_EVENTS = 1 << 19
 
 
 @dataclass(frozen=True, slots=True)
-class Music:
-    """Everything that a run knows of its data.
+class PreparedData:
+    """The data of a run: pieces, vocabulary, classes and split.
 
     Attributes:
         pieces: in the order of their files.
-        tokens: (N, 3) classes of all pieces, one after another.
-        offsets: (P,) where each piece begins among them.
-        groups: which of the pieces are alike.
+        tokens: 3 classes per event of all pieces, one after another.
+        groups: which pieces are copies or near-copies of others.
+        leak: from training into validation windows.
         sha256: digest of the files' contents in order (of the events for the embedded piece).
         skipped: files that were left out, with the reason.
+        store: the folder of the store on disk that the pieces were read from; None without.
         time_error: round-trip error of the training events' times.
         longest: the largest of these, in `vocabulary.time_unit`.
         rhythm: what encoding does to the inter-onset intervals; None without any, or without beats.
@@ -42,13 +48,13 @@ class Music:
 
     pieces: Pieces
     vocabulary: Vocabulary
-    tokens: Tokens
-    offsets: NDArray[np.int64]
+    tokens: TokenSource
     splits: Splits
     groups: Groups
     leak: Leak
     sha256: str
     skipped: list[str]
+    store: Path | None
     time_error: TimeError
     longest: float
     rhythm: Rhythm | None
@@ -59,39 +65,96 @@ class Music:
         return int(self.pieces.lengths.sum())
 
 
-def load_music(data: DataConfig, encoding: EncodingConfig, seed: int) -> Music:
+def load_data(data: DataConfig, encoding: EncodingConfig, seed: int) -> PreparedData:
     """Read, encode and split the pieces that a config names.
 
     Raises:
-        ComposerError: no usable piece, or too little music for the windows and the split; one line with the way out.
+        ComposerError: no usable piece, or too little music for the windows and the split; one line with the remedy.
     """
     return prepare(read_corpus(data, encoding), data, seed)
 
 
-def prepare(corpus: Corpus, data: DataConfig, seed: int) -> Music:
-    """Encode and split pieces that have been read; see `load_music`."""
-    encoding = corpus.encoding
-    splits, groups = corpus.split(data, seed)
-    fitted = _fit(corpus, splits, data, encoding)
-    tokens = corpus.tokens(fitted.vocabulary)
-    if isinstance(tokens, StoredTokens):
-        leak = scale.leak(tokens, splits, data.window_size, seed)
-    else:
-        leak = measure_leak(tokens, splits, data.window_size)
-    return Music(
+def prepare(corpus: Corpus, data: DataConfig, seed: int) -> PreparedData:
+    """Encode and split pieces that have been read; see `load_data`."""
+    splits, groups = split_corpus(corpus, data, seed)
+    fitted = _fit(corpus.pieces, splits, data, corpus.encoding)
+    tokens = encode_pieces(corpus.pieces, fitted.vocabulary)
+    return PreparedData(
         corpus.pieces,
         fitted.vocabulary,
         tokens,
-        corpus.offsets,
         splits,
         groups,
-        leak,
+        leak(tokens, splits, data.window_size, seed),
         corpus.sha256,
         corpus.skipped,
+        corpus.store,
         fitted.time_error,
         fitted.longest,
         measure_rhythm(_some(corpus.pieces), fitted.vocabulary),
     )
+
+
+def split_corpus(corpus: Corpus, data: DataConfig, seed: int) -> tuple[Splits, Groups]:
+    """Divide the windows of a corpus; return them with the groups of pieces that were kept together.
+
+    Raises:
+        ComposerError: too few pieces or windows for the shares asked for.
+    """
+    pieces = corpus.pieces
+    groups = _group(pieces, data.group_similarity, corpus.cache)
+    if corpus.names is not None:
+        groups = duplicates.joined(groups, corpus.names)
+    if corpus.parts is not None:
+        _warn_of_divided(groups, corpus.parts)
+    lengths, offsets = pieces.lengths.tolist(), pieces.offsets.tolist()
+    splits = split_windows(
+        lengths, data, seed, parts=corpus.parts, groups=groups.of, offsets=offsets, computed=pieces.on_disk
+    )
+    return splits, groups
+
+
+def _group(pieces: Pieces, limit: float | None, cache: Path | None) -> Groups:
+    """Return the groups of pieces of similar melody, kept in the folder `cache`.
+
+    Finding them takes longer than reading the pieces.
+
+    Args:
+        pieces: of a corpus.
+        limit: as `data.group_similarity`; None makes each piece a group.
+        cache: a folder; None keeps nothing.
+    """
+    if len(pieces) == 1 or limit is None:
+        return duplicates.alone(len(pieces))
+    if cache is None:
+        return duplicates.group((piece.events for piece in pieces), limit)
+    key = f"{duplicates.VERSION} {limit!r} {pieces.offsets.tobytes().hex()}"
+    path = cache / f"groups-{hashlib.sha256(key.encode()).hexdigest()[:20]}.npy"
+    try:
+        copies, near_copies, *of = np.load(path).tolist()
+    except (OSError, ValueError):
+        of = []
+    if len(of) == len(pieces):
+        return Groups(np.array(of, np.int64), copies, near_copies)
+    found = duplicates.group((piece.events for piece in pieces), limit)
+    with suppress(ComposerError):
+        # Caching is best effort: never fail a run because of it.
+        kept = np.array([found.copies, found.near_copies, *found.of])
+        write_atomic(path, lambda stream: np.save(stream, kept))
+    return found
+
+
+def _warn_of_divided(groups: Groups, parts: Sequence[SplitPart]) -> None:
+    """Warn of groups whose pieces a split file puts into different parts."""
+    of: dict[int, set[SplitPart]] = {}
+    for number, part in zip(groups.of.tolist(), parts, strict=True):
+        of.setdefault(number, set()).add(part)
+    divided = sum(len(found) > 1 for found in of.values())
+    if divided:
+        warnings.warn(
+            f"data.split=file: of the groups of pieces that are alike, {divided:,} have pieces in more than one part",
+            stacklevel=5,
+        )
 
 
 def _some(pieces: Pieces) -> Iterator[Piece]:
@@ -101,14 +164,14 @@ def _some(pieces: Pieces) -> Iterator[Piece]:
         yield pieces[place]
 
 
-def _fit(corpus: Corpus, splits: Splits, data: DataConfig, encoding: EncodingConfig) -> Fitted:
-    if isinstance(splits.train, Starts):
-        assert isinstance(corpus.pieces, StoredPieces)
-        return scale.fit_store(corpus.pieces.store, splits.train, data, encoding)
-    times = np.concatenate([piece.events.delta_time for piece in corpus.pieces])
-    # Of windows of `margin` events: runs that share their targets also share the classes.
-    late = data.margin - data.window_size
-    training = covered(len(times), splits.train - late, data.margin)
-    trained = times[training]
-    vocabulary = fit(encoding, trained, np.concatenate([piece.events.velocity for piece in corpus.pieces])[training])
-    return Fitted(vocabulary, vocabulary.time_error(trained), float(trained.max()))
+def _fit(pieces: Pieces, splits: Splits, data: DataConfig, encoding: EncodingConfig) -> Fitted:
+    """Fit the vocabulary to the training events.
+
+    Those are the events of windows of `data.margin` inputs, so that runs with the same targets also have the same
+    classes. Of a random subset they are the events of all windows that it was drawn from: but for a few at the ends of
+    ranges, every event there is in some training window.
+    """
+    runs = splits.train.covered_runs(data.margin - data.window_size, data.window_size)
+    counts = pieces.counts(runs)
+    vocabulary = fit(encoding, counts.times, counts.time, counts.velocity)
+    return Fitted(vocabulary, vocabulary.time_error(counts.times, counts.time), float(counts.times.max()))

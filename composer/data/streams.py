@@ -13,6 +13,7 @@ windows, and the cuts fall everywhere.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -22,10 +23,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from composer.corpus.store import StoredTokens
 from composer.data.permutation import Permutation
-from composer.data.splits import Supervisable, covered
-from composer.data.window_sets import Indices, Starts
+from composer.data.splits import Supervisable
+from composer.data.tokens import TokenSource
+from composer.data.window_sets import Indices, WindowSet
 
 _STREAM = 12
 
@@ -44,37 +45,27 @@ class Streamed(NamedTuple):
     fresh: Tensor
 
 
-def segments(train: Indices | Starts, events: int, offsets: NDArray[np.int64], window_size: int) -> list[range]:
-    """Runs of positions that training windows cover; none goes from one piece into the next.
+def segments(train: WindowSet, offsets: NDArray[np.int64], window_size: int) -> list[range]:
+    """Return the ranges of positions that training windows cover; none crosses from one piece into the next.
 
     Args:
-        train: first positions of the training windows.
-        events: of all pieces.
+        train: the training windows.
         offsets: (P,) where each piece begins.
         window_size: events before a window's target.
     """
-    if isinstance(train, Starts):
-        return [range(run.start, run.stop + window_size) for run in train.pool.runs()]
-    inside = covered(events, train, window_size)
-    begins = np.zeros(events + 1, np.bool_)
-    begins[offsets] = True
-    # A gap or another piece before, or after.
-    first = inside & (begins[:-1] | ~np.append(False, inside[:-1]))
-    last = inside & (begins[1:] | ~np.append(inside[1:], False))
-    pairs = zip(np.flatnonzero(first).tolist(), np.flatnonzero(last).tolist(), strict=True)
-    return [range(begin, end + 1) for begin, end in pairs]
+    found = []
+    for run in train.covered_runs(0, window_size):
+        inside = offsets[np.searchsorted(offsets, run.start, side="right") : np.searchsorted(offsets, run.stop)]
+        ends = [run.start, *inside.tolist(), run.stop]
+        found += [range(begin, end) for begin, end in itertools.pairwise(ends)]
+    return found
 
 
 class Streams(Dataset[Streamed]):
     """Gathers the batches that `StreamOrder` asks for."""
 
-    def __init__(
-        self,
-        tokens: NDArray[np.uint8] | StoredTokens,
-        window_size: int,
-        supervisable: NDArray[np.bool_] | Supervisable,
-    ) -> None:
-        """Args: (N, 3) `tokens`; the `window_size`; which positions are `supervisable`."""
+    def __init__(self, tokens: TokenSource, window_size: int, supervisable: Supervisable) -> None:
+        """Keep the classes, the steps of a chunk, and the positions that may be trained on."""
         self.tokens, self.supervisable = tokens, supervisable
         self.steps = np.arange(window_size + 1)
 

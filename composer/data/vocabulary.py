@@ -103,16 +103,14 @@ class Vocabulary:
         positive = np.maximum(lowest, np.searchsorted(self.time_edges, delta_time, side="right"))
         return np.where(delta_time > 0, positive, 0).astype(np.uint8)
 
-    def time_error(self, delta_time: NDArray[np.float64]) -> TimeError:
-        """How far encoding and decoding moves the positive ones of these times (N,)."""
-        decoded = np.asarray(self.time_values)[self.time_classes(delta_time)]
-        positive = (np.abs(decoded - delta_time) * 1000)[delta_time > 0]
-        if not len(positive):
-            return TimeError(0.0, 0.0, self.time_unit)
-        return TimeError(float(positive.mean()), float(positive.max()), self.time_unit)
+    def time_error(self, times: NDArray[np.float64], counts: NDArray[np.int64] | None = None) -> TimeError:
+        """Return how far encoding and decoding moves positive times.
 
-    def time_error_counted(self, times: NDArray[np.float64], counts: NDArray[np.int64]) -> TimeError:
-        """`time_error` of different times (U,) that occur so often (U,)."""
+        Args:
+            times: (U,) times in the vocabulary's unit; those that are 0 do not count.
+            counts: (U,) how often each occurs; None is once.
+        """
+        counts = np.ones(len(times), np.int64) if counts is None else counts
         occurring = (counts > 0) & (times > 0)
         times, counts = times[occurring], counts[occurring]
         if not len(times):
@@ -184,64 +182,33 @@ class Fitted:
     longest: float
 
 
-def fit(config: EncodingConfig, times: NDArray[np.float64], velocities: NDArray[np.uint8] | None = None) -> Vocabulary:
-    """Fit the time classes, and the values of binned velocities, to the training events; pitches need no fitting.
-
-    Args:
-        config: which pitches, and how to divide the times.
-        times: (N,) times since the previous event, of the training events alone, in `config.unit`.
-        velocities: (N,) theirs; only binned ones are fitted, to the middles of their classes where there are none.
-    """
-    heard = None if velocities is None else np.bincount(velocities, minlength=VELOCITIES)
-    positive = np.sort(times[times > 0])
-    if config.time_binning is TimeBinning.distinct:
-        return _vocabulary(config, *_distinct_classes(config, *np.unique(positive, return_counts=True)), heard)
-    if config.time_binning is TimeBinning.kmeans:
-        distinct, counts = np.unique(positive, return_counts=True)
-    elif config.time_binning is TimeBinning.quantile:
-        distinct, counts = np.unique(positive), np.empty(0, np.int64)
-    else:
-        distinct, counts = positive, np.empty(0, np.int64)
-    ranked = positive[np.arange(config.bins) * len(positive) // config.bins] if len(positive) else positive
-    edges = _edges(config, distinct, counts, ranked)
-    return _vocabulary(config, edges, _class_means(positive, edges), heard)
-
-
-def fit_counted(
+def fit(
     config: EncodingConfig,
     times: NDArray[np.float64],
-    counts: NDArray[np.int64],
+    counts: NDArray[np.int64] | None = None,
     velocities: NDArray[np.int64] | None = None,
 ) -> Vocabulary:
-    """`fit` to more events than can be kept: to how often each different value occurs.
-
-    The edges are those of `fit`; a class's value is the same mean but for rounding.
+    """Fit the time classes and the values of binned velocities to the training events; pitches need no fitting.
 
     Args:
         config: which pitches, and how to divide the times.
-        times: (U,) different times, rising.
-        counts: (U,) how often each occurs in the training events.
-        velocities: (128,) how often each velocity does.
+        times: (U,) times since the previous event of the training events alone, in `config.unit`; they may repeat.
+        counts: (U,) how often each occurs; None is once.
+        velocities: (128,) how often each velocity occurs; binned ones decode to the middles of their classes without.
     """
+    counts = np.ones(len(times), np.int64) if counts is None else counts
     occurring = (counts > 0) & (times > 0)
     times, counts = times[occurring], counts[occurring]
+    order = np.argsort(times, kind="stable")
+    times, counts = times[order], counts[order]
+    distinct, inverse = np.unique(times, return_inverse=True)
+    often = np.bincount(inverse, counts, len(distinct)).astype(np.int64)
     if config.time_binning is TimeBinning.distinct:
-        return _vocabulary(config, *_distinct_classes(config, times, counts), velocities)
+        return _vocabulary(config, *_distinct_classes(config, distinct, often), velocities)
     ranks = np.arange(config.bins) * int(counts.sum()) // config.bins
     ranked = times[np.searchsorted(np.cumsum(counts), ranks, side="right")] if len(times) else times
-    edges = _edges(config, times, counts, ranked)
-    member = np.searchsorted(edges, times, side="right") - 1
-    means = []
-    for k, edge in enumerate(edges):
-        inside = member == k
-        following = edges[k + 1] if k + 1 < len(edges) else edge
-        if inside.any():
-            mean = np.average(times[inside], weights=counts[inside])
-            # As in `_class_means`.
-            means.append(float(mean.clip(times[inside][0], times[inside][-1])))
-        else:
-            means.append((edge + following) / 2)
-    return _vocabulary(config, edges, means, velocities)
+    edges = _edges(config, distinct, often, ranked)
+    return _vocabulary(config, edges, _class_means(times, counts, edges), velocities)
 
 
 def _vocabulary(
@@ -281,7 +248,7 @@ def _edges(
 
     Args:
         config: how to divide.
-        distinct: (U,) the different times, rising; for equal widths they may repeat.
+        distinct: (U,) the different times, rising.
         counts: (U,) how often each occurs; only k-means asks.
         ranked: (time_bins,) the times at equal shares of all.
     """
@@ -346,12 +313,17 @@ def _kmeans_edges(distinct: NDArray[np.float64], counts: NDArray[np.int64], bins
     return [float(edge) for edge in (distinct[0], *((centres[1:] + centres[:-1]) / 2))]
 
 
-def _class_means(positive: NDArray[np.float64], edges: list[float]) -> list[float]:
-    member = np.searchsorted(edges, positive, side="right") - 1
+def _class_means(times: NDArray[np.float64], counts: NDArray[np.int64], edges: list[float]) -> list[float]:
+    """Return the mean of the members of each class of positive times (U,), rising, that occur `counts` (U,) times."""
+    member = np.searchsorted(edges, times, side="right") - 1
     means = []
     for k, edge in enumerate(edges):
-        inside = positive[member == k]
+        inside = times[member == k]
         following = edges[k + 1] if k + 1 < len(edges) else edge
-        # Rounding must not take the mean out of its members' range, and so into the class below or above.
-        means.append(float(inside.mean().clip(inside[0], inside[-1])) if len(inside) else (edge + following) / 2)
+        if len(inside):
+            # Rounding must not take the mean out of its members' range, and so into the class below or above.
+            mean = np.average(inside, weights=counts[member == k])
+            means.append(float(mean.clip(inside[0], inside[-1])))
+        else:
+            means.append((edge + following) / 2)
     return means

@@ -1,13 +1,19 @@
-"""First positions of windows, too many to be listed: runs of them, and a drawn share of all.
+"""Sets of windows, by the positions of their first events: listed, as ranges, or as a random subset of ranges.
 
-Both are used as an array of positions would be: `len(starts)`, and `starts[numbers]` for an array of numbers. They
-also tell of any position whether a window begins there.
+    W = windows of a set, n = any number of them
+    position  of an event in the array of all events of a corpus
+    number    of a window in its set, 0 .. W - 1, in the order of the set
+
+A set that is listed takes 8 bytes per window. Ranges and random subsets compute their positions, so that a corpus of
+any size can be split.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,54 +22,129 @@ from composer.data.permutation import Permutation
 
 Indices = NDArray[np.int64]
 
-_BLOCK = 4096
+# Windows that `lowest` looks at together.
+_BATCH = 4096
 
 
-class Starts(ABC):
-    """First positions of windows, in an order that arithmetic tells."""
+class WindowSet(ABC):
+    """First positions of windows, in the order of the set.
+
+    Attributes:
+        computed: positions are computed when they are needed, and so should be whatever is as long as the set.
+    """
+
+    computed: ClassVar[bool]
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
     def __getitem__(self, numbers: Indices) -> Indices:
-        """(n,) the positions with these numbers (n,)."""
+        """Return the positions (n,) of the windows with these numbers (n,)."""
 
     @abstractmethod
     def contains(self, positions: Indices) -> NDArray[np.bool_]:
-        """Whether a window begins at each of the positions, of any shape."""
+        """Return for positions of any shape whether a window begins there."""
+
+    @abstractmethod
+    def covered_runs(self, before: int, after: int) -> list[range]:
+        """Return the positions from `before` events before to `after` events after the start of some window.
+
+        Of a random subset these are the positions around all windows that it was drawn from.
+
+        Returns:
+            Ranges that rise and do not overlap.
+        """
 
     @property
-    @abstractmethod
-    def pool(self) -> Ranges:
-        """Runs of positions that hold these and, where these were drawn, those that were not."""
+    def pool(self) -> WindowSet:
+        """The set itself, or the ranges that a random subset was drawn from."""
+        return self
+
+    def positions(self) -> Indices:
+        """Return all positions (W,) in the order of the set."""
+        return self[np.arange(len(self))]
 
     def touches(self, positions: Indices, window_size: int) -> NDArray[np.bool_]:
-        """(n,) whether each position (n,) is an input or the target of some window."""
+        """Return for positions (n,) whether each is an input or the target of some window of `window_size` inputs."""
         found = np.zeros(positions.shape, np.bool_)
         for back in range(window_size + 1):
             found |= self.contains(positions - back)
         return found
 
     def lowest(self) -> int:
-        """The lowest position; there must be one."""
-        pool = self.pool
-        for begin in range(0, len(pool), _BLOCK):
-            block = pool[np.arange(begin, min(begin + _BLOCK, len(pool)))]
-            inside = block[self.contains(block)]
-            if len(inside):
-                return int(inside[0])
-        raise ValueError("there is no window")
+        """Return the lowest position.
+
+        Raises:
+            ValueError: the set is empty.
+        """
+        for run in self.covered_runs(0, 0):
+            for begin in range(run.start, run.stop, _BATCH):
+                block = np.arange(begin, min(begin + _BATCH, run.stop))
+                inside = block[self.contains(block)]
+                if len(inside):
+                    return int(inside[0])
+        raise ValueError("the set holds no window")
 
 
-class Ranges(Starts):
-    """Runs of neighbouring positions, rising and apart."""
+class ListedWindows(WindowSet):
+    """Windows whose positions are an array, in any order."""
+
+    computed = False
+
+    def __init__(self, starts: Indices) -> None:
+        """Keep the positions `starts` (W,)."""
+        self.starts = starts
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, numbers: Indices) -> Indices:
+        return self.starts[numbers]
+
+    @cached_property
+    def _rising(self) -> Indices:
+        return np.unique(self.starts)
+
+    @cached_property
+    def _begins(self) -> NDArray[np.bool_]:
+        """Whether a window begins at each position from 0 to the highest; one more, False, for all others."""
+        table = np.zeros(int(self.starts.max(initial=-1)) + 2, np.bool_)
+        table[self.starts] = True
+        return table
+
+    def contains(self, positions: Indices) -> NDArray[np.bool_]:
+        """Return for positions of any shape whether a window begins there."""
+        outside = (positions < 0) | (positions >= len(self._begins))
+        return self._begins[np.where(outside, -1, positions)]
+
+    def touches(self, positions: Indices, window_size: int) -> NDArray[np.bool_]:
+        """Return for positions of any shape whether each is an input or the target of some window."""
+        if not len(self):
+            return np.zeros(np.shape(positions), np.bool_)
+        last = np.searchsorted(self._rising, positions, side="right") - 1
+        return (last >= 0) & (self._rising[last] >= positions - window_size)
+
+    def covered_runs(self, before: int, after: int) -> list[range]:
+        """Return the positions around the windows; see `WindowSet.covered_runs`."""
+        if not len(self):
+            return []
+        gaps = np.flatnonzero(np.diff(self._rising) > before + after + 1)
+        firsts = self._rising[np.append(0, gaps + 1)] - before
+        lasts = self._rising[np.append(gaps, len(self._rising) - 1)] + after
+        return [range(first, last + 1) for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True)]
+
+
+class Ranges(WindowSet):
+    """Windows whose positions are ranges, rising and without overlap."""
+
+    computed = True
 
     def __init__(self, runs: Iterable[range]) -> None:
-        """Args: `runs` of positions; empty ones are left out."""
+        """Keep the ranges of positions; empty ones are left out."""
         kept = [run for run in runs if len(run)]
         self.firsts = np.array([run.start for run in kept], np.int64)
-        # How many positions stand before each run, and in all.
+        # Positions before each range, and in all.
         self.before = np.cumsum([0, *(len(run) for run in kept)], dtype=np.int64)
 
     def __len__(self) -> int:
@@ -74,7 +155,7 @@ class Ranges(Starts):
         return self.firsts[run] + (numbers - self.before[run])
 
     def numbers(self, positions: Indices) -> Indices:
-        """The number of each position; -1 where no window begins."""
+        """Return the number of the window at each position; -1 where no window begins."""
         if not len(self):
             return np.full(np.shape(positions), -1, np.int64)
         run = np.maximum(np.searchsorted(self.firsts, positions, side="right") - 1, 0)
@@ -83,33 +164,43 @@ class Ranges(Starts):
         return np.where(inside, self.before[run] + place, -1)
 
     def contains(self, positions: Indices) -> NDArray[np.bool_]:
-        """Whether a window begins at each of the positions."""
+        """Return for positions of any shape whether a window begins there."""
         return self.numbers(positions) >= 0
 
     def touches(self, positions: Indices, window_size: int) -> NDArray[np.bool_]:
-        """(n,) whether each position (n,) is an input or the target of some window: of the last that begins by then."""
+        """Return whether each position is an input or the target of some window, by the last that begins by then."""
         if not len(self):
             return np.zeros(positions.shape, np.bool_)
         run = np.searchsorted(self.firsts, positions, side="right") - 1
         last = np.minimum(positions, self.firsts[run] + np.diff(self.before)[run] - 1)
         return (run >= 0) & (last >= positions - window_size)
 
-    @property
-    def pool(self) -> Ranges:
-        """These."""
-        return self
-
-    def runs(self) -> list[range]:
-        """The runs."""
+    def covered_runs(self, before: int, after: int) -> list[range]:
+        """Return the positions around the windows; see `WindowSet.covered_runs`."""
+        found: list[range] = []
         lengths = np.diff(self.before).tolist()
-        return [range(first, first + length) for first, length in zip(self.firsts.tolist(), lengths, strict=True)]
+        for first, length in zip(self.firsts.tolist(), lengths, strict=True):
+            begin = first - before
+            if found and begin < found[-1].stop:
+                begin = found[-1].stop
+            found.append(range(begin, first + length + after))
+        return found
 
 
-class Drawn(Starts):
-    """The numbers `begin` to `end` of a random order of runs."""
+class RandomSubset(WindowSet):
+    """The windows `begin` to `end` of a random order of ranges."""
+
+    computed = True
 
     def __init__(self, ranges: Ranges, order: Permutation, begin: int, end: int) -> None:
-        """Args: `ranges` that are drawn from; their `order`; which of them, `end` not included."""
+        """Keep what decides the subset.
+
+        Args:
+            ranges: windows to draw from.
+            order: a permutation of all of them.
+            begin: first place of the order that is in the subset.
+            end: first place after those.
+        """
         assert len(ranges) == len(order)
         self.ranges, self.order, self.begin, self.end = ranges, order, begin, end
 
@@ -120,27 +211,31 @@ class Drawn(Starts):
         return self.ranges[self.order(numbers + self.begin)]
 
     def contains(self, positions: Indices) -> NDArray[np.bool_]:
-        """Whether a drawn window begins at each of the positions."""
+        """Return for positions of any shape whether a window of the subset begins there."""
         number = self.ranges.numbers(positions)
         known = number >= 0
         place = self.order.inverse(number[known])
         known[known] = (place >= self.begin) & (place < self.end)
         return known
 
+    def covered_runs(self, before: int, after: int) -> list[range]:
+        """Return the positions around all windows that the subset was drawn from."""
+        return self.ranges.covered_runs(before, after)
+
     @property
-    def pool(self) -> Ranges:
-        """What was drawn from."""
+    def pool(self) -> WindowSet:
+        """The ranges that the subset was drawn from."""
         return self.ranges
 
 
-def sample(starts: Indices | Starts, most: int | None, key: list[int]) -> Indices | Starts:
-    """The windows themselves, or where there are more than `most` so many of them, in rising order.
+def sample(windows: WindowSet, most: int | None, key: list[int]) -> WindowSet:
+    """Return at most `most` of the windows, in rising order where some are left out; None returns all.
 
     Args:
-        starts: first positions.
-        most: None takes all.
-        key: decides which.
+        windows: to draw from.
+        most: windows at most.
+        key: seeds the draw.
     """
-    if most is None or len(starts) <= most:
-        return starts
-    return np.sort(starts[Permutation(len(starts), key)(np.arange(most))])
+    if most is None or len(windows) <= most:
+        return windows
+    return ListedWindows(np.sort(windows[Permutation(len(windows), key)(np.arange(most))]))

@@ -1,10 +1,8 @@
-"""Windows over one shared array of classes, gathered a batch at a time.
+"""Sliding windows of one shared array of classes, gathered batch by batch.
 
-N = events, B = batch, T = window_size
-tokens (N, 3) uint8, held once: 3 bytes an event; a window is one index, never a copy
-batch  (B, T + 1, 3) uint8: T inputs, then the target
-of a store (`store.py`) the classes of a batch are made from its events when the batch is gathered
-supervisable (N,) bool, for `loss.supervision=every` alone: the positions that may be trained on as targets
+B = batch, T = window_size
+tokens  3 bytes per event, held once: a window is one position, never a copy
+batch   (B, T + 1, 3) uint8: T inputs, then the target
 """
 
 from __future__ import annotations
@@ -14,15 +12,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from composer.corpus.store import StoredTokens
 from composer.data.augmentation import Augmentation, Played
 from composer.data.permutation import Permutation
 from composer.data.splits import Supervisable
-from composer.data.window_sets import Indices, Starts
+from composer.data.tokens import TokenSource
+from composer.data.window_sets import Indices, WindowSet
+from composer.music.events import Pieces
 
 _EPOCH_STREAM = 3
 # Windows whose numbers are computed at once.
@@ -42,68 +40,51 @@ class Supervised(NamedTuple):
 
 
 class Windows(Dataset[Tensor | Supervised]):
-    """The windows that begin at `starts`; indexing with an array of numbers gathers a whole batch."""
+    """The windows of a set; indexing with an array of numbers gathers a whole batch."""
 
     def __init__(
         self,
-        tokens: NDArray[np.uint8] | StoredTokens,
-        starts: Indices | Starts,
+        tokens: TokenSource,
+        windows: WindowSet,
         window_size: int,
-        supervisable: NDArray[np.bool_] | Supervisable | None = None,
+        supervisable: Supervisable | None = None,
         augmentation: Augmentation | None = None,
-        played: Played | None = None,
+        pieces: Pieces | None = None,
     ) -> None:
-        """Keep the arrays.
+        """Keep what batches are gathered from.
 
         Args:
-            tokens: (N, 3) classes.
-            starts: (W,) first positions.
+            tokens: classes of all events.
+            windows: first positions.
             window_size: inputs before the target.
-            supervisable: (N,) positions that may be trained on, if batches are to be `Supervised`.
+            supervisable: positions that may be trained on, if batches are to be `Supervised`.
             augmentation: varies every batch; its numbers then go on from one pass over all windows to the next
                 (`BatchOrder.endless`).
-            played: (N,) each, where the augmentation needs them of an array.
+            pieces: whose events the tokens are, for the augmentation.
         """
-        self.augmentation, self.played = augmentation, played
-        self.source, self.starts, self.window_size, self.supervisable = tokens, starts, window_size, supervisable
-        self.stored = tokens if isinstance(tokens, StoredTokens) else None
-        if isinstance(tokens, np.ndarray):
-            self.tokens = torch.from_numpy(tokens)
-            # A view (N - T, T + 1, 3): no copy.
-            self.views = self.tokens.unfold(0, window_size + 1, 1).transpose(1, 2)
-        self.masks: Tensor | None = None
-        if isinstance(supervisable, np.ndarray):
-            # Likewise (N - T, T): the positions after each of the T inputs.
-            self.masks = torch.from_numpy(supervisable)[1:].unfold(0, window_size, 1)
+        self.tokens, self.windows, self.window_size = tokens, windows, window_size
+        self.supervisable, self.augmentation, self.pieces = supervisable, augmentation, pieces
+        # Positions of the targets of all steps, from the start of a window.
+        self._steps = np.arange(1, window_size + 1)
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self.windows)
 
     def __getitem__(self, numbers: Indices) -> Tensor | Supervised:
-        """Batch (B, T + 1, 3) of the windows with these numbers (B,), with its mask where there is one."""
-        turns = numbers // max(1, len(self.starts))
-        starts = self.starts[numbers - turns * len(self.starts)]
-        if self.stored is None:
-            windows = self.views[torch.from_numpy(starts)]
-        else:
-            windows = torch.from_numpy(self.stored.windows(starts, self.window_size + 1))
+        """Return the batch (B, T + 1, 3) of the windows with these numbers (B,), with its mask where there is one."""
+        turns = numbers // max(1, len(self.windows))
+        starts = self.windows[numbers - turns * len(self.windows)]
+        batch = self.tokens.windows(starts, self.window_size + 1)
         if self.augmentation is not None:
-            played = self._played(starts) if self.augmentation.needs_played else None
-            varied = self.augmentation.vary(windows.numpy(), played, turns, starts + self.window_size)
-            windows = torch.from_numpy(varied)
-        if isinstance(self.supervisable, Supervisable):
-            targets = starts[:, None] + np.arange(1, self.window_size + 1)
-            return Supervised(windows, torch.from_numpy(self.supervisable[targets]))
-        return windows if self.masks is None else Supervised(windows, self.masks[torch.from_numpy(starts)])
-
-    def _played(self, starts: Indices) -> Played:
-        """(B, T + 1) each of the windows from each start (B,) on."""
-        length = self.window_size + 1
-        if self.stored is not None:
-            return Played(*self.stored.played(starts, length))
-        assert self.played is not None
-        views = np.lib.stride_tricks.sliding_window_view
-        return Played(views(self.played.velocity, length)[starts], views(self.played.delta_time, length)[starts])
+            played = None
+            if self.augmentation.needs_played:
+                assert self.pieces is not None
+                played = Played(*self.pieces.played(starts, self.window_size + 1))
+            batch = self.augmentation.vary(batch, played, turns, starts + self.window_size)
+        windows = torch.from_numpy(batch)
+        if self.supervisable is None:
+            return windows
+        return Supervised(windows, torch.from_numpy(self.supervisable[starts[:, None] + self._steps]))
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Indices:

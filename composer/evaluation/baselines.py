@@ -1,7 +1,6 @@
 """Predictions that need no network: what an accuracy has to beat before it says anything.
 
-N = events, W = windows of one set, T = window_size
-tokens       (N, 3) uint8 classes of all pieces
+W = windows of one set, T = window_size
 predictions  (W, 4) int32: note, velocity, time, and the three as one number, the joint event
 
 majority     the commonest in training
@@ -23,9 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.config.limits import CHANNELS
-from composer.corpus.store import StoredTokens
-from composer.data.splits import Splits, digests_at
-from composer.data.window_sets import Indices, Starts, sample
+from composer.data.leakage import context_digests
+from composer.data.splits import Splits
+from composer.data.tokens import TokenSource
+from composer.data.window_sets import Indices, WindowSet, sample
 
 Predictions = NDArray[np.int32]
 # What `measure` finds: for each baseline its figures.
@@ -35,8 +35,8 @@ HIGHEST_ORDER = 8
 # Above these a seeded sample stands for all, so that a corpus takes seconds too; the result says how many were used.
 MOST_COUNTED = 1_000_000
 MOST_COPIED = 1_000
-# Of a store, so that the tables of counts stay below some 300 MB.
-MOST_STORED = 1 << 19
+# Of windows that are not listed, so that the tables of counts stay below some 300 MB.
+MAX_COMPUTED = 1 << 19
 # Entries compared by `nearest` for one split.
 MOST_COMPARED = 2_000_000_000
 
@@ -47,64 +47,71 @@ _PAIRS = 1 << 19
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Contexts with the event that followed each.
+    """Windows of a corpus, to be sampled from.
 
     Attributes:
-        tokens: (N, 3) classes.
-        starts: (W,) first positions; the target is the event at start + window_size.
+        tokens: classes of all events.
+        windows: first positions; the target is the event at start + window_size.
         window_size: events before the target; no longer context is used, so none leaves its piece.
     """
 
-    tokens: NDArray[np.uint8]
-    starts: Indices
+    tokens: TokenSource
+    windows: WindowSet
     window_size: int
 
-    def targets(self) -> Predictions:
-        """(W, 4) what would be right."""
-        return _with_joint(self.tokens[self.starts + self.window_size])
+    def __len__(self) -> int:
+        return len(self.windows)
 
-    def last(self, order: int) -> NDArray[np.uint64]:
-        """(W,) digests of the `order` events before each target; of none they are all alike."""
-        return digests_at(self.tokens, self.starts + self.window_size - order, order)
+    def sample(self, most: int, seed: int, context: int | None = None) -> Contexts:
+        """Return at most `most` of the windows, drawn by the seed, in rising order.
 
-    def contexts(self) -> NDArray[np.uint8]:
-        """(W, T, 3) classes of the events before each target."""
-        views = np.lib.stride_tricks.sliding_window_view(self.tokens, self.window_size, axis=0)
-        return views[self.starts].transpose(0, 2, 1)
-
-    def sample(self, most: int, seed: int, context: int | None = None) -> Examples:
-        """These, or where there are more than `most` so many of them, drawn by the seed; a store asks for `context`."""
-        if len(self.starts) <= most:
-            return self
-        chosen = np.random.default_rng([seed, _SAMPLE_STREAM]).choice(len(self.starts), most, replace=False)
-        return Examples(self.tokens, self.starts[np.sort(chosen)], self.window_size)
+        Args:
+            most: windows at most.
+            seed: decides the draw.
+            context: events before the target that are kept of each; None keeps `window_size`.
+        """
+        size = self.window_size if context is None else min(context, self.window_size)
+        key = [seed, _SAMPLE_STREAM]
+        if self.windows.computed:
+            starts = sample(self.windows, min(most, MAX_COMPUTED), key).positions()
+        elif len(self.windows) <= most:
+            starts = self.windows.positions()
+        else:
+            starts = self.windows[np.random.default_rng(key).choice(len(self.windows), most, replace=False)]
+        starts = np.sort(starts) + (self.window_size - size)
+        return Contexts(self.tokens.windows(starts, size + 1))
 
 
 @dataclass(frozen=True, slots=True)
-class StoredExamples:
-    """Examples of a store: a sample of them becomes `Examples` of the events that it needs."""
+class Contexts:
+    """Contexts with the event that followed each.
 
-    tokens: StoredTokens
-    starts: Indices | Starts
-    window_size: int
+    Attributes:
+        windows: (W, T + 1, 3) classes of the context and of the target.
+    """
 
-    def sample(self, most: int, seed: int, context: int | None = None) -> Examples:
-        """At most so many of them, drawn by the seed, with the last `context` events of each; None takes all."""
-        size = self.window_size if context is None else min(context, self.window_size)
-        chosen = sample(self.starts, min(most, MOST_STORED), [seed, _SAMPLE_STREAM])
-        starts = chosen[np.arange(len(chosen))] + (self.window_size - size)
-        windows = self.tokens.windows(starts, size + 1) if len(starts) else np.empty((0, size + 1, 3), np.uint8)
-        return Examples(windows.reshape(-1, 3), np.arange(len(starts)) * (size + 1), size)
+    windows: NDArray[np.uint8]
 
+    def __len__(self) -> int:
+        return len(self.windows)
 
-def examples(
-    tokens: NDArray[np.uint8] | StoredTokens, starts: Indices | Starts, window_size: int
-) -> Examples | StoredExamples:
-    """Examples of an array, or of a store."""
-    if isinstance(tokens, StoredTokens):
-        return StoredExamples(tokens, starts, window_size)
-    assert not isinstance(starts, Starts)
-    return Examples(tokens, starts, window_size)
+    @property
+    def window_size(self) -> int:
+        """Events T before the target."""
+        return int(self.windows.shape[1]) - 1
+
+    @property
+    def contexts(self) -> NDArray[np.uint8]:
+        """Classes (W, T, 3) of the events before each target."""
+        return self.windows[:, :-1]
+
+    def targets(self) -> Predictions:
+        """Return what would be right (W, 4)."""
+        return _with_joint(self.windows[:, -1])
+
+    def last(self, order: int) -> NDArray[np.uint64]:
+        """Return digests (W,) of the `order` events before each target; of none they are all equal."""
+        return context_digests(self.windows[:, self.window_size - order : -1])
 
 
 def _with_joint(events: NDArray[np.uint8]) -> Predictions:
@@ -113,9 +120,9 @@ def _with_joint(events: NDArray[np.uint8]) -> Predictions:
     return np.column_stack([classes, joint])
 
 
-def repeat_last(scored: Examples) -> Predictions:
-    """(W, 4) the event before each target."""
-    return _with_joint(scored.tokens[scored.starts + scored.window_size - 1])
+def repeat_last(scored: Contexts) -> Predictions:
+    """Return the event before each target (W, 4)."""
+    return _with_joint(scored.windows[:, -2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +138,7 @@ class Counts:
     commonest: Predictions
 
 
-def count(train: Examples, highest: int = HIGHEST_ORDER) -> list[Counts]:
+def count(train: Contexts, highest: int = HIGHEST_ORDER) -> list[Counts]:
     """Count what follows the last 0, 1, ... `highest` events; no more than the window holds."""
     targets, tables = train.targets(), []
     for order in range(min(highest, train.window_size) + 1):
@@ -151,12 +158,12 @@ def _commonest(groups: NDArray[np.int64], classes: NDArray[np.int32]) -> NDArray
     return np.asarray(pairs[first] & 0xFFFFFF, np.int32)
 
 
-def markov(tables: list[Counts], scored: Examples) -> list[Predictions]:
+def markov(tables: list[Counts], scored: Contexts) -> list[Predictions]:
     """Predictions of a Markov chain of each order; order 0 is the majority.
 
     Order k says what `tables[k]` says of the last k events, and where training never had these, what order k - 1 says.
     """
-    predicted = np.zeros((len(scored.starts), 4), np.int32)
+    predicted = np.zeros((len(scored), 4), np.int32)
     orders = []
     for order, table in enumerate(tables):
         asked = scored.last(order)
@@ -167,20 +174,23 @@ def markov(tables: list[Counts], scored: Examples) -> list[Predictions]:
     return orders
 
 
-def nearest(train: Examples, scored: Examples) -> Predictions:
-    """Copy what followed the training context that is most like each scored one.
+def nearest(train: Contexts, scored: Contexts) -> Predictions:
+    """Copy what followed the training context that is most similar to each scored one.
 
-    Most like is the context that agrees in most of the 3 T entries, place by place. Of several it is the one with more
-    channels right in the last event, then in the event before it, and so on; of several still, the earliest window.
+    Most similar is the context that agrees in most of the 3 T entries, place by place. Of several it is the one with
+    more channels right in the last event, then in the event before it, and so on; of several still, the earliest
+    window.
+
+    Args:
+        train: in rising order.
+        scored: in any order.
     """
     # Of equal contexts only the earliest can be chosen.
-    starts = np.sort(train.starts)
-    ordered = Examples(train.tokens, starts, train.window_size)
-    starts = np.sort(starts[np.unique(ordered.last(train.window_size), return_index=True)[1]])
-    known = Examples(train.tokens, starts, train.window_size)
-    contexts, asked = known.contexts(), scored.contexts()
+    first = np.sort(np.unique(train.last(train.window_size), return_index=True)[1])
+    known = Contexts(train.windows[first])
+    contexts, asked = known.contexts, scored.contexts
     entries = np.ascontiguousarray(contexts.reshape(len(contexts), -1).T)
-    step = max(1, _PAIRS // len(starts))
+    step = max(1, _PAIRS // len(known))
     chosen = [_nearest(contexts, entries, asked[k : k + step]) for k in range(0, len(asked), step)]
     return known.targets()[np.concatenate(chosen)]
 
@@ -203,23 +213,23 @@ def _nearest(contexts: NDArray[np.uint8], entries: NDArray[np.uint8], asked: NDA
     return left[np.unique(row, return_index=True)[1]]
 
 
-def accuracies(predicted: Predictions, scored: Examples, split: str) -> dict[str, float]:
+def accuracies(predicted: Predictions, scored: Contexts, split: str) -> dict[str, float]:
     """The metrics by key as a network's (`metrics.py`), with the number of windows that were scored."""
     *channels, joint = (predicted == scored.targets()).mean(axis=0).tolist()
     return {
         f"accuracy/{split}": sum(channels) / 3,
         f"accuracy_joint/{split}": joint,
         **{f"accuracy_{channel}/{split}": value for channel, value in zip(CHANNELS, channels, strict=True)},
-        f"windows_{split}": len(scored.starts),
+        f"windows_{split}": len(scored),
     }
 
 
 def measure(
-    tokens: NDArray[np.uint8] | StoredTokens,
+    tokens: TokenSource,
     splits: Splits,
     window_size: int,
     seed: int,
-    other: Examples | StoredExamples | None = None,
+    other: Examples | None = None,
 ) -> Baselines:
     """Fit every baseline on the training windows, and score it on the validation and test windows.
 
@@ -227,7 +237,7 @@ def measure(
     there is therefore the best of several, and a little too good.
 
     Args:
-        tokens: (N, 3) classes of all pieces.
+        tokens: classes of all events.
         splits: the windows.
         window_size: events before the target.
         seed: draws the samples.
@@ -237,7 +247,7 @@ def measure(
         For each baseline the accuracies by key; how many windows it was fitted on (`windows_train`) and scored on,
         fewer than there are where a sample stands for them; for `markov` its `order`.
     """
-    train, val, test = (examples(tokens, starts, window_size) for starts in (splits.train, splits.val, splits.test))
+    train, val, test = (Examples(tokens, part, window_size) for part in (splits.train, splits.val, splits.test))
     scored = {"val": val, "test": test} if other is None else {"data": other}
     counted = train.sample(MOST_COUNTED, seed, HIGHEST_ORDER)
     copied = train.sample(max(1, MOST_COMPARED // (MOST_COPIED * 3 * window_size)), seed)
@@ -246,13 +256,13 @@ def measure(
     by_order = [accuracies(predicted, chooser, "val")["accuracy/val"] for predicted in markov(tables, chooser)]
     best_order = 1 + int(np.argmax(by_order[1:]))
     results: Baselines = {
-        "majority": {"windows_train": len(counted.starts)},
+        "majority": {"windows_train": len(counted)},
         "repeat_last": {},
-        "markov": {"order": best_order, "windows_train": len(counted.starts)},
-        "nearest": {"windows_train": len(copied.starts)},
+        "markov": {"order": best_order, "windows_train": len(counted)},
+        "nearest": {"windows_train": len(copied)},
     }
     for split, asked in scored.items():
-        if not len(asked.starts):
+        if not len(asked):
             continue
         many, few = asked.sample(MOST_COUNTED, seed, HIGHEST_ORDER), asked.sample(MOST_COPIED, seed)
         orders = markov(tables, many)

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from composer.config.commands import ContextConfig
 from composer.config.limits import CHANNELS
-from composer.corpus.corpus import Tokens
 from composer.data.permutation import Permutation
-from composer.data.window_sets import Indices, sample
+from composer.data.tokens import TokenSource
+from composer.data.window_sets import Indices, ListedWindows, sample
 from composer.data.windows import Windows
 from composer.errors import ComposerError
 from composer.evaluation.scores import nlls
@@ -91,7 +91,7 @@ def probe(model: Network, windows: Windows, offsets: NDArray[np.int64], asked: C
     Raises:
         ComposerError: no target has so many events before it.
     """
-    size, tokens = windows.window_size, windows.source
+    size, tokens = windows.window_size, windows.tokens
     longest = size if asked.longest is None else asked.longest
     targets = _drawn(windows, offsets, longest, asked.windows, seed)
     if not len(targets):
@@ -116,8 +116,8 @@ def _begins(positions: Indices, offsets: NDArray[np.int64]) -> Indices:
 
 def _drawn(windows: Windows, offsets: NDArray[np.int64], longest: int, most: int, seed: int) -> Indices:
     """(W,) positions of the targets that are probed, rising."""
-    looked_at = sample(windows.starts, _MOST_WINDOWS, [seed, _WINDOW_STREAM])
-    targets = looked_at[np.arange(len(looked_at))] + windows.window_size
+    looked_at = sample(windows.windows, _MOST_WINDOWS, [seed, _WINDOW_STREAM])
+    targets = looked_at.positions() + windows.window_size
     begins = _begins(targets, offsets)
     enough = targets - begins >= longest
     targets, begins = targets[enough], begins[enough]
@@ -125,14 +125,13 @@ def _drawn(windows: Windows, offsets: NDArray[np.int64], longest: int, most: int
     if len(pieces) > _MOST_PIECES:
         chosen = pieces[Permutation(len(pieces), [seed, _PIECE_STREAM])(np.arange(_MOST_PIECES))]
         targets = targets[np.isin(begins, chosen)]
-    drawn = sample(np.sort(targets), most, [seed, _WINDOW_STREAM])
-    return drawn[np.arange(len(drawn))]
+    return sample(ListedWindows(np.sort(targets)), most, [seed, _WINDOW_STREAM]).positions()
 
 
 @torch.no_grad()
-def _windowed(model: Network, tokens: Tokens, targets: Indices, length: int) -> NDArray[np.float64]:
+def _windowed(model: Network, tokens: TokenSource, targets: Indices, length: int) -> NDArray[np.float64]:
     """(W, 3) negative log-likelihoods of the targets after `length` events, read from nothing."""
-    windows = Windows(tokens, targets - length, length)
+    windows = Windows(tokens, ListedWindows(targets - length), length)
     found = []
     for first in range(0, len(targets), _BATCH):
         batch = windows[np.arange(first, min(first + _BATCH, len(targets)))]
@@ -143,7 +142,7 @@ def _windowed(model: Network, tokens: Tokens, targets: Indices, length: int) -> 
 
 
 @torch.no_grad()
-def _carried(model: Network, tokens: Tokens, targets: Indices, begins: Indices) -> NDArray[np.float64]:
+def _carried(model: Network, tokens: TokenSource, targets: Indices, begins: Indices) -> NDArray[np.float64]:
     """(W, 3) negative log-likelihoods of the targets after all events of their pieces from the beginning."""
     hidden = model.linear.weight.new_empty(len(targets), model.linear.in_features)
     pieces = np.unique(begins)
@@ -154,7 +153,7 @@ def _carried(model: Network, tokens: Tokens, targets: Indices, begins: Indices) 
 
 
 def _read_pieces(
-    model: Network, tokens: Tokens, targets: Indices, begins: Indices, pieces: Indices, hidden: Tensor
+    model: Network, tokens: TokenSource, targets: Indices, begins: Indices, pieces: Indices, hidden: Tensor
 ) -> None:
     """Read pieces side by side from their beginnings, and keep in `hidden` (W, H) what stands before each target."""
     wanted = [np.flatnonzero(begins == begin) for begin in pieces]

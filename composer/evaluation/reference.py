@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.config.data import DataConfig, Split
-from composer.data.splits import Splits, covered
-from composer.data.window_sets import Indices, Ranges, Starts
+from composer.data.splits import Splits
+from composer.data.window_sets import WindowSet
 from composer.evaluation.copying import COPIED_NOTES, Passage, Reference, figures, mean, measure
 from composer.evaluation.distance import Distance, HumanMusic
 from composer.evaluation.legend import QUALITY
@@ -130,21 +130,16 @@ class Quality:
 class Yardstick:
     """The music of a run, read when it is first needed."""
 
-    def __init__(
-        self, pieces: Pieces, offsets: NDArray[np.int64], splits: Splits, data: DataConfig, events: int, seed: int
-    ) -> None:
+    def __init__(self, pieces: Pieces, splits: Splits, data: DataConfig, seed: int) -> None:
         """Keep what is needed.
 
         Args:
             pieces: of the run.
-            offsets: where each begins among the positions of the windows.
             splits: the windows.
             data: how they were divided.
-            events: positions in all.
             seed: decides the draw.
         """
-        self.pieces, self.offsets, self.splits, self.data = pieces, offsets, splits, data
-        self.positions, self.seed = events, seed
+        self.pieces, self.splits, self.data, self.seed = pieces, splits, data, seed
         self._rows = lru_cache(2)(self._measure_rows)
         self._human = lru_cache(2)(self._measure_human)
 
@@ -363,10 +358,15 @@ class Yardstick:
             found["released_per_500"] = float((durations > longest + 1e-6).mean()) * _EVENTS * _NOTES_PER_EVENT
         return _ordered(found)
 
-    def _read(self, starts: Indices | Starts, most: int) -> Part:
-        """The music that windows hold, of pieces in a random order until there are `most` events of them."""
-        reach = _Reach(starts, self.positions, self.data.window_size)
-        holding = reach.pieces(self.offsets)
+    def _read(self, windows: WindowSet, most: int) -> Part:
+        """Return the music that windows hold, of pieces in a random order until there are `most` events of them.
+
+        Of a random subset it is the music of all windows that it was drawn from: windows overlap so much that few
+        events are in none of the subset's.
+        """
+        pool, offsets = windows.pool, self.pieces.offsets
+        begins = np.array([run.start for run in pool.covered_runs(0, 0)], np.int64)
+        holding = np.unique(np.searchsorted(offsets, begins, side="right") - 1)
         drawn: list[int] = []
         events = 0
         for number in np.random.default_rng([self.seed, _DRAW_STREAM]).permutation(holding).tolist():
@@ -377,9 +377,10 @@ class Yardstick:
         parts: list[tuple[Piece, Strikes]] = []
         endings = []
         for number in sorted(drawn):
-            piece, offset = self.pieces[number], int(self.offsets[number])
+            piece, offset = self.pieces[number], int(offsets[number])
             strikes = struck(piece)
-            for begin, end in _runs(reach.holds(np.arange(offset, offset + len(piece.events)))):
+            inside = pool.touches(np.arange(offset, offset + len(piece.events)), self.data.window_size)
+            for begin, end in _runs(inside):
                 run = replace(piece, events=piece.events[begin:end])
                 held = strikes[(strikes.event >= begin) & (strikes.event < end)]
                 parts.append((run, held))
@@ -395,29 +396,6 @@ class _Human:
     training: dict[str, float]
     held_out: dict[str, float]
     copying: dict[str, float] | None
-
-
-class _Reach:
-    """The events that windows hold, as inputs or as targets."""
-
-    def __init__(self, starts: Indices | Starts, positions: int, window_size: int) -> None:
-        # Of a drawn share of a large corpus all that it was drawn from: windows overlap so much that few events are in
-        # none of the share's.
-        self.pool = starts.pool if isinstance(starts, Starts) else None
-        self.firsts = self.pool.firsts if self.pool is not None else np.unique(np.asarray(starts))
-        self.covered = covered(positions, self.firsts, window_size) if self.pool is None else None
-        self.window_size = window_size
-
-    def pieces(self, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The numbers of the pieces that hold a window, rising."""
-        return np.unique(np.searchsorted(offsets, self.firsts, side="right") - 1)
-
-    def holds(self, positions: Indices) -> NDArray[np.bool_]:
-        """Whether each position is in a window."""
-        if self.covered is not None:
-            return self.covered[positions]
-        assert isinstance(self.pool, Ranges)
-        return self.pool.touches(positions, self.window_size)
 
 
 def _runs(inside: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -22,7 +22,6 @@ from torch.nn import functional as F
 from composer.config.data import DataConfig, TimeUnit
 from composer.config.limits import CHANNELS
 from composer.corpus.corpus import Corpus, read_corpus
-from composer.corpus.store import EVENT_BITS, Store, StoredPieces
 from composer.data.window_sets import Indices
 from composer.data.windows import Windows
 from composer.evaluation.calibration import Reliability
@@ -114,7 +113,7 @@ def score_windows(
         hidden, targets = model.last(batch[:, :-1]), batch[:, -1]
         logits = model.heads(hidden, targets)
         right = _right(model.prediction(hidden, logits), targets)
-        starts = windows.starts[numbers]
+        starts = windows.windows[numbers]
         columns = [nlls(logits, targets), right, right.all(axis=1), np.ones(len(starts))]
         rows = np.column_stack([*columns, seconds[starts + windows.window_size]])
         np.add.at(scores.by_piece, np.searchsorted(offsets, starts, side="right") - 1, rows)
@@ -142,32 +141,23 @@ def _confidence(logits: Logits) -> NDArray[np.float64]:
 
 
 class Seconds:
-    """Seconds since the event before, by position among the classes of a corpus (`Corpus.tokens`)."""
+    """Seconds since the previous event, by position, whatever unit the network was trained on."""
 
     def __init__(self, corpus: Corpus, data: DataConfig) -> None:
-        """Keep the times, or read them.
+        """Keep the events, or read them.
 
         Args:
             corpus: as it is scored. Times in beats are read again in seconds: a tempo map turns equal beats into
-                other times.
+                different times.
             data: what it was read by.
         """
         if corpus.encoding.unit is not TimeUnit.seconds:
             corpus = read_corpus(data, dataclasses.replace(corpus.encoding, time_unit=TimeUnit.seconds))
-        self.store: Store | None = None
-        self.times: NDArray[np.float64] = np.empty(0)
-        if corpus.lazy:
-            assert isinstance(corpus.pieces, StoredPieces)
-            self.store = corpus.pieces.store
-        else:
-            self.times = np.concatenate([piece.events.delta_time for piece in corpus.pieces])
+        self.pieces = corpus.pieces
 
     def __getitem__(self, positions: Indices) -> NDArray[np.float64]:
-        """(B,) seconds of the events at these positions (B,)."""
-        if self.store is None:
-            return self.times[positions]
-        codes = np.asarray(self.store.events[positions])
-        return np.asarray(self.store.times[codes >> EVENT_BITS])
+        """Return the seconds (B,) before the events at these positions (B,)."""
+        return self.pieces.played(positions, 1)[1][:, 0]
 
 
 # By their number, the figures of each piece.

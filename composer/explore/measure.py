@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from composer.config.data import DataConfig, EncodingConfig
 from composer.corpus.corpus import read_corpus
-from composer.data.prepare import Music, prepare
-from composer.data.splits import transposed_digests, window_digests
-from composer.data.vocabulary import Vocabulary, fit_counted
+from composer.data.encoded_rhythm import measure_rhythm
+from composer.data.leakage import transposed_digests, window_digests
+from composer.data.prepare import PreparedData, prepare
+from composer.data.vocabulary import Vocabulary, fit
 from composer.errors import ComposerError
 from composer.explore.histograms import Histogram, equal_bins, equal_ratios, whole_numbers
 from composer.music.events import Counts, Pieces
-from composer.music.rhythm import measure_rhythm
 from composer.reporting.run_tables import group_lines, leak_lines
 
 _TIME_BINS = 60
@@ -177,11 +177,9 @@ def explore(data: DataConfig, encoding: EncodingConfig, seed: int) -> Exploratio
             music = prepare(usable, data, seed)
         except ComposerError as reason:
             problem = str(reason)
-    counts = corpus.pieces.counts()
-    vocabulary = (
-        fit_counted(encoding, counts.times, counts.time, counts.velocity) if music is None else music.vocabulary
-    )
-    error = vocabulary.time_error_counted(counts.times, counts.time)
+    counts = corpus.pieces.counts().distinct()
+    vocabulary = fit(encoding, counts.times, counts.time, counts.velocity) if music is None else music.vocabulary
+    error = vocabulary.time_error(counts.times, counts.time)
     looked_at = _drawn(corpus.pieces, seed)
     rhythm = measure_rhythm(looked_at, vocabulary) if music is None else music.rhythm
     return Exploration(
@@ -337,7 +335,7 @@ def _repeated(pieces: Sequence[NDArray[np.uint64]]) -> int:
     return total
 
 
-def _split(music: Music | None, data: DataConfig, problem: str) -> dict[str, Any]:
+def _split(music: PreparedData | None, data: DataConfig, problem: str) -> dict[str, Any]:
     if music is None:
         return {"split": data.split.name, "error": problem}
     return {

@@ -6,9 +6,9 @@ import textwrap
 
 from composer.config.data import TimeUnit
 from composer.config.limits import CHANNELS
+from composer.data.encoded_rhythm import Rhythm
 from composer.explore.histograms import WIDTH, bars
 from composer.explore.measure import Channel, Exploration
-from composer.music.rhythm import Rhythm
 
 UNITS = {TimeUnit.seconds: "ms", TimeUnit.beats: "thousandths of a beat"}
 # Pieces that are told of one by one; `explore.json` has all.

@@ -1,4 +1,4 @@
-"""Rhythm: the share of inter-onset intervals that lie on a grid of the beat, before and after encoding; bars and beats.
+"""Rhythm: the share of inter-onset intervals that lie on a grid of the beat; bars and beats.
 
     inter-onset interval  beats from one onset to the next; notes struck together are one onset
     on the grid           within `TOLERANCE_BEATS` of a multiple of 1/12 beat, which holds sixteenths and triplets;
@@ -15,8 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.config.data import TimeUnit
-from composer.data.vocabulary import Vocabulary
 from composer.music.events import Piece
 from composer.music.markings import Markings
 
@@ -24,6 +22,8 @@ from composer.music.markings import Markings
 _COMPOUND = 3
 # Places of the grid per beat.
 GRID = 12
+# Classes of the position in a bar of up to 8 beats.
+BAR_CLASSES = 8 * GRID
 # Also thirty-second notes: what tells a score from a performance.
 FINE_GRID = 24
 TOLERANCE_BEATS = 0.005
@@ -35,22 +35,6 @@ MIN_GRID_SHARE = 0.99
 MIN_SCORE_SHARE = 0.5
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Rhythm:
-    """Shares of inter-onset intervals on the grid of 1/12 beat.
-
-    Attributes:
-        original: in the music as it was read.
-        encoded: the same after encoding and decoding.
-    """
-
-    original: float
-    encoded: float
-
-    def __str__(self) -> str:
-        return f"{self.original:.0%} of inter-onset intervals on the 1/12-beat grid, {self.encoded:.0%} after encoding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,34 +119,3 @@ def grid_of(places: Array) -> int | None:
 def onset_beats(piece: Piece) -> Array:
     """Return the places in beats at which notes of a piece are struck."""
     return np.asarray(piece.beats()[piece.events.velocity > 0])
-
-
-def measure_rhythm(pieces: Iterable[Piece], vocabulary: Vocabulary) -> Rhythm | None:
-    """Measure what encoding does to the rhythm of pieces whose events are in the vocabulary's unit.
-
-    An interval in seconds is turned into beats by the tempo that holds where the note stands in the original.
-
-    Returns:
-        None where no piece has two onsets, or the files have no beats (SMPTE frames).
-    """
-    original, encoded = [], []
-    for piece in pieces:
-        if piece.timing.smpte:
-            continue
-        original.append(intervals(onset_beats(piece)))
-        encoded.append(_encoded_intervals(piece, vocabulary))
-    before = grid_share(np.concatenate(original)) if original else None
-    after = grid_share(np.concatenate(encoded)) if encoded else None
-    return None if before is None else Rhythm(before, after or 0.0)
-
-
-def _encoded_intervals(piece: Piece, vocabulary: Vocabulary) -> Array:
-    """Intervals in beats between the onsets of a piece that was encoded and decoded."""
-    events = piece.events
-    decoded = np.asarray(vocabulary.time_values)[vocabulary.time_classes(events.delta_time)]
-    struck = events.velocity > 0
-    onsets, first = np.unique(np.round(np.cumsum(decoded)[struck], 9), return_index=True)
-    gaps = np.diff(onsets)
-    if events.time_unit is TimeUnit.beats:
-        return gaps
-    return np.asarray(gaps / piece.tempo_map.seconds_per_beat(piece.beats()[struck][first[1:]]))

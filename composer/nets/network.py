@@ -20,8 +20,8 @@ from torch.nn import functional as F
 
 from composer.config.limits import CHANNELS
 from composer.config.model import Heads, ModelConfig
-from composer.data.bar_position import BAR_CLASSES
 from composer.errors import ComposerError
+from composer.music.rhythm import BAR_CLASSES
 
 # Of the permutation that `model.inputs=shuffle_*` scores with.
 _SHUFFLE_SEED = 0

@@ -12,12 +12,12 @@ from composer.config.data import DataConfig, EncodingConfig, Split, TimeUnit, sp
 from composer.config.limits import CHANNELS
 from composer.config.training import TrainConfig
 from composer.corpus.duplicates import Groups
-from composer.data.prepare import Music
-from composer.data.splits import Leak
+from composer.data.encoded_rhythm import Rhythm
+from composer.data.leakage import Leak
+from composer.data.prepare import PreparedData
 from composer.evaluation import legend
 from composer.evaluation.baselines import Baselines, best, skill
 from composer.files import display_path, program
-from composer.music.rhythm import Rhythm
 from composer.runs.layout import SAMPLES
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def split_name(key: str, config: TrainConfig, pieces: int) -> str:
     return split_title(key, config.data.split.name, pieces)
 
 
-def describe(config: TrainConfig, folder: Path, music: Music, model: Network) -> str:
+def describe(config: TrainConfig, folder: Path, music: PreparedData, model: Network) -> str:
     """What is about to be trained, on what, and how far the validation windows leak."""
     events = music.events
     pieces = f"{len(music.pieces)} pieces" if len(music.pieces) > 1 else music.pieces.names[0]
@@ -132,7 +132,7 @@ def rhythm_lines(rhythm: Rhythm | None, unit: TimeUnit, encoding: EncodingConfig
     return [f"rhythm     {rhythm}", f"           times in {unit.name}{chosen}"]
 
 
-def _drawn(config: TrainConfig, music: Music) -> list[str]:
+def _drawn(config: TrainConfig, music: PreparedData) -> list[str]:
     """What is less than all: an epoch's windows, the scored ones, and those that the leak was measured on."""
     data, parts, told = config.data, music.splits, []
     if data.windows_per_epoch is not None:

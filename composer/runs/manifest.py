@@ -14,8 +14,7 @@ import torch
 
 from composer.config import run_file
 from composer.config.training import TrainConfig
-from composer.corpus.corpus import store_of
-from composer.data.prepare import Music
+from composer.data.prepare import PreparedData
 from composer.errors import ComposerError
 from composer.files import read_json, write_json
 from composer.runs import code as source
@@ -26,9 +25,8 @@ _PACKAGES = ("composer", "torch", "pytorch-lightning", "hydra-core", "omegaconf"
 _MOST_NAMED = 10_000
 
 
-def write_manifest(config: TrainConfig, folder: Path, music: Music, changed: Sequence[str]) -> None:
+def write_manifest(config: TrainConfig, folder: Path, music: PreparedData, changed: Sequence[str]) -> None:
     """Say what made this run; a resumed run keeps the first account and adds when, and with what, it went on."""
-    store = store_of(music.pieces)
     account = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
@@ -40,7 +38,7 @@ def write_manifest(config: TrainConfig, folder: Path, music: Music, changed: Seq
             "skipped": music.skipped[:_MOST_NAMED],
             "events": music.events,
             "alike": music.groups.named_by(music.pieces.names)[:_MOST_NAMED],
-            "store": str(store.folder) if store else None,
+            "store": None if music.store is None else str(music.store),
         },
         "config_sha256": hashlib.sha256(run_file.to_yaml(config).encode()).hexdigest(),
         "seed": config.seed,

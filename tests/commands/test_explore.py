@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import TENSORS, Even
 from composer import cli
 from composer.commands.explore import run
 from composer.config.compose import compose
-from composer.data.prepare import load_music
+from composer.data.prepare import load_data
 from composer.explore.histograms import Histogram, Panel, bars, draw, equal_bins, equal_ratios, whole_numbers
 from composer.explore.measure import Coverage, Exploration, Repeat, explore
 from composer.explore.report_text import text
@@ -152,7 +152,7 @@ def test_the_encoding_is_the_one_that_training_would_have(midi_file: Build) -> N
     overrides = ["data.window_size=5", "data.split=blocked"]
     found = explored(path, *overrides)
     config = compose("data=midi", f"data.path={path}", "encoding=article", *overrides)
-    music = load_music(config.data, config.encoding, config.seed)
+    music = load_data(config.data, config.encoding, config.seed)
     assert found.fitted_to == "the training events"
     assert [row.decoded for row in found.time_classes] == pytest.approx(
         [value * 1000 for value in music.vocabulary.time_values]
@@ -213,7 +213,7 @@ def test_a_large_corpus_has_the_figures_of_a_small_one(
     small, direct = (explored(tmp_path / "songs", *overrides, f"data.store={store}") for store in ("auto", "off"))
     assert direct == small
     assert (small.pieces, len(small.unusable), len(small.skipped)) == (6, 1, 1)
-    monkeypatch.setattr("composer.data.leakage.LARGE", 100)
+    monkeypatch.setattr("composer.corpus.corpus.MAX_EVENTS_IN_MEMORY", 100)
     monkeypatch.setattr("composer.explore.measure._MOST_REPEATING", 130)
     large = explored(tmp_path / "songs", *overrides)
     assert large.repeats_of == 2

@@ -16,7 +16,7 @@ from composer.config.compose import compose
 from composer.config.data import DataConfig, EncodingConfig
 from composer.config.training import Supervision, TrainConfig
 from composer.data.datamodule import MusicDataModule
-from composer.data.prepare import Music, load_music
+from composer.data.prepare import PreparedData, load_data
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 BATCHES = "training targets, batch by batch in two epochs"
@@ -52,14 +52,14 @@ def composed(ablation: str, arm: str) -> TrainConfig:
     return config
 
 
-_loaded: dict[str, Music] = {}
+_loaded: dict[str, PreparedData] = {}
 
 
-def music_of(data: DataConfig, encoding: EncodingConfig, seed: int) -> Music:
+def music_of(data: DataConfig, encoding: EncodingConfig, seed: int) -> PreparedData:
     """Most arms read the same data: once is enough."""
     key = repr((data, encoding, seed))
     if key not in _loaded:
-        _loaded[key] = load_music(data, encoding, seed)
+        _loaded[key] = load_data(data, encoding, seed)
     return _loaded[key]
 
 
@@ -76,9 +76,9 @@ def seen(config: TrainConfig, seed: int) -> dict[str, Any]:
         # With augmentation the numbers go on from one epoch to the next.
         batches.append([(splits.train[numbers % len(splits.train)] + size).tolist() for numbers in order])
     return {
-        "classes": music.tokens.tolist(),
-        "test targets": (splits.test + size).tolist(),
-        "val targets": (splits.val + size).tolist(),
+        "classes": music.tokens[:].tolist(),
+        "test targets": (splits.test.positions() + size).tolist(),
+        "val targets": (splits.val.positions() + size).tolist(),
         BATCHES: batches,
     }
 

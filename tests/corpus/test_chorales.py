@@ -16,7 +16,7 @@ from composer.config.data import TimeUnit
 from composer.corpus import chorales
 from composer.corpus.corpus import read_corpus
 from composer.corpus.duplicates import alike, shingles
-from composer.data.prepare import load_music
+from composer.data.prepare import load_data
 from composer.errors import ComposerError, MissingExtra
 from composer.music.midi import read_piece
 from composer.reporting.run_tables import group_lines
@@ -83,7 +83,7 @@ def test_other_splits_hold_tunes_out_together(
     monkeypatch.setattr(chorales, "folder", lambda cache: place)
     asked = config.compose("data=chorales", f"data.split={split}", f"data.cache={tmp_path / 'cache'}")
     for seed in range(4):
-        music = load_music(asked.data, asked.encoding, seed)
+        music = load_data(asked.data, asked.encoding, seed)
         assert music.groups.of.tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
         train, val, test = ({int(start) // 60 for start in part} for part in dataclasses.astuple(music.splits))
         for one, other in [(test, train | val), *([(val, train)] if split == "by_piece" else [])]:

@@ -15,7 +15,7 @@ from composer.config.compose import compose
 from composer.config.data import DataConfig, Split, TimeUnit
 from composer.corpus import duplicates as similarity
 from composer.corpus.duplicates import alike, alone, group, shingles
-from composer.data.prepare import load_music
+from composer.data.prepare import load_data
 from composer.music.events import Events, prelude_piece
 from composer.reporting.run_tables import group_lines
 
@@ -205,7 +205,7 @@ def corpus(midi_file: Build, tmp_path: Path) -> Path:
 def test_copies_never_straddle_the_pieces_held_out(corpus: Path, split: str) -> None:
     for seed in range(6):
         config = compose("data=midi", f"data.path={corpus}", f"data.split={split}", "data.window_size=20")
-        music = load_music(config.data, config.encoding, seed)
+        music = load_data(config.data, config.encoding, seed)
         names = [piece.name for piece in music.pieces]
         assert names == ["0.mid", "1.mid", "2.mid", "3.mid", "copy.mid", "higher.mid"]
         assert music.groups.of.tolist() == [0, 1, 2, 3, 0, 0]
@@ -235,7 +235,7 @@ def test_without_groups_a_copy_leaks(corpus: Path, data_config: Callable[..., Da
     config = compose(*overrides, "data.group_similarity=null", "data.test_fraction=0")
     leaks = []
     for seed in range(6):
-        music = load_music(config.data, config.encoding, seed)
+        music = load_data(config.data, config.encoding, seed)
         assert music.groups.of.tolist() == [0, 1, 2, 3, 4, 5]
         leaks.append(music.leak.by_transposition)
     assert max(leaks) == 1.0

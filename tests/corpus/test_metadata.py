@@ -9,8 +9,7 @@ import pytest
 
 from composer.config.data import DataConfig, EncodingConfig, Keep, Source, Split
 from composer.corpus.corpus import read_corpus
-from composer.data import leakage as scale
-from composer.data.prepare import load_music
+from composer.data.prepare import load_data
 from composer.errors import ComposerError
 
 Data = Callable[..., DataConfig]
@@ -50,8 +49,8 @@ def test_the_file_says_which_piece_is_for_what(
     store: Keep,
     large: bool,
 ) -> None:
-    monkeypatch.setattr(scale, "LARGE", 1 if large else 10**9)
-    music = load_music(config(store=store), encoding_config(), seed=0)
+    monkeypatch.setattr("composer.corpus.corpus.MAX_EVENTS_IN_MEMORY", 1 if large else 10**9)
+    music = load_data(config(store=store), encoding_config(), seed=0)
     assert music.skipped == [f"{maestro / '2006/e.midi'}: not named in maestro-v3.0.0.csv"]
 
     def pitches(name: str) -> list[int]:
@@ -65,7 +64,7 @@ def test_the_file_says_which_piece_is_for_what(
 def test_named_files_that_are_absent_are_warned_of(config: Data, encoding_config: Encoding, maestro: Path) -> None:
     (maestro / "2004" / "b.midi").unlink()
     with pytest.warns(UserWarning, match=r"csv: 1 of the files that it names are not in .*, first 2004/b\.midi"):
-        music = load_music(config(), encoding_config(), seed=0)
+        music = load_data(config(), encoding_config(), seed=0)
     assert not len(music.splits.test)
 
 
@@ -93,7 +92,7 @@ def test_the_file_can_be_named(config: Data, encoding_config: Encoding, maestro:
 def test_a_bad_file_is_one_line(config: Data, encoding_config: Encoding, maestro: Path, text: str, reason: str) -> None:
     (maestro / "maestro-v3.0.0.csv").write_text(text)
     with pytest.raises(ComposerError, match=reason) as caught:
-        load_music(config(), encoding_config(), seed=0)
+        load_data(config(), encoding_config(), seed=0)
     assert "\n" not in str(caught.value)
 
 
@@ -125,7 +124,7 @@ def test_split_file_is_for_split_file(data_config: Data) -> None:
 def test_a_file_that_divides_copies_is_told_of(config: Data, encoding_config: Encoding, maestro: Path) -> None:
     (maestro / "2004/b.midi").write_bytes((maestro / "2004/a.midi").read_bytes())
     with pytest.warns(UserWarning, match="pieces that are alike, 1 have pieces in more than one part"):
-        music = load_music(config(), encoding_config(), seed=0)
+        music = load_data(config(), encoding_config(), seed=0)
     assert (music.groups.count, music.groups.copies) == (3, 1)
 
 
@@ -133,22 +132,22 @@ def test_a_file_that_divides_copies_is_told_of(config: Data, encoding_config: En
 def test_a_column_says_what_is_held_out_together(
     config: Data, encoding_config: Encoding, maestro: Path, monkeypatch: pytest.MonkeyPatch, large: bool
 ) -> None:
-    monkeypatch.setattr(scale, "LARGE", 1 if large else 10**9)
+    monkeypatch.setattr("composer.corpus.corpus.MAX_EVENTS_IN_MEMORY", 1 if large else 10**9)
     path = maestro / "maestro-v3.0.0.csv"
     path.write_text(path.read_text().replace('"A title, with a comma",validation', "Another,validation"))
     asked = config(split=Split.by_piece, group_by="canonical_title", test_fraction=0.3)
     for seed in range(3):
-        music = load_music(asked, encoding_config(), seed)
+        music = load_data(asked, encoding_config(), seed)
         # a, b and d have a title in common; e is not named, and trains, validates or tests all the same.
         assert music.groups.of.tolist() == [0, 0, 1, 0, 2]
         assert music.groups.named == 2
         names = [piece.name for piece in music.pieces]
         assert music.groups.named_by(names) == [[names[0], names[1], names[3]]]
     with pytest.raises(ComposerError, match=r"the 5 pieces make 2; data\.group_by=null takes each piece by itself$"):
-        load_music(config(split=Split.by_piece, group_by="canonical_composer"), encoding_config(), 0)
+        load_data(config(split=Split.by_piece, group_by="canonical_composer"), encoding_config(), 0)
     divided = config(group_by="canonical_title")
     with pytest.warns(UserWarning, match="pieces that are alike, 1 have pieces in more than one part"):
-        load_music(divided, encoding_config(), 0)
+        load_data(divided, encoding_config(), 0)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +166,7 @@ def test_a_bad_column_is_one_line(
 ) -> None:
     (maestro / "maestro-v3.0.0.csv").write_text(text)
     with pytest.raises(ComposerError, match=reason) as caught:
-        load_music(config(split=Split.by_piece, group_by="title"), encoding_config(), seed=0)
+        load_data(config(split=Split.by_piece, group_by="title"), encoding_config(), seed=0)
     assert "\n" not in str(caught.value)
     file = str(maestro / "2004" / "a.midi")
     with pytest.raises(ComposerError, match=r"^data\.group_by=title: needs a folder, and data\.path="):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from composer.commands.train import start
 from composer.config.compose import compose
 from composer.config.data import Order, Pedal, TimeUnit
-from composer.data.prepare import load_music
+from composer.data.prepare import load_data
 from composer.music.events import Events, canonical, prelude_piece
 from composer.music.midi import read_piece
 
@@ -132,7 +132,7 @@ def test_a_file_is_read_in_the_order_that_is_asked_for(midi_file: Build) -> None
         (0, 60, 64), (0, 64, 64), (500, 60, 0), (0, 64, 0), (0, 62, 64), (500, 62, 0)
     ]  # fmt: skip
     config = compose("data=midi", f"data.path={path}", "data.order=canonical", "data.window_size=1")
-    piece = load_music(config.data, config.encoding, 0).pieces[0]
+    piece = load_data(config.data, config.encoding, 0).pieces[0]
     assert piece.events.pitch.tolist() == [60, 64, 60, 64, 62, 62]
 
 
@@ -247,7 +247,7 @@ def test_a_run_with_all_three_trains_and_composes(tmp_path: Path) -> None:
     )
     start(config, tmp_path / "run")
     (sample,) = (tmp_path / "run" / "samples").glob("*.mid")
-    (music,) = {*[load_music(config.data, config.encoding, 0).vocabulary]}
+    (music,) = {*[load_data(config.data, config.encoding, 0).vocabulary]}
     struck = read_piece(sample).events.velocity
     assert set(struck[struck > 0].tolist()) <= set(music.velocity_values)
     assert music.sizes[:2] == (128, 9)

@@ -23,7 +23,7 @@ from composer.corpus.build_store import build, cache_folder, folder_of
 from composer.corpus.corpus import read_corpus
 from composer.corpus.read_many import Entry, Parameters
 from composer.corpus.store import MANIFEST, MOST_TIMES, Store, decode, encode
-from composer.data.prepare import load_music
+from composer.data.prepare import load_data
 from composer.errors import ComposerError, RunInterrupted
 from composer.music.events import Events
 from composer.music.midi import find_files, read_piece
@@ -116,7 +116,7 @@ def test_a_folder_read_through_a_store_is_the_same_music(
     music = []
     for store in (Keep.auto, Keep.off, Keep.auto):
         config = data_config(source=Source.midi, path=str(shared_data), store=store)
-        music.append(load_music(config, encoding, seed=3))
+        music.append(load_data(config, encoding, seed=3))
     for one, other in ((music[0], music[1]), (music[2], music[1])):
         assert one.sha256 == other.sha256
         assert one.skipped == other.skipped

@@ -16,10 +16,9 @@ from composer.config.compose import compose
 from composer.config.data import AugmentationConfig, DataConfig, EncodingConfig, Source, TimeUnit
 from composer.config.training import Supervision
 from composer.data import augmentation as augment
-from composer.data import leakage as scale
 from composer.data.augmentation import Augmentation, Played, factor, scaled, transposed, uniform
 from composer.data.datamodule import MusicDataModule
-from composer.data.prepare import Music, load_music
+from composer.data.prepare import PreparedData, load_data
 from composer.data.vocabulary import Vocabulary
 from composer.data.windows import Supervised
 from composer.errors import ComposerError
@@ -143,8 +142,8 @@ def test_a_draw_depends_on_seed_turn_and_target_alone() -> None:
 
 def module_of(
     data: DataConfig, encoding: EncodingConfig, supervision: Supervision = Supervision.last, **augmentation: float
-) -> tuple[Music, MusicDataModule]:
-    music = load_music(data, encoding, seed=0)
+) -> tuple[PreparedData, MusicDataModule]:
+    music = load_data(data, encoding, seed=0)
     values = {"transpose": 0, "stretch": 1.0, "velocity": 1.0} | augmentation
     return music, MusicDataModule(music, data, 0, supervision, AugmentationConfig(**values))  # type: ignore[arg-type]
 
@@ -222,8 +221,8 @@ def test_a_store_is_varied_like_an_array(
     _, small = module_of(data, encoding_config(), **varied)
     numbers = np.arange(1000, 1300)
     windows = small.train_dataloader().dataset
-    targets, asked = windows.starts[numbers % len(windows)], windows[numbers]  # type: ignore[index]
-    monkeypatch.setattr(scale, "LARGE", 100)
+    targets, asked = windows.windows[numbers % len(windows)], windows[numbers]  # type: ignore[index]
+    monkeypatch.setattr("composer.corpus.corpus.MAX_EVENTS_IN_MEMORY", 100)
     music, large = module_of(data, encoding_config(), **varied)
     stored = large._windows(targets, training=True)
     # As many passes as before.

@@ -21,17 +21,18 @@ from composer.composing.sampling import draw, probabilities
 from composer.config.commands import ContextConfig, LiveConfig
 from composer.config.compose import compose
 from composer.config.data import AugmentationConfig, TimeUnit
-from composer.data import leakage as scale
-from composer.data.bar_position import BAR_CLASSES, bar_classes, piece_classes, with_bars
+from composer.data.bar_position import bar_classes, piece_classes, with_bars
 from composer.data.datamodule import MusicDataModule
-from composer.data.prepare import load_music
+from composer.data.prepare import load_data
 from composer.data.streams import Streamed
+from composer.data.tokens import ArrayTokens
 from composer.data.vocabulary import fit
 from composer.data.windows import Supervised
 from composer.errors import ComposerError
-from composer.music.events import Events, Piece, Timing, excerpt_of, in_unit
+from composer.music.events import Events, Piece, ReadPieces, Timing, excerpt_of, in_unit
 from composer.music.markings import Markings
 from composer.music.midi import write_midi
+from composer.music.rhythm import BAR_CLASSES
 from composer.nets.build import build_model
 from composer.runs.checkpoint import Origin
 
@@ -191,13 +192,13 @@ def test_files_without_beats_are_refused() -> None:
     # 25 frames a second of 40 ticks.
     piece = dataclasses.replace(waltz(), timing=Timing(-25 * 256 + 40))
     with pytest.raises(ComposerError, match=r"model.bar_position=true: waltz.mid .* set model.bar_position=false"):
-        with_bars(np.zeros((60, 3), np.uint8), [piece])
+        with_bars(ArrayTokens(np.zeros((60, 3), np.uint8)), ReadPieces([piece]))
 
 
 def test_files_without_a_time_signature_are_named() -> None:
     piece = dataclasses.replace(waltz(), markings=Markings())
     with pytest.warns(UserWarning, match="no file has a time signature; bars of 4/4 are assumed"):
-        with_bars(np.zeros((60, 3), np.uint8), [piece])
+        with_bars(ArrayTokens(np.zeros((60, 3), np.uint8)), ReadPieces([piece]))
 
 
 def test_large_corpora_are_refused(
@@ -206,7 +207,7 @@ def test_large_corpora_are_refused(
     notes = [mido.Message("note_on", note=60 + k % 5, velocity=64, time=40) for k in range(200)]
     for name in ("a.mid", "b.mid"):
         midi_file([notes], name=f"many/{name}")
-    monkeypatch.setattr(scale, "LARGE", 100)
+    monkeypatch.setattr("composer.corpus.corpus.MAX_EVENTS_IN_MEMORY", 100)
     changes = ("data=midi", f"data.path={tmp_path / 'many'}", f"data.cache={tmp_path / 'cache'}", "encoding=score")
     config = compose(*changes, "model.bar_position=true", "data.group_similarity=null")
     with pytest.raises(ComposerError, match="400 events are too many; choose fewer files with data.path, or set"):
@@ -232,7 +233,7 @@ def test_onnx_is_refused(tmp_path: Path) -> None:
 
 def batches(*overrides: str, bar_position: bool) -> list[Any]:
     config = compose("encoding=score", *overrides)
-    music = load_music(config.data, config.encoding, 0)
+    music = load_data(config.data, config.encoding, 0)
     module = MusicDataModule(
         music, config.data, 0, config.loss.supervision, config.augmentation, bar_position=bar_position
     )
@@ -258,7 +259,7 @@ def test_batches_have_the_place_as_a_fourth_column(overrides: str) -> None:
 def test_stretched_windows_keep_their_places(tmp_path: Path) -> None:
     write_midi(tmp_path / "waltz.mid", waltz(events=500))
     config = compose("data=midi", f"data.path={tmp_path / 'waltz.mid'}", "encoding=score")
-    music = load_music(config.data, config.encoding, 0)
+    music = load_data(config.data, config.encoding, 0)
     stretch = AugmentationConfig(transpose=0, stretch=2.0, velocity=1.0)
     modules = [MusicDataModule(music, config.data, 0, augmentation=each, bar_position=True) for each in (None, stretch)]
     plain, stretched = (torch.cat(list(module.train_dataloader())) for module in modules)
@@ -406,7 +407,7 @@ def test_a_run_trains_composes_and_is_scored(tmp_path: Path) -> None:
 
 def test_places_follow_each_other_piece_by_piece() -> None:
     tokens = np.zeros((120, 3), np.uint8)
-    found = with_bars(tokens, [waltz(), waltz()])
+    found = with_bars(ArrayTokens(tokens), ReadPieces([waltz(), waltz()]))[:]
     assert found.dtype == np.uint8
     assert found[:60, 3].tolist() == found[60:, 3].tolist() == piece_classes(waltz()).tolist()
     assert not found[:, :3].any()

@@ -16,7 +16,8 @@ from composer.config.data import DataConfig, EncodingConfig, OnError, Source, Sp
 from composer.config.training import Supervision
 from composer.corpus.corpus import read_pieces
 from composer.data.datamodule import MusicDataModule
-from composer.data.prepare import load_music
+from composer.data.prepare import load_data
+from composer.data.tokens import ArrayTokens
 from composer.errors import ComposerError, MidiError
 
 Build = Callable[..., Path]
@@ -194,10 +195,10 @@ def test_sha256_of_the_prelude_tells_its_times_apart(data_config: Data, encoding
 
 
 def test_music_of_a_folder_lays_the_pieces_end_to_end(of_folder: Data, encoding_config: Encoding) -> None:
-    music = load_music(of_folder(test_fraction=0.0, val_fraction=0.5, split=Split.by_piece), encoding_config(), seed=0)
-    assert music.tokens.shape == (90, 3)
+    music = load_data(of_folder(test_fraction=0.0, val_fraction=0.5, split=Split.by_piece), encoding_config(), seed=0)
+    assert music.tokens[:].shape == (90, 3)
     assert music.tokens[:, 0].tolist() == [36] * 50 + [46] * 40
-    assert [int(part[0]) for part in (music.splits.train, music.splits.val)] in ([0, 50], [50, 0])
+    assert [part.lowest() for part in (music.splits.train, music.splits.val)] in ([0, 50], [50, 0])
     assert len(music.splits.train) + len(music.splits.val) == 45 + 35
     assert len(music.skipped) == 6
     assert (music.leak.by_index, music.leak.by_content) == (0.0, 0.0)
@@ -206,13 +207,13 @@ def test_music_of_a_folder_lays_the_pieces_end_to_end(of_folder: Data, encoding_
 def test_music_of_the_prelude_leaks_when_shuffled_and_not_by_index_when_blocked(
     data_config: Data, encoding_config: Encoding
 ) -> None:
-    shuffled = load_music(data_config(), encoding_config(), seed=0)
+    shuffled = load_data(data_config(), encoding_config(), seed=0)
     # 1068 windows: 107 test, 30 on each side are the gap, and 901 are left.
     assert [len(part) for part in (shuffled.splits.train, shuffled.splits.val, shuffled.splits.test)] == [810, 91, 107]
     assert shuffled.leak.by_index == pytest.approx(1.0, abs=0.02)
-    blocked = load_music(data_config(split=Split.blocked), encoding_config(), seed=0)
+    blocked = load_data(data_config(split=Split.blocked), encoding_config(), seed=0)
     assert blocked.leak.by_index == 0.0
-    assert shuffled.tokens.tolist() == blocked.tokens.tolist()
+    assert shuffled.tokens[:].tolist() == blocked.tokens[:].tolist()
 
 
 def test_too_little_music_for_the_split_is_explained(
@@ -220,7 +221,7 @@ def test_too_little_music_for_the_split_is_explained(
 ) -> None:
     config = data_config(source=Source.midi, path=str(midi_file(song(31))), window_size=30)
     with pytest.raises(ComposerError, match="^data.window_size=30: leaves 0 training and 0 validation windows; "):
-        load_music(config, encoding_config(), seed=0)
+        load_data(config, encoding_config(), seed=0)
 
 
 def test_runs_that_share_a_first_target_share_classes_parts_and_batches(
@@ -229,18 +230,21 @@ def test_runs_that_share_a_first_target_share_classes_parts_and_batches(
     trained, held = [], []
     for size in (5, 20, 40):
         config = data_config(window_size=size, first_target=40)
-        music = load_music(config, encoding_config(), seed=0)
+        music = load_data(config, encoding_config(), seed=0)
         module = MusicDataModule(music, config, seed=0)
         trained.append(torch.cat([batch[:, -1] for batch in module.train_dataloader()]))
         held.append(
-            [music.tokens.tolist(), *((part + size).tolist() for part in (music.splits.val, music.splits.test))]
+            [
+                music.tokens[:].tolist(),
+                *((part.positions() + size).tolist() for part in (music.splits.val, music.splits.test)),
+            ]
         )
     assert held[0] == held[1] == held[2]
     assert torch.equal(trained[0], trained[1])
     assert torch.equal(trained[1], trained[2])
     # The size alone changes them.
-    other = load_music(data_config(window_size=5), encoding_config(), seed=0)
-    assert (other.splits.val + 5).tolist() != held[0][1]
+    other = load_data(data_config(window_size=5), encoding_config(), seed=0)
+    assert (other.splits.val.positions() + 5).tolist() != held[0][1]
 
 
 def test_a_long_rest_before_the_shorter_windows_counts_for_all(
@@ -250,9 +254,9 @@ def test_a_long_rest_before_the_shorter_windows_counts_for_all(
     track[0][3].time = 9600  # the longest time, which stretches every class; windows of 5 begin behind it
     path = str(midi_file(track))
     of = [data_config(source=Source.midi, path=path, window_size=size, first_target=40) for size in (5, 40)]
-    short, long = (load_music(config, encoding_config(), seed=0) for config in of)
-    assert short.splits.train.min() > 3
-    assert short.tokens.tolist() == long.tokens.tolist()
+    short, long = (load_data(config, encoding_config(), seed=0) for config in of)
+    assert short.splits.train.lowest() > 3
+    assert short.tokens[:].tolist() == long.tokens[:].tolist()
 
 
 def test_a_piece_too_short_for_the_first_target_names_it(data_config: Data, encoding_config: Encoding) -> None:
@@ -274,17 +278,17 @@ def test_no_supervised_step_is_a_held_out_target(
             shutil.copy(folder / "a_good.mid", folder / f"{name}.mid")
         # The copies would be held out together, or not at all.
         config = dataclasses.replace(config, source=Source.midi, path=str(folder), group_similarity=None)
-    music = load_music(config, encoding_config(), seed=0)
+    music = load_data(config, encoding_config(), seed=0)
     # Positions in place of the classes tell where each step's target stands.
     positions = np.stack([np.arange(len(music.tokens)) % 256, np.arange(len(music.tokens)) // 256] * 2, axis=1)[:, :3]
-    music = dataclasses.replace(music, tokens=np.ascontiguousarray(positions, np.uint8))
+    music = dataclasses.replace(music, tokens=ArrayTokens(np.ascontiguousarray(positions, np.uint8)))
     module = MusicDataModule(music, config, seed=0, supervision=Supervision.every)
     batches = list(module.train_dataloader())
     targets = torch.cat([batch.windows[:, 1:] for batch in batches]).long()
     mask = torch.cat([batch.mask for batch in batches])
     places = targets[..., 0] + 256 * targets[..., 1]
     supervised = set(places[mask].tolist())
-    held = {start + 12 for part in (music.splits.val, music.splits.test) for start in part.tolist()}
+    held = {start + 12 for part in (music.splits.val, music.splits.test) for start in part.positions().tolist()}
     assert not supervised & held
     assert set(places[~mask].tolist()) == held & set(places.flatten().tolist())
     assert mask[:, -1].all()
@@ -303,11 +307,11 @@ def test_no_supervised_step_is_a_held_out_target(
 
 def test_loaders_give_each_part_its_windows(data_config: Data, encoding_config: Encoding) -> None:
     config = data_config(window_size=4, batch_size=100)
-    music = load_music(config, encoding_config(), seed=0)
+    music = load_data(config, encoding_config(), seed=0)
     module = MusicDataModule(music, config, seed=0)
 
     def slices(starts: np.ndarray) -> list[list[list[int]]]:
-        return [music.tokens[start : start + 5].tolist() for start in starts]
+        return [music.tokens[start : start + 5].tolist() for start in starts.positions().tolist()]
 
     trained = list(module.train_dataloader())
     assert {batch.shape[1:] for batch in trained} == {(5, 3)}
@@ -321,7 +325,7 @@ def test_loaders_give_each_part_its_windows(data_config: Data, encoding_config: 
 
 def test_start_at_begins_training_alone_in_the_middle(data_config: Data, encoding_config: Encoding) -> None:
     config = data_config()
-    music = load_music(config, encoding_config(), seed=0)
+    music = load_data(config, encoding_config(), seed=0)
     whole, resumed = MusicDataModule(music, config, seed=0), MusicDataModule(music, config, seed=0)
     resumed.start_at(0, 20)
     rest = list(resumed.train_dataloader())
@@ -335,5 +339,5 @@ def test_start_at_begins_training_alone_in_the_middle(data_config: Data, encodin
 
 def test_no_test_block_gives_no_test_batches(data_config: Data, encoding_config: Encoding) -> None:
     config = data_config(test_fraction=0.0)
-    module = MusicDataModule(load_music(config, encoding_config(), seed=0), config, seed=0)
+    module = MusicDataModule(load_data(config, encoding_config(), seed=0), config, seed=0)
     assert list(module.test_dataloader()) == []

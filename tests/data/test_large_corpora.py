@@ -21,15 +21,15 @@ from composer.composing.composer import Composer
 from composer.config.compose import compose
 from composer.config.data import DataConfig, EncodingConfig, Source, Split, TimeBinning
 from composer.config.training import Supervision
-from composer.corpus.store import StoredTokens
-from composer.data import leakage as scale
+from composer.data import leakage
 from composer.data.datamodule import MusicDataModule
-from composer.data.prepare import Music, load_music
-from composer.data.splits import window_digests
-from composer.data.vocabulary import fit, fit_counted
-from composer.data.window_sets import Starts
+from composer.data.prepare import PreparedData, load_data
+from composer.data.tokens import ArrayTokens
+from composer.data.vocabulary import fit
+from composer.data.window_sets import ListedWindows, WindowSet
 from composer.data.windows import BatchOrder, Supervised
-from composer.evaluation.baselines import Examples, StoredExamples, count, measure
+from composer.evaluation.baselines import Examples, count, measure
+from tests.references import window_digests
 
 Data = Callable[..., DataConfig]
 Encoding = Callable[..., EncodingConfig]
@@ -65,22 +65,21 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def lazily(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scale, "LARGE", 100)
+    monkeypatch.setattr("composer.corpus.corpus.MAX_EVENTS_IN_MEMORY", 100)
     monkeypatch.setattr("composer.corpus.store.CHUNK", 333)
 
 
-def both(monkeypatch: pytest.MonkeyPatch, data: DataConfig, encoding: EncodingConfig) -> tuple[Music, Music]:
-    small = load_music(data, encoding, seed=1)
-    monkeypatch.setattr(scale, "LARGE", 100)
+def both(
+    monkeypatch: pytest.MonkeyPatch, data: DataConfig, encoding: EncodingConfig
+) -> tuple[PreparedData, PreparedData]:
+    small = load_data(data, encoding, seed=1)
+    monkeypatch.setattr("composer.corpus.corpus.MAX_EVENTS_IN_MEMORY", 100)
     monkeypatch.setattr("composer.corpus.store.CHUNK", 333)
-    return small, load_music(data, encoding, seed=1)
+    return small, load_data(data, encoding, seed=1)
 
 
-def windows_of(music: Music, starts: object, size: int) -> list[bytes]:
-    if isinstance(starts, Starts):
-        starts = starts[np.arange(len(starts))]
-    assert isinstance(starts, np.ndarray)
-    return [music.tokens[int(start) : int(start) + size + 1].tobytes() for start in starts]
+def windows_of(music: PreparedData, windows: WindowSet, size: int) -> list[bytes]:
+    return [window.tobytes() for window in music.tokens.windows(windows.positions(), size + 1)]
 
 
 @pytest.mark.parametrize("first_target", [None, 20])
@@ -97,8 +96,8 @@ def test_a_large_corpus_has_the_parts_classes_and_leak_of_a_small_one(
 ) -> None:
     data = data_config(source=Source.midi, path=str(songs), split=split, window_size=10, first_target=first_target)
     small, large = both(monkeypatch, data, encoding_config(time_binning=binning, time_bins=2))
-    assert isinstance(large.tokens, StoredTokens)
-    assert isinstance(small.tokens, np.ndarray)
+    assert (large.pieces.on_disk, small.pieces.on_disk) == (True, False)
+    assert (large.splits.train.computed, small.splits.train.computed) == (True, False)
     assert large.vocabulary.time_edges == small.vocabulary.time_edges
     assert large.vocabulary.time_values == pytest.approx(small.vocabulary.time_values)
     assert large.time_error.mean == pytest.approx(small.time_error.mean)
@@ -129,10 +128,10 @@ def test_the_groups_and_folds_of_a_large_corpus_are_those_of_a_small_one(
     assert windows_of(large, large.splits.val, 10) == windows_of(small, small.splits.val, 10)
 
     # They are found once, and again for another limit.
-    monkeypatch.setattr("composer.corpus.corpus.group", None)
-    assert load_music(data, encoding_config(), seed=2).groups.of.tolist() == small.groups.of.tolist()
+    monkeypatch.setattr("composer.corpus.duplicates.group", None)
+    assert load_data(data, encoding_config(), seed=2).groups.of.tolist() == small.groups.of.tolist()
     with pytest.raises(TypeError):
-        load_music(dataclasses.replace(data, group_similarity=0.5), encoding_config(), seed=1)
+        load_data(dataclasses.replace(data, group_similarity=0.5), encoding_config(), seed=1)
     monkeypatch.undo()
 
     data = dataclasses.replace(data, split=Split.blocked, fold=1, folds=3)
@@ -177,24 +176,23 @@ def test_a_shuffled_large_corpus_is_another_draw_of_the_same_shares(
     val = windows_of(large, large.splits.val, 10)
     assert large.leak.by_content == pytest.approx(np.mean([window in train for window in val]))
     held = large.splits
-    assert isinstance(held.train, Starts)
-    assert isinstance(held.val, Starts)
-    assert not held.train.contains(held.val[np.arange(len(held.val))]).any()
+    assert held.train.computed
+    assert not held.train.contains(held.val.positions()).any()
 
 
 @pytest.mark.usefixtures("lazily")
 def test_no_supervised_step_is_a_held_out_target(songs: Path, data_config: Data, encoding_config: Encoding) -> None:
     data = data_config(source=Source.midi, path=str(songs), window_size=10)
-    music = load_music(data, encoding_config(), seed=0)
+    music = load_data(data, encoding_config(), seed=0)
     module = MusicDataModule(music, data, seed=0, supervision=Supervision.every)
     windows = module.train_dataloader().dataset
     train, val = music.splits.train, music.splits.val
-    assert isinstance(train, Starts)
+    assert train.computed
     batch = windows[np.arange(200)]
     assert isinstance(batch, Supervised)
     assert not batch.mask.all()
     assert batch.mask[:, -1].all()
-    held = {int(first) + 10 for part in (val, music.splits.test) for first in part[np.arange(len(part))]}
+    held = {int(first) + 10 for part in (val, music.splits.test) for first in part.positions()}
     for first, mask in zip(train[np.arange(200)].tolist(), batch.mask.tolist(), strict=True):
         assert mask == [first + 1 + step not in held for step in range(10)]
 
@@ -204,7 +202,7 @@ def test_rolling_digests_are_the_slow_ones(codes: list[int], length: int) -> Non
     if length > len(codes):
         return
     tokens = np.stack([codes, [64] * len(codes), np.array(codes) // 2], axis=1).astype(np.uint8)
-    assert scale.rolling_digests(tokens, length).tolist() == window_digests(tokens, length).tolist()
+    assert leakage.window_digests(tokens, length).tolist() == window_digests(tokens, length).tolist()
 
 
 @given(
@@ -219,10 +217,10 @@ def test_a_vocabulary_of_counts_is_that_of_the_times(
     listed = np.array(times, np.float64)
     distinct = np.array([0.0, 0.1, 0.25, 0.3, 1.0, 1.5, 2.0, 9.0])
     counts = np.array([int((listed == time).sum()) for time in distinct])
-    one, other = fit(config, listed), fit_counted(config, distinct, counts)
+    one, other = fit(config, listed), fit(config, distinct, counts)
     assert one.time_edges == other.time_edges
     assert other.time_values == pytest.approx(one.time_values)
-    error, counted = one.time_error(listed), other.time_error_counted(distinct, counts)
+    error, counted = one.time_error(listed), other.time_error(distinct, counts)
     assert (counted.mean, counted.maximum) == pytest.approx((error.mean, error.maximum), abs=1e-9)
 
 
@@ -231,20 +229,19 @@ def test_baselines_of_a_store_are_those_of_its_windows(
     songs: Path, data_config: Data, encoding_config: Encoding
 ) -> None:
     data = data_config(source=Source.midi, path=str(songs), window_size=10)
-    music = load_music(data, encoding_config(), seed=0)
-    assert isinstance(music.tokens, StoredTokens)
-    plain = music.tokens[:]
+    music = load_data(data, encoding_config(), seed=0)
+    assert music.pieces.on_disk
+    plain = ArrayTokens(music.tokens[:])
     listed = dataclasses.replace(
         music.splits,
         **{
-            name: np.sort(part[np.arange(len(part))])
+            name: ListedWindows(np.sort(part.positions()))
             for name, part in (("train", music.splits.train), ("val", music.splits.val), ("test", music.splits.test))
         },
     )
     assert measure(music.tokens, music.splits, 10, 0) == measure(plain, listed, 10, 0)
-    few = StoredExamples(music.tokens, music.splits.train, 10).sample(50, 0, context=8)
-    assert isinstance(few, Examples)
-    assert (few.tokens.shape, len(few.starts), few.window_size) == ((450, 3), 50, 8)
+    few = Examples(music.tokens, music.splits.train, 10).sample(50, 0, context=8)
+    assert (few.windows.shape, len(few), few.window_size) == ((50, 9, 3), 50, 8)
     assert len(count(few)) == 9
 
 
@@ -276,7 +273,7 @@ def test_epochs_go_on_through_all_windows(
 
 def test_eval_windows_is_a_fixed_draw_and_training_windows_stay(data_config: Data, encoding_config: Encoding) -> None:
     config = data_config(eval_windows=20, windows_per_epoch=100)
-    music = load_music(config, encoding_config(), seed=0)
+    music = load_data(config, encoding_config(), seed=0)
     module = MusicDataModule(music, config, seed=0)
     found = torch.cat(list(module.val_dataloader()))
     assert len(found) == 20
@@ -321,7 +318,7 @@ START = """
 import sys
 from composer.config.compose import compose
 from composer.data.datamodule import MusicDataModule
-from composer.data.prepare import load_music
+from composer.data.prepare import load_data
 import threading, time, re
 peak = 0
 def watch():
@@ -334,7 +331,7 @@ import torch
 before = int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1])
 threading.Thread(target=watch, daemon=True).start()
 config = compose("data=midi", f"data.path={sys.argv[1]}", *sys.argv[2:])
-music = load_music(config.data, config.encoding, 0)
+music = load_data(config.data, config.encoding, 0)
 batches = iter(MusicDataModule(music, config.data, 0).train_dataloader())
 for _ in range(1000):
     next(batches)

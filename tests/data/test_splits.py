@@ -10,23 +10,19 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from composer.config.data import Block, DataConfig, Split
-from composer.data.splits import (
-    Splits,
-    covered,
-    leak,
-    split_windows,
-    supervisable,
-    transposed_digests,
-    window_digests,
-    window_starts,
-)
+from composer.data.leakage import Leak, transposed_digests, window_digests
+from composer.data.leakage import leak as leak_of
+from composer.data.splits import Splits, Supervisable, split_windows
+from composer.data.tokens import ArrayTokens
+from composer.data.window_sets import WindowSet
 from composer.errors import ComposerError
+from tests.references import splits_at, window_starts
 
 Data = Callable[..., DataConfig]
 
 
 def lists(splits: Splits) -> tuple[list[int], list[int], list[int]]:
-    return splits.train.tolist(), splits.val.tolist(), splits.test.tolist()
+    return splits.train.positions().tolist(), splits.val.positions().tolist(), splits.test.positions().tolist()
 
 
 def tokens_of(codes: list[int]) -> NDArray[np.uint8]:
@@ -34,8 +30,8 @@ def tokens_of(codes: list[int]) -> NDArray[np.uint8]:
     return np.array([[code % 5, code // 5, 1] for code in codes], np.uint8)
 
 
-def splits_of(train: list[int], val: list[int]) -> Splits:
-    return Splits(np.array(train, np.int64), np.array(val, np.int64), np.empty(0, np.int64))
+def leak(tokens: NDArray[np.uint8], splits: Splits, window_size: int) -> Leak:
+    return leak_of(ArrayTokens(tokens), splits, window_size, seed=0)
 
 
 # Exact indices: 20 events in windows of 3 + 1 make the windows 0 .. 16
@@ -57,8 +53,8 @@ def test_windows_do_not_cross_pieces() -> None:
 def test_test_block_and_its_gap(data_config: Data, block: Block, test: list[int], rest: list[int]) -> None:
     config = data_config(window_size=3, split=Split.shuffled, val_fraction=0.25, test_fraction=0.2, test_block=block)
     splits = split_windows([20], config, seed=0)
-    assert splits.test.tolist() == test
-    assert sorted([*splits.train.tolist(), *splits.val.tolist()]) == rest
+    assert splits.test.positions().tolist() == test
+    assert sorted([*splits.train.positions().tolist(), *splits.val.positions().tolist()]) == rest
     assert len(splits.train) == int(len(rest) * 0.75)
 
 
@@ -169,8 +165,8 @@ def test_no_group_of_pieces_is_divided(
         return
     bounds = np.cumsum(lengths)
 
-    def of(part: NDArray[np.int64]) -> set[int]:
-        return {int(groups[piece]) for piece in np.searchsorted(bounds, part, side="right")}
+    def of(part: WindowSet) -> set[int]:
+        return {int(groups[piece]) for piece in np.searchsorted(bounds, part.positions(), side="right")}
 
     assert not of(splits.test) & (of(splits.train) | of(splits.val))
     if split is Split.by_piece:
@@ -185,7 +181,7 @@ def test_pieces_that_are_not_alike_are_held_out_as_the_seed_orders_them(
     held = np.random.default_rng([seed, 2]).permutation(count)[: min(max(1, round(count * fraction)), count - 1)]
     expected = [5 * piece for piece in sorted(held.tolist())]
     for groups in (None, np.arange(count)):
-        assert split_windows([5] * count, config, seed, groups=groups).val.tolist() == expected
+        assert split_windows([5] * count, config, seed, groups=groups).val.positions().tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -236,18 +232,18 @@ def test_every_window_validates_in_exactly_one_fold(
             window_size=1, split=Split.blocked, test_fraction=0.1 if test else 0.0, folds=folds, fold=fold
         )
         parts.append(split_windows(lengths, config, seed=3))
-        train, val = parts[-1].train, parts[-1].val
+        train, val = parts[-1].train.positions(), parts[-1].val.positions()
         assert not positions(train, 1) & positions(val, 1)
         # Only neighbours of what is held out are left out.
         rest = {int(start) for piece in window_starts(lengths, 1) for start in piece} - set(train.tolist())
-        near = positions(val, 1) | positions(parts[-1].test, 1)
+        near = positions(val, 1) | positions(parts[-1].test.positions(), 1)
         assert all({start, start + 1} & near for start in rest)
-    held = np.concatenate([splits.val for splits in parts])
+    held = np.concatenate([splits.val.positions() for splits in parts])
     assert len(set(held.tolist())) == len(held)
     starts = {int(start) for piece in window_starts(lengths, 1) for start in piece}
-    unused = starts - set(held.tolist()) - set(parts[0].test.tolist())
-    assert all({start - 1, start + 1} & set(parts[0].test.tolist()) for start in unused)
-    assert all(splits.test.tolist() == parts[0].test.tolist() for splits in parts)
+    unused = starts - set(held.tolist()) - set(parts[0].test.positions().tolist())
+    assert all({start - 1, start + 1} & set(parts[0].test.positions().tolist()) for start in unused)
+    assert all(splits.test.positions().tolist() == parts[0].test.positions().tolist() for splits in parts)
 
 
 def test_a_fold_needs_blocks(data_config: Data) -> None:
@@ -266,9 +262,9 @@ def test_article_has_716_training_and_80_validation_windows(data_config: Data) -
 def test_a_share_below_one_window_holds_out_one(data_config: Data) -> None:
     config = data_config(window_size=3, split=Split.blocked, val_fraction=0.02, test_fraction=0.02)
     splits = split_windows([20], config, seed=0)
-    assert splits.test.tolist() == [8]
-    assert splits.val.tolist() == [2]
-    assert splits.train.tolist() == [12, 13, 14, 15, 16]
+    assert splits.test.positions().tolist() == [8]
+    assert splits.val.positions().tolist() == [2]
+    assert splits.train.positions().tolist() == [12, 13, 14, 15, 16]
 
 
 # Promises
@@ -314,12 +310,12 @@ def test_held_out_windows_share_no_event_and_no_window_is_lost_needlessly(
     assert set(train + val + test) <= starts
 
     # No event of the test is in another window; none of the validation in a training window unless shuffled.
-    held = positions(splits.test, size)
-    assert not held & positions(splits.train, size)
-    assert not held & positions(splits.val, size)
+    held = positions(splits.test.positions(), size)
+    assert not held & positions(splits.train.positions(), size)
+    assert not held & positions(splits.val.positions(), size)
     if config.split is not Split.shuffled:
-        held |= positions(splits.val, size)
-        assert not positions(splits.train, size) & positions(splits.val, size)
+        held |= positions(splits.val.positions(), size)
+        assert not positions(splits.train.positions(), size) & positions(splits.val.positions(), size)
     # What is used for nothing shares an event with a held-out window.
     assert all(held & positions(np.array([start]), size) for start in starts - set(train + val + test))
     # The same again: a function of its arguments.
@@ -338,7 +334,8 @@ def test_by_piece_never_divides_a_piece(
     splits = split_windows(lengths, config, seed)
     bounds = np.cumsum(lengths)
     parts = [
-        set(np.searchsorted(bounds, part, side="right").tolist()) for part in (splits.train, splits.val, splits.test)
+        set(np.searchsorted(bounds, part.positions(), side="right").tolist())
+        for part in (splits.train, splits.val, splits.test)
     ]
     assert all(parts)
     assert sum(len(part) for part in parts) == len(lengths)
@@ -399,8 +396,8 @@ def test_first_target_gives_every_window_size_the_same_targets_in_the_same_order
         assert tuple([start + size for start in part] for part in lists(splits)) == expected
     # Without it the size decides: 3 leaves four more.
     alone = split_windows([20], data_config(**{**changes, "window_size": 3, "first_target": None}), seed=0)
-    assert sorted(alone.test + 3) == [10, 11, 12]
-    assert sorted([*(alone.train + 3), *(alone.val + 3)]) == [3, 4, 5, 6, 16, 17, 18, 19]
+    assert sorted(alone.test.positions() + 3) == [10, 11, 12]
+    assert sorted([*(alone.train.positions() + 3), *(alone.val.positions() + 3)]) == [3, 4, 5, 6, 16, 17, 18, 19]
 
 
 def test_first_target_leaves_a_gap_of_that_many_events_around_a_block(data_config: Data) -> None:
@@ -433,7 +430,7 @@ def test_targets_are_those_of_windows_as_long_as_the_first_target(
             splits = split_windows(lengths, config, seed)
         except ComposerError:
             return None
-        return [(part + config.window_size).tolist() for part in (splits.train, splits.val, splits.test)]
+        return [(part.positions() + config.window_size).tolist() for part in (splits.train, splits.val, splits.test)]
 
     assert targets(cut) == targets(whole)
     if not longer:
@@ -463,31 +460,26 @@ def test_no_held_out_target_may_be_trained_on_and_every_other_event_may(
         splits = split_windows(lengths, data_config(**changes, first_target=size + longer), seed)
     except ComposerError:
         return
-    allowed = supervisable(sum(lengths), splits, size)
-    held = {start + size for part in (splits.val, splits.test) for start in part.tolist()}
+    allowed = Supervisable(splits, size)[np.arange(sum(lengths))]
+    held = {start + size for part in (splits.val, splits.test) for start in part.positions().tolist()}
     assert set(np.flatnonzero(~allowed).tolist()) == held
     # So the last step of every training window is always trained on.
-    assert allowed[splits.train + size].all()
+    assert allowed[splits.train.positions() + size].all()
 
 
 # Leak
 
 
-def test_covered_positions_are_inputs_and_targets() -> None:
-    assert covered(8, np.array([0, 1, 5]), 2).tolist() == [True, True, True, True, False, True, True, True]
-    assert covered(4, np.empty(0, np.int64), 2).tolist() == [False] * 4
-
-
 def test_leak_by_index_asks_where_the_target_lies() -> None:
     # Training windows cover 0..4; the targets of windows 1, 2 and 3 (size 2) are 3, 4 and 5.
-    measured = leak(tokens_of([*range(8)]), splits_of([0, 2], [1, 2, 3]), 2)
+    measured = leak(tokens_of([*range(8)]), splits_at([0, 2], [1, 2, 3]), 2)
     assert (measured.by_index, measured.by_content) == (2 / 3, 1 / 3)
 
 
 def test_leak_by_content_asks_whether_the_window_is_heard_elsewhere() -> None:
     # The events 0 1 2 return at 5 and, with another last event, at 9.
     tokens = tokens_of([0, 1, 2, 7, 8, 0, 1, 2, 9, 0, 1, 3])
-    measured = leak(tokens, splits_of([0], [5, 9]), 2)
+    measured = leak(tokens, splits_at([0], [5, 9]), 2)
     assert (measured.by_index, measured.by_content) == (0.0, 0.5)
 
 
@@ -523,7 +515,7 @@ def test_leak_equals_a_slow_search(codes: list[int], size: int, data: st.DataObj
 
     heard = {content(start) for start in train}
     shapes = {shape(start) for start in train}
-    measured = leak(tokens_of(codes), splits_of(train, val), size)
+    measured = leak(tokens_of(codes), splits_at(train, val), size)
     assert measured.by_transposition == pytest.approx(sum(shape(start) in shapes for start in val) / len(val))
     assert measured.by_index == pytest.approx(sum(start + size in seen for start in val) / len(val))
     assert measured.by_content == pytest.approx(sum(content(start) in heard for start in val) / len(val))
@@ -546,7 +538,7 @@ def test_leak_by_transposition_hears_a_window_at_another_pitch() -> None:
     # Notes 5 7 4 return a fifth higher at 3, with another velocity at 6, and with another interval at 9.
     notes, velocities = [5, 7, 4, 12, 14, 11, 12, 14, 11, 12, 14, 12], [1] * 8 + [2] + [1] * 3
     tokens = np.array([notes, velocities, [1] * 12], np.uint8).T
-    measured = leak(np.ascontiguousarray(tokens), splits_of([0], [3, 6, 9]), 2)
+    measured = leak(np.ascontiguousarray(tokens), splits_at([0], [3, 6, 9]), 2)
     assert (measured.by_index, measured.by_content, measured.by_transposition) == (0.0, 0.0, 1 / 3)
 
 

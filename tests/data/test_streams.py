@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from composer.config.compose import compose
 from composer.config.data import DataConfig, EncodingConfig, Source, Split
 from composer.config.training import Supervision
-from composer.corpus.store import StoredTokens
-from composer.data import leakage as scale
 from composer.data.datamodule import MusicDataModule
-from composer.data.prepare import load_music
-from composer.data.splits import window_starts
+from composer.data.prepare import load_data
 from composer.data.streams import Streamed, StreamOrder, Streams, segments
+from composer.data.tokens import ArrayTokens
+from composer.data.window_sets import ListedWindows
 from composer.errors import ComposerError
 from composer.nets.build import build_model
 from composer.training.losses import nll_every
 from composer.training.module import ComposerModule
+from tests.references import window_starts
 
 Data = Callable[..., DataConfig]
 Encoding = Callable[..., EncodingConfig]
@@ -45,10 +45,10 @@ def test_segments_are_what_training_windows_cover_piece_by_piece() -> None:
     offsets = np.array([0, 12, 40])
     starts = np.concatenate(window_starts([12, 28, 3], 5))
     train = np.random.default_rng(0).permutation(starts[(starts < 20) | (starts > 26)])
-    found = segments(train, 43, offsets, 5)
+    found = segments(ListedWindows(train), offsets, 5)
     assert found == [range(0, 12), range(12, 25), range(27, 40)]
     # Windows on both sides of a gap that is narrower than themselves cover it.
-    assert segments(np.array([0, 1, 4]), 43, offsets, 5) == [range(0, 10)]
+    assert segments(ListedWindows(np.array([0, 1, 4])), offsets, 5) == [range(0, 10)]
 
 
 # Order
@@ -116,7 +116,7 @@ def test_a_batch_holds_the_events_and_masks_what_is_held_out_or_beyond() -> None
     tokens = np.arange(60, dtype=np.uint8).reshape(20, 3)
     supervisable = np.ones(20, np.bool_)
     supervisable[3] = False
-    batch = Streams(tokens, 4, supervisable)[np.array([[1, 4, 1], [17, 2, 0]])]
+    batch = Streams(ArrayTokens(tokens), 4, supervisable)[np.array([[1, 4, 1], [17, 2, 0]])]
     assert batch.windows[0].tolist() == tokens[1:6].tolist()
     assert batch.windows[1, :3].tolist() == tokens[17:20].tolist()
     assert batch.mask.tolist() == [[True, False, True, True], [True, True, False, False]]
@@ -128,10 +128,10 @@ def test_no_held_out_target_is_trained_on_and_all_else_is(
     data_config: Data, encoding_config: Encoding, split: Split
 ) -> None:
     config = data_config(window_size=12, split=split, batch_size=4)
-    music = load_music(config, encoding_config(), seed=0)
+    music = load_data(config, encoding_config(), seed=0)
     module = MusicDataModule(music, config, 0, Supervision.stream)
-    held = {start + 12 for part in (music.splits.val, music.splits.test) for start in part.tolist()}
-    trained = {start + k for start in music.splits.train.tolist() for k in range(1, 13)}
+    held = {start + 12 for part in (music.splits.val, music.splits.test) for start in part.positions().tolist()}
+    trained = {start + k for start in music.splits.train.positions().tolist() for k in range(1, 13)}
     order = module.train_dataloader().sampler
     found = set()
     streams = module.train_dataloader().dataset
@@ -155,9 +155,9 @@ def test_a_store_too_large_to_be_listed_has_the_streams_of_a_small_one(
     data = data_config(source=Source.midi, path=str(tmp_path), split=Split.blocked, window_size=8, batch_size=3)
     found = []
     for large in (10**9, 50):
-        monkeypatch.setattr(scale, "LARGE", large)
-        music = load_music(data, encoding_config(), seed=0)
-        assert isinstance(music.tokens, StoredTokens) == (large == 50)
+        monkeypatch.setattr("composer.corpus.corpus.MAX_EVENTS_IN_MEMORY", large)
+        music = load_data(data, encoding_config(), seed=0)
+        assert music.pieces.on_disk == (large == 50)
         found.append(list(MusicDataModule(music, data, 0, Supervision.stream).train_dataloader()))
     for one, two in zip(*found, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
@@ -181,7 +181,7 @@ def test_streams_are_pieces_read_whole_with_the_gradient_cut(overrides: str) -> 
     )
     tokens = np.random.default_rng(0).integers(0, 5, (50, 3)).astype(np.uint8)
     runs = [range(0, 23), range(23, 50)]
-    streams = Streams(tokens, 5, np.arange(50) != 11)
+    streams = Streams(ArrayTokens(tokens), 5, np.arange(50) != 11)
     (first, *_) = passes(StreamOrder(runs, 5, 2, seed=0))
     total, steps = 0.0, 0
     for rows in first:

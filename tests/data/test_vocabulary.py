@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from composer.config.data import Block, DataConfig, EncodingConfig, Source, Split, TimeBinning, TimeUnit
-from composer.data.prepare import load_music
-from composer.data.vocabulary import TimeError, Vocabulary, fit, fit_counted
+from composer.data.prepare import load_data
+from composer.data.vocabulary import TimeError, Vocabulary, fit
 from composer.errors import ComposerError
 from composer.music.events import Events, prelude_piece
 
@@ -125,10 +125,15 @@ def test_times_closer_than_their_intervals_still_make_a_vocabulary(encoding_conf
 # Binned velocities
 
 
+def often(velocities: object) -> NDArray[np.int64]:
+    """How often each of the velocities 0 to 127 occurs."""
+    return np.bincount(np.asarray(velocities, np.int64), minlength=128)
+
+
 def test_velocity_bins_worked_by_hand(encoding_config: Encoding) -> None:
     # Two classes: (v - 1) * 2 // 127 is 0 up to 64 and 1 from 65.
     played = np.array([0, 10, 20, 30, 0, 127], np.uint8)
-    vocabulary = fit(encoding_config(velocity_bins=2), array([1.0]), played)
+    vocabulary = fit(encoding_config(velocity_bins=2), array([1.0]), velocities=often(played))
     assert vocabulary.sizes[1] == 3
     assert vocabulary.velocity_values == (0, 20, 127)
     events = events_of([60] * 5, [0, 1, 64, 65, 127], [1.0] * 5)
@@ -136,7 +141,11 @@ def test_velocity_bins_worked_by_hand(encoding_config: Encoding) -> None:
     assert classes[:, 1].tolist() == [0, 1, 1, 2, 2]
     assert vocabulary.decode(classes).velocity.tolist() == [0, 20, 20, 127, 127]
     # Without members, or without anything to learn from, the middle.
-    assert fit(encoding_config(velocity_bins=2), array([1.0]), played[:5]).velocity_values == (0, 20, 96)
+    assert fit(encoding_config(velocity_bins=2), array([1.0]), velocities=often(played[:5])).velocity_values == (
+        0,
+        20,
+        96,
+    )
     assert fit(encoding_config(velocity_bins=2), array([1.0])).velocity_values == (0, 32, 96)
 
 
@@ -144,7 +153,7 @@ def test_velocity_bins_worked_by_hand(encoding_config: Encoding) -> None:
 def test_a_binned_velocity_decodes_into_its_own_class_and_a_release_stays_one(
     encoding_config: Encoding, bins: int, played: list[int]
 ) -> None:
-    vocabulary = fit(encoding_config(velocity_bins=bins), array([1.0]), np.array(played, np.uint8))
+    vocabulary = fit(encoding_config(velocity_bins=bins), array([1.0]), velocities=often(played))
     every = events_of([60] * 128, [*range(128)], [1.0] * 128)
     classes = vocabulary.encode(every)
     assert classes[0, 1] == 0
@@ -160,7 +169,7 @@ def test_a_binned_velocity_decodes_into_its_own_class_and_a_release_stays_one(
 
 
 def test_without_bins_nothing_is_kept_of_velocities(encoding_config: Encoding) -> None:
-    vocabulary = fit(encoding_config(), array([1.0]), np.array([3, 4], np.uint8))
+    vocabulary = fit(encoding_config(), array([1.0]), velocities=often([3, 4]))
     assert vocabulary.velocity_values == ()
     assert set(vocabulary.to_plain()) == {"pitch_low", "pitch_high", "time_unit", "time_edges", "time_values"}
 
@@ -256,7 +265,7 @@ def test_distinct_classes_decode_to_times_that_occur(encoding_config: Encoding, 
     for time, number in zip(times, classes_of(vocabulary, times), strict=True):
         nearest = np.abs(values[1:] - time).min() if time else 0.0
         assert abs(values[number] - time) == pytest.approx(nearest, rel=1e-9)
-    again = fit_counted(
+    again = fit(
         encoding_config(time_binning=TimeBinning.distinct, time_bins=bins), *np.unique(array(times), return_counts=True)
     )
     assert again == vocabulary
@@ -465,9 +474,12 @@ def test_vocabulary_is_fitted_on_the_training_events_alone(
         val_block=Block.end,
         test_fraction=0.0,
     )
-    music = load_music(data, encoding_config(), seed=0)
+    music = load_data(data, encoding_config(), seed=0)
     # Windows begin at 0 .. 194: the last 98 validate, and those at 0 .. 91 train on the events 0 .. 96.
-    assert (music.splits.train.tolist(), music.splits.val.tolist()) == (list(range(92)), list(range(97, 195)))
+    assert (music.splits.train.positions().tolist(), music.splits.val.positions().tolist()) == (
+        list(range(92)),
+        list(range(97, 195)),
+    )
     assert music.vocabulary.time_values[-1] == (40.0 if fitted_on_it else 0.5)
     assert music.vocabulary.time_edges[0] == 0.25
     assert music.tokens[outlier, 2] == 11

@@ -13,13 +13,12 @@ from pathlib import Path
 import mido
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-import composer.data.datamodule
 from composer.commands.train import start
 from composer.config.compose import compose
 from composer.config.data import Split
 from composer.config.training import Supervision
+from composer.data.splits import Supervisable
 
 Build = Callable[..., Path]
 
@@ -70,11 +69,12 @@ def test_only_a_leak_beats_chance_on_random_music(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def nothing_masked(events: int, *rest: object) -> NDArray[np.bool_]:
-        return np.ones(events, np.bool_)
+    class NothingMasked(Supervisable):
+        def __getitem__(self, positions: np.ndarray) -> np.ndarray:
+            return np.ones(positions.shape, np.bool_)
 
     if not masked:
-        monkeypatch.setattr(composer.data.datamodule, "supervisable", nothing_masked)
+        monkeypatch.setattr("composer.data.datamodule.Supervisable", NothingMasked)
     config = compose(
         "data=midi",
         f"data.path={random_music(6 if split is Split.by_piece else 1)}",

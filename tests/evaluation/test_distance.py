@@ -89,8 +89,7 @@ QUICK = (
 
 def held_out_piece(yardstick: Yardstick) -> Piece:
     """The test block of a run on one piece, whose first event has its place in the piece."""
-    starts, piece = yardstick.splits.test, yardstick.pieces[0]
-    assert isinstance(starts, np.ndarray)
+    starts, piece = yardstick.splits.test.positions(), yardstick.pieces[0]
     begin, end = int(starts.min()), int(starts.max()) + yardstick.data.window_size + 1
     delta_time = piece.events.delta_time[begin:end].copy()
     delta_time[0] = piece.events.delta_time[: begin + 1].sum()

@@ -12,11 +12,13 @@ import pytest
 from composer.config.compose import compose
 from composer.config.data import TimeUnit
 from composer.corpus.corpus import Corpus, read_corpus
-from composer.data.splits import covered, split_windows
+from composer.data.prepare import split_corpus
+from composer.data.splits import split_windows
 from composer.data.window_sets import Ranges
 from composer.evaluation.legend import QUALITY
-from composer.evaluation.reference import Yardstick, _Reach
+from composer.evaluation.reference import Yardstick
 from composer.music.events import Events, Piece, ReadPieces, prelude_piece
+from tests.references import covered
 
 PRELUDE = prelude_piece(TimeUnit.seconds)
 
@@ -24,8 +26,8 @@ PRELUDE = prelude_piece(TimeUnit.seconds)
 def yardstick(*overrides: str, corpus: Corpus | None = None) -> Yardstick:
     config = compose(*overrides)
     found = corpus or read_corpus(config.data, config.encoding)
-    splits, _ = found.split(config.data, 0)
-    return Yardstick(found.pieces, found.offsets, splits, config.data, int(found.pieces.lengths.sum()), 0)
+    splits, _ = split_corpus(found, config.data, 0)
+    return Yardstick(found.pieces, splits, config.data, 0)
 
 
 def test_the_test_block_and_the_training_music_are_apart() -> None:
@@ -33,8 +35,7 @@ def test_the_test_block_and_the_training_music_are_apart() -> None:
     assert found.held_out is not None
     assert found.held_out_split == "test"
     (piece, strikes), events = found.held_out.pieces[0], PRELUDE.events
-    starts = found.splits.test
-    assert isinstance(starts, np.ndarray)
+    starts = found.splits.test.positions()
     begin, end = int(starts.min()), int(starts.max()) + 31
     assert np.array_equal(piece.events.pitch, events.pitch[begin:end])
     # Times go on counting from the beginning of the piece.
@@ -146,9 +147,9 @@ def test_of_many_pieces_a_fixed_draw_is_the_reference(
     assert names == [piece.name for piece, _ in again.training.pieces]
     assert drawn.copying([PRELUDE])["reference"] == {"pieces": 2, "of": 4, "events": 160}
     # Large corpora do not list their windows; what these hold is the same.
-    monkeypatch.setattr("composer.data.leakage.LARGE", 1)
+    monkeypatch.setattr("composer.corpus.corpus.MAX_EVENTS_IN_MEMORY", 1)
     lazy = yardstick(*overrides)
-    assert not isinstance(lazy.splits.train, np.ndarray)
+    assert lazy.splits.train.computed
     assert [piece.name for piece, _ in lazy.training.pieces] == names
     assert [len(piece.events) for piece, _ in lazy.training.pieces] == [80, 80]
 
@@ -156,12 +157,12 @@ def test_of_many_pieces_a_fixed_draw_is_the_reference(
 @pytest.mark.parametrize("size", [1, 3, 10])
 def test_what_windows_hold_is_the_same_for_listed_ones_and_for_runs(size: int) -> None:
     config = compose(f"data.window_size={size}", "data.split=blocked").data
-    starts = split_windows([40, 60, 50], config, 0).train
-    assert isinstance(starts, np.ndarray)
+    listed = split_windows([40, 60, 50], config, 0).train
+    starts = listed.positions()
     breaks = np.flatnonzero(np.diff(starts) != 1) + 1
     runs = Ranges(range(int(part[0]), int(part[-1]) + 1) for part in np.split(starts, breaks))
     positions = np.arange(150)
     expected = covered(150, starts, size)
-    assert np.array_equal(_Reach(runs, 150, size).holds(positions), expected)
-    assert np.array_equal(_Reach(starts, 150, size).holds(positions), expected)
+    assert np.array_equal(runs.touches(positions, size), expected)
+    assert np.array_equal(listed.touches(positions, size), expected)
     assert np.array_equal(super(Ranges, runs).touches(positions, size), expected)

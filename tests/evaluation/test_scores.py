@@ -18,8 +18,6 @@ from composer.config.commands import ContextConfig
 from composer.config.compose import compose
 from composer.config.data import DataConfig, EncodingConfig, Source, TimeUnit
 from composer.corpus.corpus import read_corpus
-from composer.data import leakage as scale
-from composer.data.windows import Windows
 from composer.errors import ComposerError
 from composer.evaluation import context
 from composer.evaluation.calibration import Reliability
@@ -27,6 +25,7 @@ from composer.evaluation.scores import Seconds, over_pieces, score_windows
 from composer.evaluation.statistics import bootstrap_interval
 from composer.nets.build import Network, build_model
 from composer.reporting import evaluation_text as words
+from tests.references import windows_at
 
 SIZES = (6, 5, 4)
 SIZE = 4
@@ -48,7 +47,10 @@ class FixedSeconds(Seconds):
     """Seconds that a test chooses."""
 
     def __init__(self, times: np.ndarray) -> None:
-        self.store, self.times = None, times
+        self.times = times
+
+    def __getitem__(self, positions: np.ndarray) -> np.ndarray:
+        return self.times[positions]
 
 
 def probabilities(logits: torch.Tensor) -> np.ndarray:
@@ -65,7 +67,7 @@ def test_scores_are_those_of_one_window_after_another(overrides: str) -> None:
     starts = np.array([30, 3, 0, 21 - SIZE, 44])
     times = np.random.default_rng(1).random(60)
     batches = [np.array([2, 0]), np.array([1, 3, 4])]
-    scores = score_windows(model, Windows(TOKENS, starts, SIZE), batches, OFFSETS, FixedSeconds(times))
+    scores = score_windows(model, windows_at(TOKENS, starts, SIZE), batches, OFFSETS, FixedSeconds(times))
     nats: dict[int, list[list[float]]] = {0: [], 1: []}
     right: dict[int, list[list[bool]]] = {0: [], 1: []}
     seconds = {0: 0.0, 1: 0.0}
@@ -98,9 +100,9 @@ def test_scores_are_those_of_one_window_after_another(overrides: str) -> None:
 
 def test_no_windows_have_no_figures_and_no_time_has_no_bits_a_second() -> None:
     model, starts = network("model=lstm"), np.array([0])
-    none = score_windows(model, Windows(TOKENS, starts, SIZE), [], OFFSETS, FixedSeconds(np.zeros(60)))
+    none = score_windows(model, windows_at(TOKENS, starts, SIZE), [], OFFSETS, FixedSeconds(np.zeros(60)))
     assert (none.figures("x"), none.pieces(["a", "b"])) == ({}, {})
-    still = score_windows(model, Windows(TOKENS, starts, SIZE), [np.array([0])], OFFSETS, FixedSeconds(np.zeros(60)))
+    still = score_windows(model, windows_at(TOKENS, starts, SIZE), [np.array([0])], OFFSETS, FixedSeconds(np.zeros(60)))
     assert still.figures("x")["bits_per_second/x"] is None
 
 
@@ -176,7 +178,7 @@ def test_the_probe_reads_so_many_events_or_all_of_the_piece(overrides: str, monk
     model = network(overrides)
     starts = np.array([50, 0, 5, 17, 25, 33])
     asked = ContextConfig(longest=9, windows=100)
-    found = context.probe(model, Windows(TOKENS, starts, SIZE), OFFSETS, asked, seed=0)
+    found = context.probe(model, windows_at(TOKENS, starts, SIZE), OFFSETS, asked, seed=0)
     # The targets at 4 and 29 have fewer events of their piece before them.
     targets = [9, 21, 37, 54]
     assert (found.windows, found.pieces, found.lengths) == (4, 2, list(range(1, 10)))
@@ -193,20 +195,20 @@ def test_the_probe_reads_so_many_events_or_all_of_the_piece(overrides: str, monk
 
 def test_the_probe_draws_windows_by_the_seed_and_of_few_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context, "_MOST_PIECES", 1)
-    model, windows = network("model=lstm"), Windows(TOKENS, np.arange(20), SIZE)
+    model, windows = network("model=lstm"), windows_at(TOKENS, np.arange(20), SIZE)
     few = ContextConfig(longest=None, windows=5)
     one, again = (context.probe(model, windows, OFFSETS, few, seed=0) for _ in range(2))
     assert one.windows == 5
     assert one.nll.tolist() == again.nll.tolist()
     assert one.nll.tolist() != context.probe(model, windows, OFFSETS, few, seed=1).nll.tolist()
-    both = Windows(TOKENS, np.array([*range(10), *range(25, 35)]), SIZE)
+    both = windows_at(TOKENS, np.array([*range(10), *range(25, 35)]), SIZE)
     assert context.probe(model, both, OFFSETS, few, seed=0).pieces == 1
 
 
 def test_a_context_longer_than_any_piece_is_named() -> None:
     asked = ContextConfig(longest=36, windows=5)
     with pytest.raises(ComposerError, match=r"^context\.longest=36: no scored event has as many"):
-        context.probe(network("model=lstm"), Windows(TOKENS, np.arange(20), SIZE), OFFSETS, asked, seed=0)
+        context.probe(network("model=lstm"), windows_at(TOKENS, np.arange(20), SIZE), OFFSETS, asked, seed=0)
 
 
 def test_lengths_spread_and_hold_the_window() -> None:
@@ -316,7 +318,7 @@ def test_a_store_too_large_to_be_listed_scores_the_same(trained: Path, monkeypat
     asked = ContextConfig(longest=None, windows=10_000)
     with pytest.warns(UserWarning, match="is the run's training data"):
         listed = evaluate(composer, folder, asked)
-    monkeypatch.setattr(scale, "LARGE", 1)
+    monkeypatch.setattr("composer.corpus.corpus.MAX_EVENTS_IN_MEMORY", 1)
     with pytest.warns(UserWarning, match="is the run's training data"):
         lazy = evaluate(composer, folder, asked)
     for part in ("by_piece", "calibration", "context", "over_pieces"):

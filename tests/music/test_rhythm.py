@@ -9,10 +9,11 @@ import pytest
 from composer.config.compose import compose
 from composer.config.data import DataConfig, EncodingConfig, Source, TimeBinning, TimeUnit
 from composer.corpus.corpus import read_corpus
-from composer.data.prepare import load_music
+from composer.data.encoded_rhythm import measure_rhythm
+from composer.data.prepare import load_data
 from composer.data.vocabulary import fit
 from composer.music.events import Events, Piece, Timing, prelude_piece
-from composer.music.rhythm import grid_of, grid_share, intervals, is_score, measure_rhythm
+from composer.music.rhythm import grid_of, grid_share, intervals, is_score
 
 
 def melody(beats: list[float], *, unit: TimeUnit = TimeUnit.beats) -> Piece:
@@ -86,7 +87,7 @@ def test_the_articles_classes_cost_the_rhythm(
 def test_the_embedded_piece_keeps_its_beat(
     data_config: Callable[..., DataConfig], encoding_config: Callable[..., EncodingConfig]
 ) -> None:
-    music = load_music(data_config(), compose().encoding, seed=0)
+    music = load_data(data_config(), compose().encoding, seed=0)
     assert music.vocabulary.time_unit is TimeUnit.beats
     assert music.rhythm is not None
     assert (music.rhythm.original, music.rhythm.encoded) == (1.0, 1.0)
@@ -117,7 +118,7 @@ def test_krebs_loses_its_rhythm_to_the_articles_classes(
     data = data_config(source=Source.midi, path=str(shared_data / "krebs.mid"), part="first", test_fraction=0.0)
     shares = []
     for encoding in (encoding_config(), compose().encoding):
-        rhythm = load_music(data, encoding, seed=0).rhythm
+        rhythm = load_data(data, encoding, seed=0).rhythm
         assert rhythm is not None
         shares.append(rhythm)
     article, by_the_music = shares

@@ -11,13 +11,13 @@ from torch import nn
 from composer.config.compose import compose
 from composer.config.data import DataConfig
 from composer.config.training import RegularizerConfig, RegularizerName
-from composer.data.splits import split_windows, supervisable
-from composer.data.windows import Windows
+from composer.data.splits import Supervisable, split_windows
 from composer.errors import ComposerError
 from composer.nets.build import Logits, ThreeHeadLSTM
 from composer.training.losses import nll, nll_every
 from composer.training.metrics import MetricSums, score
 from composer.training.regularizers import Regularizer, sparsity
+from tests.references import windows_at
 
 
 def two_layers() -> nn.Module:
@@ -164,12 +164,12 @@ def test_masked_targets_cannot_be_learnt_where_unmasked_ones_are(data_config: Ca
     sizes, size = (5, 4, 3), 8
     tokens = random_windows(1, 120)[0].numpy()
     splits = split_windows([120], data_config(window_size=size, val_fraction=0.2, test_fraction=0.0), seed=0)
-    masked = supervisable(120, splits, size)
-    val = Windows(tokens, splits.val, size)[np.arange(len(splits.val))]
+    masked = Supervisable(splits, size)[np.arange(120)]
+    val = windows_at(tokens, splits.val.positions(), size)[np.arange(len(splits.val))]
 
     def val_loss(allowed: np.ndarray) -> float:
         model = small_network(hidden_size=48)
-        windows, mask = Windows(tokens, splits.train, size, allowed)[np.arange(len(splits.train))]
+        windows, mask = windows_at(tokens, splits.train.positions(), size, allowed)[np.arange(len(splits.train))]
         optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
         for _ in range(150):
             optimizer.zero_grad()
