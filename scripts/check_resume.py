@@ -51,6 +51,7 @@ BASE = (
     "logging.sample_every_epochs=1",
     "logging.sample_events=40",
     "logging.sample_media=false",
+    "sampling_grid.pieces=0",
 )
 VARIANTS: dict[str, tuple[str, ...]] = {
     "dropout": (),
@@ -60,7 +61,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "workers": ("data.num_workers=2", "augmentation=all"),
     "every step": ("loss.supervision=every", "model.inputs=shuffle_note", "data.first_target=20"),
     "streams": ("loss.supervision=stream", "data.batch_size=4"),
-    "media": ("logging.sample_media=true", "trainer.max_epochs=2"),
+    "media": ("logging.sample_media=true", "sampling_grid.pieces=1", "trainer.max_epochs=2"),
     "gpu": ("trainer=gpu",),
 }
 

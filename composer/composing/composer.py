@@ -126,6 +126,22 @@ class Composer:
         folder = Path(run).expanduser()
         path = checkpoint_path(folder, checkpoint)
         values = export.read(path) if path.suffix == export.SUFFIX else ckpt.load(path)
+        composer = cls.of_checkpoint(values, path)
+        # The file of the run directory comes first: a person can read and change it.
+        composer.setting = (read_setting(folder) if folder.is_dir() else None) or composer.setting
+        return composer
+
+    @classmethod
+    def of_checkpoint(cls, values: dict[str, Any], path: Path) -> Composer:
+        """Return a composer of what a checkpoint holds.
+
+        Args:
+            values: the content of the checkpoint.
+            path: its file, for messages.
+
+        Raises:
+            ComposerError: the values are damaged.
+        """
         try:
             plain = values["composer"]
             config = run_file.parse_config(plain["config"], str(path))
@@ -139,8 +155,7 @@ class Composer:
             ckpt.check_fits(path, values, build_model(config.model, vocabulary.sizes))
         model = build_model(config.model, vocabulary.sizes)
         model.load_state_dict(ckpt.model_state(values))
-        # The file of the run directory comes first: a person can read and change it.
-        return cls(model, vocabulary, origin, config, (read_setting(folder) if folder.is_dir() else None) or setting)
+        return cls(model, vocabulary, origin, config, setting)
 
     def generate(
         self,

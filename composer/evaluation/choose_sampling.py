@@ -10,13 +10,18 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from composer.composing.composer import Composer
-from composer.composing.setting import Setting
+from composer.composing.setting import Setting, write_setting
+from composer.config.data import Split
 from composer.config.sampling import Method, SamplingConfig, SamplingGridConfig
+from composer.config.training import TrainConfig
 from composer.evaluation.reference import Yardstick
 from composer.music.events import Piece
+from composer.runs import checkpoint as ckpt
+from composer.runs.layout import CHECKPOINTS
 
 # Copied runs of 8 notes above those of held-out music, as a share of all runs, that a setting may have.
 MAX_COPIED_EXCESS = 0.1
@@ -137,3 +142,34 @@ def nearest(trials: Iterable[Trial], human: float | None) -> Trial | None:
 def _rank(trial: Trial) -> tuple[float, float, float]:
     assert trial.distance is not None
     return trial.distance, abs(trial.setting.temperature - 1), 1 - trial.setting.top_p
+
+
+def choose_setting(composer: Composer, config: TrainConfig, folder: Path, yardstick: Yardstick) -> dict[str, Any]:
+    """Choose what a run composes with where its config leaves that open, and keep it.
+
+    The choice is compared with validation music where that is kept apart from the training, so that the figures of the
+    final pieces, which are compared with test music, have no part in it. Shuffled validation windows are in the
+    training music: then test music decides, and the run says so.
+
+    Args:
+        composer: the best weights; gets the setting.
+        config: of the run, which may compose otherwise than the one that wrote the checkpoint.
+        folder: the run directory, where `sampling.json` and `best.ckpt` get the setting.
+        yardstick: the music to compare with.
+
+    Returns:
+        The node `sampling` of `summary.json`.
+    """
+    if config.data.split is not Split.shuffled and len(yardstick.splits.val):
+        yardstick = yardstick.with_validation_held_out()
+    choice = choose(composer, config.sampling, config.sampling_grid, yardstick)
+    write_setting(folder, None if choice is None else choice.setting)
+    setting = Setting.of(config.sampling) if choice is None else choice.setting
+    if setting != composer.setting:
+        composer.setting = setting
+        # The file alone then composes as the run does.
+        path = folder / CHECKPOINTS / ckpt.BEST
+        values = ckpt.load(path)
+        values["composer"] = {**values["composer"], "sampling": setting.to_plain()}
+        ckpt.save(path, values)
+    return setting.to_plain() if choice is None else choice.to_plain()

@@ -9,12 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from composer.composing.composer import Composer, Composition
 from composer.config.training import TrainConfig
+from composer.data.prepare import PreparedData
 from composer.data.vocabulary import Vocabulary
 from composer.evaluation import legend
 from composer.evaluation.reference import Yardstick
-from composer.music.events import Piece
+from composer.music.events import Piece, excerpt_of
+from composer.music.rhythm import grid_of
+from composer.music.tonality import with_key
 from composer.nets.network import Network
 from composer.runs.checkpoint import Origin
 from composer.runs.layout import SAMPLES
@@ -127,13 +133,36 @@ def scalars(judged: dict[str, Any]) -> dict[str, float]:
     return found
 
 
+def origin_of(data: PreparedData, window_size: int, yardstick: Yardstick) -> Origin:
+    """Return what composing needs of the training data.
+
+    The primer is the first events of the first training piece; where those are held out, of its first training window.
+    """
+    first, offsets, train = data.splits.train.lowest(), data.pieces.offsets, data.splits.train
+    number = int(np.searchsorted(offsets, first, side="right")) - 1
+    piece, begin = data.pieces[number], int(offsets[number])
+    if not train.touches(np.arange(begin, begin + window_size), window_size).all():
+        begin = first
+    return Origin(
+        torch.from_numpy(data.tokens[begin : begin + window_size].copy()),
+        piece.name,
+        piece.timing,
+        piece.program,
+        data.sha256,
+        yardstick.longest_note_seconds,
+        excerpt_of(with_key(piece), begin - int(offsets[number]), window_size),
+        grid_of(np.concatenate([strikes.onset_beats for strikes in yardstick.training.strikes])),
+    )
+
+
 def write_samples(
-    folder: Path, config: TrainConfig, yardstick: Yardstick, record: RunLog | None, epoch: int
+    composer: Composer, folder: Path, config: TrainConfig, yardstick: Yardstick, record: RunLog | None, epoch: int
 ) -> dict[str, Any]:
-    """Compose with a run's best weights, write the pieces, judge them, and show the first in TensorBoard.
+    """Compose the final pieces of a run, write and judge them, and show the first in TensorBoard.
 
     Args:
-        folder: the run directory, with its best checkpoint.
+        composer: the best weights.
+        folder: the run directory.
         config: of the run.
         yardstick: the music that the pieces are compared with.
         record: gets score, piano roll and sound of the first piece; None shows nothing.
@@ -142,7 +171,7 @@ def write_samples(
     Returns:
         As `judge`; the `longest` passages name their file.
     """
-    compositions = Composer.load(folder).compose(config.sampling, config.seed)
+    compositions = composer.compose(config.sampling, config.seed)
     names = [f"{config.name}-seed{config.seed}-{number:03d}.mid" for number in range(len(compositions))]
     for name, composition in zip(names, compositions, strict=True):
         composition.save(folder / SAMPLES / name)

@@ -210,7 +210,7 @@ def check_resumable(path: Path, values: dict[str, Any], model: torch.nn.Module, 
         path: for the message.
         values: the checkpoint.
         model: what its weights and its optimiser's moments must fit.
-        state_key: of `RunCallback`, under `callbacks`.
+        state_key: of the training state, under `callbacks`.
 
     Raises:
         ComposerError: it holds weights alone, or what it holds contradicts itself.

@@ -270,7 +270,7 @@ def wait_for(folder: Path, pattern: str, count: int = 1) -> list[Path]:
 def test_joblib_runs_several_jobs_and_one_that_is_killed_or_raises_stops_no_other(tmp_path: Path) -> None:
     command = [*TRAIN, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *QUICK]
     # Two events more than the piece has.
-    command += ["trainer.max_epochs=30", "data.window_size=30,1100", "seed=0,1"]
+    command += ["trainer.max_epochs=15", "data.window_size=30,1100", "seed=0,1"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE) as process:
         (best,) = wait_for(tmp_path, "outputs/*/*/data.window_size-30_seed-0/checkpoints/best.ckpt")
         os.kill(int((best.parents[1] / ".lock").read_text()), signal.SIGKILL)

@@ -1,0 +1,348 @@
+"""The callbacks of a training run: progress, early stopping, the record, the final test, signals, checkpoints.
+
+They share a `TrainingState` and run in the order of `run_callbacks`: a checkpoint is written when everything else of
+the batch or epoch is done, and only then is a signal answered. A resumed run therefore repeats nothing and misses
+nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, Checkpoint
+
+from composer.config.training import CheckpointConfig, TrainConfig
+from composer.nets.network import Network
+from composer.progress import Progress
+from composer.runs import checkpoint as ckpt
+from composer.runs.layout import CHECKPOINTS
+from composer.runs.record import RunLog
+from composer.training.metrics import score
+from composer.training.module import ComposerModule
+from composer.training.signals import SignalCallback
+from composer.training.state import STATE_KEY, TrainingState
+
+# `loss/val` decides which epoch is the best, and when to stop early.
+MONITOR = "loss/val"
+
+# Composes after an epoch: gets the finished epochs, the network, the record and whether the epoch is the last; returns
+# lines for the log.
+Sampler = Callable[[int, Network, RunLog, bool], list[str]]
+
+
+class ProgressCallback(Callback):
+    """Updates the position and the metrics of the state, and shows them."""
+
+    def __init__(self, state: TrainingState, progress: Progress) -> None:
+        """Keep the state to update, and where it is shown."""
+        self.state, self.progress = state, progress
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock and the display."""
+        self.state.start_clock()
+        self.progress.start(int(trainer.num_training_batches), self.state.position)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Advance by a batch."""
+        self.state.position, self.state.steps = (trainer.current_epoch, batch_idx + 1), trainer.global_step
+        self.progress.update(*self.state.position)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Compute the metrics of the epoch, and whether it is the best so far.
+
+        Raises:
+            NonFiniteLoss: a loss or a weight is not finite.
+        """
+        assert isinstance(pl_module, ComposerModule)
+        pl_module.check_finite()
+        state, epoch = self.state, trainer.current_epoch + 1
+        state.position, state.steps = (epoch, 0), trainer.global_step
+        state.metrics = pl_module.epoch_metrics()
+        if not math.isfinite(state.metrics[MONITOR]):
+            raise pl_module.non_finite()
+        if state.metrics[MONITOR] < state.best_value:
+            state.best_epoch, state.best_value = epoch, state.metrics[MONITOR]
+        state.last = epoch == trainer.max_epochs
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Stop the clock and the display; Lightning does not call `teardown` then."""
+        self._close()
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Stop the clock and the display."""
+        self._close()
+
+    def _close(self) -> None:
+        self.state.stop_clock()
+        self.progress.close()
+
+
+class EarlyStoppingCallback(Callback):
+    """Ends the training when `loss/val` has not improved for `trainer.early_stopping_patience` epochs."""
+
+    def __init__(self, state: TrainingState, patience: int | None) -> None:
+        """Keep the state to read; a patience of None never stops."""
+        self.state, self.patience = state, patience
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Train no further where a resumed run had already ended."""
+        if not self.state.new and self._should_stop():
+            trainer.should_stop = True
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Make the epoch the last one where the patience is exhausted."""
+        if self._should_stop():
+            trainer.should_stop = self.state.last = True
+
+    def _should_stop(self) -> bool:
+        return self.patience is not None and self.state.position[0] - self.state.best_epoch >= self.patience
+
+
+class RecordCallback(Callback):
+    """Writes `metrics.csv` and TensorBoard's event files, in the first process."""
+
+    def __init__(
+        self,
+        folder: Path,
+        state: TrainingState,
+        progress: Progress,
+        hyperparameters: dict[str, Any],
+        histogram_every_epochs: int | None,
+        sample: Sampler | None = None,
+    ) -> None:
+        """Keep what is written.
+
+        Args:
+            folder: the run directory.
+            state: of the training.
+            progress: where the figures of each epoch are shown.
+            hyperparameters: for TensorBoard, the same keys in every run.
+            histogram_every_epochs: epochs between histograms of the weights; None writes none.
+            sample: composes after an epoch.
+        """
+        self.folder, self.state, self.progress = folder, state, progress
+        self.hyperparameters, self.histogram_every_epochs = hyperparameters, histogram_every_epochs
+        self.sample = sample
+        # Not `log`: Lightning puts its own function there.
+        self.record: RunLog | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Open the files, cut back to the last checkpoint."""
+        if trainer.is_global_zero:
+            self.record = RunLog(self.folder, self.state.lengths, self.state.position[0] + 1)
+            if self.state.new:
+                self.record.describe(self.hyperparameters)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the row of the epoch, histograms and a sample where they are due."""
+        assert isinstance(pl_module, ComposerModule)
+        state, epoch = self.state, self.state.position[0]
+        if self.record is not None:
+            self.record.add_row(epoch, state.steps, state.metrics)
+            every = self.histogram_every_epochs
+            if every is not None and (state.last or epoch % every == 0):
+                self.record.add_histograms(epoch, pl_module.model)
+        self.progress.epoch(epoch, state.metrics)
+        if self.record is not None and self.sample is not None:
+            for line in self.sample(epoch, pl_module.model, self.record, state.last):
+                self.progress.say(line)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Close the files; Lightning does not call `teardown` then."""
+        self._close()
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Close the files."""
+        self._close()
+
+    def _close(self) -> None:
+        if self.record is not None:
+            self.record.close()
+
+
+class FinalTestCallback(Callback):
+    """Scores the final weights on the test windows, once; nothing is chosen by it."""
+
+    def __init__(self, state: TrainingState, record: RecordCallback) -> None:
+        """Keep the state that gets the metrics, and the record that they are written to."""
+        self.state, self.record = state, record
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Score after the last epoch."""
+        if not self.state.last:
+            return
+        assert isinstance(pl_module, ComposerModule)
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        metrics = score(pl_module.model, data.test_dataloader(), "test")
+        self.state.metrics |= metrics
+        if self.record.record is not None and metrics:
+            self.record.record.add_scalars(self.state.position[0], metrics)
+
+
+class CheckpointCallback(Checkpoint):
+    """Writes `last.ckpt` when it is due and `best.ckpt` when `loss/val` has improved, then answers signals."""
+
+    def __init__(
+        self,
+        folder: Path,
+        config: CheckpointConfig,
+        values: dict[str, Any],
+        state: TrainingState,
+        record: RecordCallback,
+        signals: SignalCallback,
+    ) -> None:
+        """Keep what is saved and when.
+
+        Args:
+            folder: the run directory.
+            config: when a checkpoint is due.
+            values: what every checkpoint holds besides the weights (`checkpoint.composer_values`).
+            state: of the training, which every checkpoint holds.
+            record: its lengths at the time of a checkpoint are part of the state.
+            signals: a signal makes a checkpoint due, and is answered after it.
+        """
+        self.folder, self.config, self.values, self.state = folder, config, values, state
+        self.record, self.signals = record, signals
+        self.best_unsaved: dict[str, Any] | None = None
+        self.saved_at = time.monotonic()
+
+    @property
+    def state_key(self) -> str:
+        """The key of the state in a checkpoint, which is that of earlier versions too."""
+        return STATE_KEY
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain values for the checkpoint."""
+        return self.state.to_plain()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.state.update(state_dict)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the first checkpoint of a new run."""
+        self.saved_at = time.monotonic()
+        if self.state.new:
+            # In a folder of another name first: once `checkpoints` exists, it has held a whole checkpoint.
+            beginning = self.folder / f".{CHECKPOINTS}.tmp"
+            self._write_last(trainer, beginning / ckpt.LAST)
+            if trainer.is_global_zero:
+                beginning.rename(self.folder / CHECKPOINTS)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save inside an epoch when it is due, and stop when requested."""
+        if batch_idx + 1 >= trainer.num_training_batches:
+            return  # the end of the epoch follows and saves
+        if self._agreed(trainer, self._steps_due(trainer)):
+            self._save(trainer, pl_module)
+        self.signals.stop_if_requested()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remember the best weights, save when it is due, and stop when requested."""
+        epoch, every = self.state.position[0], self.config.every_epochs
+        if self.state.best_epoch == epoch:
+            self.best_unsaved = self._weights(trainer, pl_module)
+        due = self.state.last or (every is not None and epoch % every == 0) or self._steps_due(trainer)
+        if self._agreed(trainer, due):
+            self._save(trainer, pl_module)
+        if not self.state.last:
+            self.signals.stop_if_requested()
+
+    def _steps_due(self, trainer: pl.Trainer) -> bool:
+        every = self.config.every_steps
+        return every is not None and trainer.global_step % every == 0
+
+    def _minutes_due(self) -> bool:
+        minutes = self.config.every_minutes
+        return minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
+
+    def _agreed(self, trainer: pl.Trainer, due: bool) -> bool:
+        """Return whether any process wants to save: clocks and signals differ, but all must save and stop together."""
+        due = due or self._minutes_due() or self.signals.requested is not None
+        if trainer.world_size == 1:
+            return due
+        wishes = torch.tensor([int(due), self.signals.requested or 0], device=trainer.strategy.root_device)
+        torch.distributed.all_reduce(wishes, torch.distributed.ReduceOp.MAX)
+        due, number = bool(wishes[0]), int(wishes[1])
+        self.signals.requested = number or None
+        return due
+
+    def _weights(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Any]:
+        """Return a checkpoint for composing: the weights as they are now, copied."""
+        state = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+        return {
+            "state_dict": state,
+            "epoch": self.state.position[0],
+            "global_step": trainer.global_step,
+            # Without the test, which no choice may depend on.
+            "metrics": {key: value for key, value in self.state.metrics.items() if not key.endswith("/test")},
+            "composer": self.values,
+        }
+
+    def _save(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Write the best weights, if new, then the whole state: `last` never names a best that is lost."""
+        assert isinstance(module, ComposerModule)
+        module.check_finite()
+        folder = self.folder / CHECKPOINTS
+        if self.best_unsaved is not None and trainer.is_global_zero:
+            ckpt.save(folder / ckpt.BEST, self.best_unsaved)
+        self.best_unsaved = None
+        self._write_last(trainer, folder / ckpt.LAST)
+        self.saved_at = time.monotonic()
+
+    def _write_last(self, trainer: pl.Trainer, path: Path) -> None:
+        if self.record.record is not None:
+            self.state.lengths = self.record.record.lengths()
+        trainer.save_checkpoint(path)
+
+
+@dataclass(frozen=True, slots=True)
+class RunCallbacks:
+    """The callbacks of a run in the order in which Lightning calls them, and the state that they share."""
+
+    state: TrainingState
+    every: list[Callback]
+
+
+def run_callbacks(
+    folder: Path,
+    config: TrainConfig,
+    values: dict[str, Any],
+    hyperparameters: dict[str, Any],
+    sample: Sampler | None = None,
+) -> RunCallbacks:
+    """Make the callbacks of a run.
+
+    Args:
+        folder: the run directory.
+        config: of the run.
+        values: what every checkpoint holds besides the weights (`checkpoint.composer_values`).
+        hyperparameters: for TensorBoard, the same keys in every run.
+        sample: composes after an epoch, in the first process.
+    """
+    state = TrainingState()
+    progress = Progress(config.trainer.max_epochs, config.data.split.name, shown=config.trainer.progress_bar)
+    every_epochs = config.logging.histogram_every_epochs
+    record = RecordCallback(folder, state, progress, hyperparameters, every_epochs, sample)
+    signals = SignalCallback(folder, progress)
+    # The metrics come first, what is written of them next, and the checkpoint that knows how long the record is last.
+    every = [
+        signals,
+        ProgressCallback(state, progress),
+        EarlyStoppingCallback(state, config.trainer.early_stopping_patience),
+        record,
+        FinalTestCallback(state, record),
+        CheckpointCallback(folder, config.checkpoint, values, state, record, signals),
+    ]
+    return RunCallbacks(state, every)

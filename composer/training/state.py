@@ -1,0 +1,81 @@
+"""The state of a training run that its checkpoints hold besides weights and optimiser."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+# Lightning files the state of a callback under the name of its class. In runs of earlier versions one callback of this
+# name held all of it; they are resumed by the same key.
+STATE_KEY = "RunCallback"
+
+
+@dataclass(slots=True)
+class TrainingState:
+    """Where a training stands; the callbacks of a run share one, and a checkpoint holds it.
+
+    Attributes:
+        position: epoch and batch that come next.
+        steps: optimiser steps so far.
+        best_epoch: finished epochs when `loss/val` was lowest; 0 before the first epoch.
+        best_value: the lowest `loss/val`.
+        metrics: of the last finished epoch, and of the test windows after the last one.
+        lengths: length in bytes of each file of the record at the last checkpoint; None before the first.
+        last: whether the epoch that just ended is the last one; not saved.
+    """
+
+    position: tuple[int, int] = (0, 0)
+    steps: int = 0
+    best_epoch: int = 0
+    best_value: float = float("inf")
+    metrics: dict[str, float] = field(default_factory=dict)
+    lengths: dict[str, int] | None = None
+    last: bool = False
+    _seconds: float = 0.0
+    _since: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training, over all resumptions."""
+        return self._seconds + time.monotonic() - self._since
+
+    @property
+    def new(self) -> bool:
+        """Whether no checkpoint has been written yet."""
+        return self.lengths is None
+
+    def start_clock(self) -> None:
+        """Count seconds from now on."""
+        self._since = time.monotonic()
+
+    def stop_clock(self) -> float:
+        """Keep the seconds so far, and return them."""
+        self._seconds, self._since = self.seconds, time.monotonic()
+        return self._seconds
+
+    @property
+    def clocked(self) -> float:
+        """Seconds of training up to the last `stop_clock`."""
+        return self._seconds
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return plain values for a checkpoint."""
+        return {
+            "position": list(self.position),
+            "steps": self.steps,
+            "best_epoch": self.best_epoch,
+            "best_value": self.best_value,
+            "metrics": self.metrics,
+            "lengths": self.lengths,
+            "seconds": self.seconds,
+        }
+
+    def update(self, plain: dict[str, Any]) -> None:
+        """Take over the values of a checkpoint."""
+        epoch, batch = plain["position"]
+        self.position = (epoch, batch)
+        self.steps = plain["steps"]
+        self.best_epoch, self.best_value = plain["best_epoch"], plain["best_value"]
+        self.metrics, self.lengths = plain["metrics"], plain["lengths"]
+        self._seconds = plain["seconds"]
