@@ -121,7 +121,6 @@ def test_a_finished_run_holds_what_the_interface_promises(finished: Path) -> Non
         "config.yaml",
         "manifest.json",
         "metrics.csv",
-        "sampling.json",
         "summary.json",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
