@@ -11,7 +11,20 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "composer"
 # Packages and top-level modules in the order of imports: each imports only itself and those before it.
 ORDER = [
-    *("errors", "progress", "files", "config", "music", "nets", "corpus", "score", "data", "render", "runs"),
+    *(
+        "errors",
+        "random_streams",
+        "progress",
+        "files",
+        "config",
+        "music",
+        "nets",
+        "corpus",
+        "score",
+        "data",
+        "render",
+        "runs",
+    ),
     *(
         "training",
         "composing",

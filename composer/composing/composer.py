@@ -35,10 +35,10 @@ from composer.music.markings import Excerpt, Markings
 from composer.music.midi import write_midi
 from composer.music.tonality import with_key
 from composer.nets.build import Network, build_model
+from composer.random_streams import RandomStream
 from composer.runs import checkpoint as ckpt
 from composer.runs.layout import CHECKPOINTS
 
-_PIECE_STREAM = 5
 # Pieces composed at once: more bring nothing, and take memory.
 _AT_ONCE = 64
 
@@ -267,7 +267,7 @@ class Composer:
             "sizes": list(self.vocabulary.sizes),
             "vocabulary": self.vocabulary.to_plain(),
             "primer": origin.primer.tolist(),
-            "stream": _PIECE_STREAM,
+            "stream": RandomStream.COMPOSED_PIECE,
             "label_smoothing": self.smoothing,
             # Where `compose` of the file is given none.
             "sampling": self.setting.to_plain(),
@@ -548,7 +548,7 @@ def _generators(seed: int, count: int) -> list[torch.Generator]:
     """The streams of random numbers of the first pieces of a seed."""
     generators = []
     for k in range(count):
-        state = np.random.SeedSequence([seed, k, _PIECE_STREAM]).generate_state(1, np.uint64)
+        state = np.random.SeedSequence([seed, k, RandomStream.COMPOSED_PIECE]).generate_state(1, np.uint64)
         generators.append(torch.Generator().manual_seed(int(state[0])))
     return generators
 

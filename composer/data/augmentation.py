@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from composer.config.data import AugmentationConfig
 from composer.data.vocabulary import Vocabulary
 from composer.data.window_sets import Indices
+from composer.random_streams import RandomStream
 
-_STREAM = 11
 # The key, the speed and the strength are drawn apart: one can be left out and the others stay.
 _TRANSPOSE, _STRETCH, _VELOCITY = range(3)
 
@@ -38,7 +38,7 @@ class Augmentation:
     def __init__(self, config: AugmentationConfig, vocabulary: Vocabulary, seed: int) -> None:
         """Args: `config` as typed; the `vocabulary` and `seed` of the run."""
         self.config, self.vocabulary = config, vocabulary
-        self.keys = np.random.SeedSequence([seed, _STREAM]).generate_state(3, np.uint64)
+        self.keys = np.random.SeedSequence([seed, RandomStream.AUGMENTATION]).generate_state(3, np.uint64)
 
     @property
     def needs_played(self) -> bool:

@@ -16,15 +16,15 @@ from composer.data.splits import Supervisable
 from composer.data.streams import StreamOrder, Streams, segments
 from composer.data.window_sets import WindowSet, sample
 from composer.data.windows import BatchOrder, Windows, loader
+from composer.random_streams import RandomStream
 
 # Validation and test need no gradients: larger batches are as exact and quicker.
 _EVAL_BATCH = 1024
-_EVAL_STREAM = 8
 
 
 def scored(windows: WindowSet, data: DataConfig, seed: int) -> WindowSet:
     """Return the windows of a part that are scored: all, or a fixed draw of `data.eval_windows`."""
-    return sample(windows, data.eval_windows, [seed, _EVAL_STREAM])
+    return sample(windows, data.eval_windows, [seed, RandomStream.EVALUATION_SAMPLE])
 
 
 class MusicDataModule(pl.LightningDataModule):

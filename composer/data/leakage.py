@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from composer.data.splits import Splits
 from composer.data.tokens import TokenSource
 from composer.data.window_sets import WindowSet, sample
+from composer.random_streams import RandomStream
 
 # Validation windows whose leakage is measured where the windows are not listed.
 MAX_WINDOWS = 20_000
 
-_LEAK_STREAM = 7
 _MULTIPLIER = 0x9E3779B97F4A7C15
 # Digests are first looked up by this many of their bits.
 _PREFIX_BITS = 20
@@ -62,7 +62,7 @@ def leak(tokens: TokenSource, splits: Splits, window_size: int, seed: int) -> Le
         seed: draws the validation windows.
     """
     train = splits.train
-    validation = sample(splits.val, MAX_WINDOWS if splits.val.computed else None, [seed, _LEAK_STREAM])
+    validation = sample(splits.val, MAX_WINDOWS if splits.val.computed else None, [seed, RandomStream.LEAKAGE_SAMPLE])
     starts = validation.positions()
     length = window_size + 1
     windows = tokens.windows(starts, length).reshape(-1, 3)

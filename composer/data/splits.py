@@ -30,9 +30,7 @@ from composer.corpus.metadata import SplitPart
 from composer.data.permutation import Permutation
 from composer.data.window_sets import Indices, ListedWindows, RandomSubset, Ranges, WindowSet
 from composer.errors import ComposerError
-
-_SHUFFLE_STREAM = 1
-_PIECE_STREAM = 2
+from composer.random_streams import RandomStream
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +181,10 @@ def _shuffle(pieces: list[range], config: DataConfig, seed: int, *, computed: bo
     # A hair above the product, which rounding may put below a whole number.
     train_count = int(count * (1 - config.val_fraction) + 1e-9)
     if computed:
-        order = Permutation(count, [seed, _SHUFFLE_STREAM])
+        order = Permutation(count, [seed, RandomStream.SPLIT])
         pool = Ranges(pieces)
         return RandomSubset(pool, order, 0, train_count), RandomSubset(pool, order, train_count, count)
-    shuffled = np.random.default_rng([seed, _SHUFFLE_STREAM]).permutation(listed(pieces))
+    shuffled = np.random.default_rng([seed, RandomStream.SPLIT]).permutation(listed(pieces))
     return ListedWindows(shuffled[:train_count]), ListedWindows(shuffled[train_count:])
 
 
@@ -241,7 +239,7 @@ def _take_pieces(
     """
     count = min(max(1, round(len(pieces) * fraction)), len(pieces) - keep)
     names, sizes = np.unique(groups, return_counts=True)
-    order = np.random.default_rng([seed, _PIECE_STREAM]).permutation(len(names)).tolist()
+    order = np.random.default_rng([seed, RandomStream.HELD_OUT_PIECES]).permutation(len(names)).tolist()
     chosen: list[int] = []
     room = count
     for number in order:

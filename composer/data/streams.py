@@ -27,8 +27,7 @@ from composer.data.permutation import Permutation
 from composer.data.splits import Supervisable
 from composer.data.tokens import TokenSource
 from composer.data.window_sets import Indices, WindowSet
-
-_STREAM = 12
+from composer.random_streams import RandomStream
 
 
 class Streamed(NamedTuple):
@@ -127,7 +126,8 @@ class StreamOrder(Sampler[Indices]):
 
     def _pass(self, skipped: int, begin: int) -> Iterator[Indices]:
         """The rows of the batches of a pass, from its batch number `begin` on."""
-        order = Permutation(len(self.begins), [self.seed, self.epoch, skipped, _STREAM])(np.arange(len(self.begins)))
+        key = [self.seed, self.epoch, skipped, RandomStream.SEGMENTS]
+        order = Permutation(len(self.begins), key)(np.arange(len(self.begins)))
         before = np.cumsum([0, *self._chunks(skipped)[order].tolist()])
         count = int(before[-1])
         streams = min(self.streams, count)

@@ -21,8 +21,8 @@ from composer.data.splits import Supervisable
 from composer.data.tokens import TokenSource
 from composer.data.window_sets import Indices, WindowSet
 from composer.music.events import Pieces
+from composer.random_streams import RandomStream
 
-_EPOCH_STREAM = 3
 # Windows whose numbers are computed at once.
 _BLOCK = 1 << 14
 
@@ -89,7 +89,7 @@ class Windows(Dataset[Tensor | Supervised]):
 
 def epoch_order(count: int, seed: int, epoch: int) -> Indices:
     """The order of `count` windows in an epoch: a function of (seed, epoch) alone, whatever ran before."""
-    return np.random.default_rng([seed, epoch, _EPOCH_STREAM]).permutation(count)
+    return np.random.default_rng([seed, epoch, RandomStream.EPOCH]).permutation(count)
 
 
 class BatchOrder(Sampler[Indices]):
@@ -176,7 +176,7 @@ class BatchOrder(Sampler[Indices]):
         if not self.shuffle:
             return lambda places: places
         if self.arithmetic:
-            return Permutation(self.count, [self.seed, turn, _EPOCH_STREAM])
+            return Permutation(self.count, [self.seed, turn, RandomStream.EPOCH])
         return epoch_order(self.count, self.seed, turn).__getitem__
 
     def counted(self, batch: int) -> tuple[int, int]:

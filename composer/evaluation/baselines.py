@@ -26,6 +26,7 @@ from composer.data.leakage import context_digests
 from composer.data.splits import Splits
 from composer.data.tokens import TokenSource
 from composer.data.window_sets import Indices, WindowSet, sample
+from composer.random_streams import RandomStream
 
 Predictions = NDArray[np.int32]
 # What `measure` finds: for each baseline its figures.
@@ -40,7 +41,6 @@ MAX_COMPUTED = 1 << 19
 # Entries compared by `nearest` for one split.
 MOST_COMPARED = 2_000_000_000
 
-_SAMPLE_STREAM = 6
 # Pairs of windows compared at once: they fit into a core's cache.
 _PAIRS = 1 << 19
 
@@ -71,7 +71,7 @@ class Examples:
             context: events before the target that are kept of each; None keeps `window_size`.
         """
         size = self.window_size if context is None else min(context, self.window_size)
-        key = [seed, _SAMPLE_STREAM]
+        key = [seed, RandomStream.BASELINE_SAMPLE]
         if self.windows.computed:
             starts = sample(self.windows, min(most, MAX_COMPUTED), key).positions()
         elif len(self.windows) <= most:

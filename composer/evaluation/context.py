@@ -25,8 +25,8 @@ from composer.data.windows import Windows
 from composer.errors import ComposerError
 from composer.evaluation.scores import nlls
 from composer.nets.network import Network
+from composer.random_streams import RandomStream
 
-_WINDOW_STREAM, _PIECE_STREAM = 9, 10
 # A context of every length up to some, then ever wider steps.
 _LENGTHS = 24
 _BATCH = 512
@@ -116,16 +116,16 @@ def _begins(positions: Indices, offsets: NDArray[np.int64]) -> Indices:
 
 def _drawn(windows: Windows, offsets: NDArray[np.int64], longest: int, most: int, seed: int) -> Indices:
     """(W,) positions of the targets that are probed, rising."""
-    looked_at = sample(windows.windows, _MOST_WINDOWS, [seed, _WINDOW_STREAM])
+    looked_at = sample(windows.windows, _MOST_WINDOWS, [seed, RandomStream.CONTEXT_WINDOWS])
     targets = looked_at.positions() + windows.window_size
     begins = _begins(targets, offsets)
     enough = targets - begins >= longest
     targets, begins = targets[enough], begins[enough]
     pieces = np.unique(begins)
     if len(pieces) > _MOST_PIECES:
-        chosen = pieces[Permutation(len(pieces), [seed, _PIECE_STREAM])(np.arange(_MOST_PIECES))]
+        chosen = pieces[Permutation(len(pieces), [seed, RandomStream.CONTEXT_PIECES])(np.arange(_MOST_PIECES))]
         targets = targets[np.isin(begins, chosen)]
-    return sample(ListedWindows(np.sort(targets)), most, [seed, _WINDOW_STREAM]).positions()
+    return sample(ListedWindows(np.sort(targets)), most, [seed, RandomStream.CONTEXT_WINDOWS]).positions()
 
 
 @torch.no_grad()

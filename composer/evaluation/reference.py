@@ -36,6 +36,7 @@ from composer.evaluation.structure import structure
 from composer.evaluation.surprise import MAX_NOTES, MarkovModel, cross_bits, noise
 from composer.music.events import Piece, Pieces
 from composer.music.notes import Strikes, excerpts, struck
+from composer.random_streams import RandomStream
 
 # Events at which the draw of pieces ends: quotations are searched for in so much training music.
 MOST_EVENTS = 1 << 20
@@ -45,7 +46,6 @@ _HELD_OUT_EVENTS = 1 << 16
 _EXCERPTS = 16
 # Parts of each kind of music whose distributions are compared.
 _PARTS = 32
-_DRAW_STREAM = 9
 # Notes of the excerpts of human and of composed music that the summary figure compares: the same for pieces of every
 # length, so that these figures can be compared.
 _DISTANCE_NOTES = 100
@@ -377,7 +377,7 @@ class Yardstick:
         holding = np.unique(np.searchsorted(offsets, begins, side="right") - 1)
         drawn: list[int] = []
         events = 0
-        for number in np.random.default_rng([self.seed, _DRAW_STREAM]).permutation(holding).tolist():
+        for number in np.random.default_rng([self.seed, RandomStream.REFERENCE_PIECES]).permutation(holding).tolist():
             if drawn and events >= most:
                 break
             drawn.append(number)

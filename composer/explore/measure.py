@@ -21,6 +21,7 @@ from composer.data.vocabulary import Vocabulary, fit
 from composer.errors import ComposerError
 from composer.explore.histograms import Histogram, equal_bins, equal_ratios, whole_numbers
 from composer.music.events import Counts, Pieces
+from composer.random_streams import RandomStream
 from composer.reporting.run_tables import group_lines, leak_lines
 
 _TIME_BINS = 60
@@ -28,7 +29,6 @@ _TIME_BINS = 60
 _LONGEST_RUN = 128
 # Of a larger corpus so many events are looked at for repeats, in whole pieces: some seconds.
 _MOST_REPEATING = 1_000_000
-_REPEAT_STREAM = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +294,7 @@ def _drawn(pieces: Pieces, seed: int) -> Pieces:
     """The pieces themselves, or of many a draw of about `_MOST_REPEATING` events."""
     if int(pieces.lengths.sum()) <= _MOST_REPEATING:
         return pieces
-    order = np.random.default_rng([seed, _REPEAT_STREAM]).permutation(len(pieces))
+    order = np.random.default_rng([seed, RandomStream.REPEATS]).permutation(len(pieces))
     fitting = int(np.searchsorted(np.cumsum(pieces.lengths[order]), _MOST_REPEATING, side="right"))
     return pieces.only(np.sort(order[: max(1, fitting)]).tolist())
 

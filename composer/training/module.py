@@ -21,11 +21,11 @@ from composer.data.streams import Streamed
 from composer.data.windows import BatchOrder, Supervised
 from composer.errors import ComposerError
 from composer.nets.network import Logits, Network, State
+from composer.random_streams import RandomStream
 from composer.training.losses import nll, nll_every
 from composer.training.metrics import MetricSums
 from composer.training.regularizers import Regularizer, sparsity
 
-_BATCH_STREAM = 4
 SUMS_KEY = "composer_train_sums"
 STATE_KEY = "composer_stream_state"
 
@@ -36,7 +36,7 @@ class NonFiniteLoss(ComposerError):
 
 def position_seed(seed: int, epoch: int, batch: int, rank: int) -> int:
     """A seed for the generators that depends on the place in the training, and on the process, alone."""
-    place = [seed, epoch, batch, _BATCH_STREAM, *([rank] if rank else [])]
+    place = [seed, epoch, batch, RandomStream.BATCH, *([rank] if rank else [])]
     return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
 
 
