@@ -20,8 +20,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from composer import files
 from composer.config import compose as configs
-from composer.config import keys, paths, run_file
-from composer.config.commands import GenerateConfig
+from composer.config import keys, limits, paths, run_file
+from composer.config.commands import SCHEMAS, GenerateConfig
 from composer.config.compose import compose
 from composer.config.limits import CHANNELS, CUTS
 from composer.config.model import Inputs
@@ -557,6 +557,25 @@ def is_number(hint: Any) -> bool:
 def test_every_number_has_limits_and_they_are_tested_here() -> None:
     numbers = [key for key, hint in leaves(TrainConfig).items() if is_number(hint)]
     assert sorted(BAD) == sorted(GOOD) == sorted(numbers)
+
+
+def test_every_number_of_every_command_has_limits() -> None:
+    without = set()
+    for name, schema in SCHEMAS.items():
+        for group in {schema, *(hint for hint in nodes(schema))}:
+            for key, hint in leaves(group).items():
+                if "." not in key and is_number(hint) and key not in limits.limits_of(group):
+                    without.add(f"{name}.{getattr(group, 'prefix', '')}{key}")
+    # Each of these depends on another key: `check` of its group compares them.
+    keys = {"data.first_target", "data.fold", "encoding.pitch_high"}
+    of_commands = {f"{name}.{key}" for name in ("train", "explore") for key in keys}
+    assert without == {*of_commands, "train.sampling.pitch_high", "generate.pitch_high", "live.pitch_high"}
+
+
+def nodes(schema: type[Any]) -> list[type[Any]]:
+    """The dataclasses below the root of a schema."""
+    below = [hint for hint in typing.get_type_hints(schema).values() if dataclasses.is_dataclass(hint)]
+    return [*below, *(node for group in below for node in nodes(group))]  # type: ignore[arg-type,misc]
 
 
 @pytest.mark.parametrize(("key", "value"), pairs(BAD))
