@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import difflib
 import re
@@ -9,14 +10,11 @@ import typing
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
 from hydra.errors import HydraException
 
-from composer.config.commands import (
-    SCHEMAS,
-)
+from composer.config.commands import SCHEMAS
 from composer.config.paths import CONF_DIR
 from composer.errors import ComposerError, UsageError, one_line
 
@@ -46,9 +44,30 @@ def schema_keys(schema: type[Any], prefix: str = "") -> list[str]:
     return keys
 
 
+# Hydra's own flags, as `--hydra-help` lists them: alone, with a value, and with a value that may be left out. (Hydra's
+# parser is not public.)
+FLAGS = (
+    *(("--help", "-h"), ("--hydra-help",), ("--version",), ("--resolve",), ("--run", "-r"), ("--multirun", "-m")),
+    ("--shell-completion", "-sc"),
+)
+FLAGS_WITH_VALUE = (
+    *(("--cfg", "-c"), ("--package", "-p"), ("--config-path", "-cp"), ("--config-name", "-cn")),
+    *(("--config-dir", "-cd"), ("--experimental-rerun",)),
+)
+FLAGS_WITH_OPTION = (("--info", "-i"),)
+
+
 def overrides_of(arguments: Sequence[str]) -> list[str]:
     """Return the arguments that are no flags of Hydra such as `-m`, nor values of flags."""
-    found: list[str] = get_args_parser().parse_args(list(arguments)).overrides
+    parser = argparse.ArgumentParser(add_help=False)
+    for names in FLAGS:
+        parser.add_argument(*names, action="store_true")
+    for names in FLAGS_WITH_VALUE:
+        parser.add_argument(*names)
+    for names in FLAGS_WITH_OPTION:
+        parser.add_argument(*names, nargs="?")
+    parser.add_argument("overrides", nargs="*")
+    found: list[str] = parser.parse_args(list(arguments)).overrides
     return found
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import itertools
 import random
 import re
 import types
@@ -13,7 +14,7 @@ from typing import Any
 import hydra
 import pytest
 import yaml
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.types import Override
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
@@ -288,7 +289,13 @@ def jobs_of(ablation: str) -> list[list[str]]:
         composed = hydra.compose("train", [f"ablation={ablation}"], return_hydra_config=True)
     assert composed.hydra.mode.name == "MULTIRUN", "composer train ablation=NAME sweeps also without -m"
     parameters = [f"{key}={value}" for key, value in composed.hydra.sweeper.params.items()]
-    return BasicSweeper.split_arguments(keys.parse_overrides(parameters), None)[0]
+    swept = keys.parse_overrides(parameters)
+    return [list(job) for job in itertools.product(*(values_of(override) for override in swept))]
+
+
+def values_of(override: Override) -> list[str]:
+    """The overrides of the jobs that a sweep over one key makes."""
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
 def test_every_ablation_is_expected_here() -> None:
@@ -399,6 +406,27 @@ def test_an_argument_that_is_not_key_and_value_is_a_usage_error(argument: str) -
         keys.check_keys(keys.parse_overrides([argument]), "train")
     assert str(caught.value).startswith(f"{argument}: ")
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_the_flags_are_hydras_own(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        hydra_sweeps.hydra_command("train", ["--hydra-help"], lambda config, folder: None)
+    listed = re.findall(r"^(-[^ ]*) : ", capsys.readouterr().out, re.MULTILINE)
+    known = (*keys.FLAGS, *keys.FLAGS_WITH_VALUE, *keys.FLAGS_WITH_OPTION)
+    assert sorted(listed) == sorted(",".join(names) for names in known)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "overrides"),
+    [
+        (["-m", "seed=0,1"], ["seed=0,1"]),
+        (["--cfg", "job", "seed=1"], ["seed=1"]),
+        (["seed=1", "--info"], ["seed=1"]),
+        (["-cd", "folder", "seed=1", "name=x"], ["seed=1", "name=x"]),
+    ],
+)
+def test_flags_and_their_values_are_no_overrides(arguments: list[str], overrides: list[str]) -> None:
+    assert keys.overrides_of(arguments) == overrides
 
 
 # Limits. Each number of the schema is here with values just outside its limits and on them.
