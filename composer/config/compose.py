@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from composer.config.commands import SCHEMAS
+from composer.config.commands import SCHEMAS, GenerateConfig
 from composer.config.keys import as_hydra_names, check_keys, parse_overrides
 from composer.config.paths import CONF_DIR
 from composer.config.training import TrainConfig
@@ -79,7 +82,33 @@ def compose(*overrides: str, command: str = "train", conf: Path = CONF_DIR) -> A
 
     Example: `compose("experiment=article", "seed=1")` gives a `TrainConfig`.
     """
-    register()
     check_keys(parse_overrides(overrides), command)
-    with hydra.initialize_config_dir(str(conf.absolute()), version_base="1.3"):
-        return typed(hydra.compose(command, as_hydra_names(overrides, command)), SCHEMAS[command])
+    return typed(compose_node(as_hydra_names(overrides, command), command, conf), SCHEMAS[command])
+
+
+def compose_node(overrides: Iterable[str], command: str, conf: Path = CONF_DIR) -> DictConfig:
+    """Compose a config that may still lack values; `overrides` are named as Hydra names them."""
+    register()
+    with _own_hydra(conf):
+        return hydra.compose(command, list(overrides))
+
+
+@contextmanager
+def _own_hydra(conf: Path) -> Iterator[None]:
+    """Make Hydra read `conf`, also while a command, or a program that uses Hydra itself, runs with other configs."""
+    outer = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(conf.absolute()), version_base="1.3"):
+            yield
+    finally:
+        if outer is not None:
+            GlobalHydra.instance().initialize(outer)
+
+
+@cache
+def generate_defaults() -> GenerateConfig:
+    """Return the values of `composer generate` where its command line gives none, `run` aside."""
+    config = compose("run=RUN_DIR", command="generate")
+    assert isinstance(config, GenerateConfig)
+    return config

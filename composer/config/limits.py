@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import numbers
 import re
 import types
 from collections.abc import Iterator
@@ -56,9 +57,10 @@ class Range:
 
     def faults(self, value: Any) -> Iterator[object]:
         """Yield `value` if it is outside the bounds."""
-        inside = value is not None and self.least <= value <= self.most
-        inside = inside and (self.above is None or value > self.above)
-        if not (inside and (self.below is None or value < self.below)):
+        number = float(value) if isinstance(value, numbers.Real) else math.nan
+        inside = self.least <= number <= self.most
+        inside = inside and (self.above is None or number > self.above)
+        if not (inside and (self.below is None or number < self.below)):
             yield value
 
 
@@ -88,7 +90,7 @@ class Matching:
 
     def faults(self, value: Any) -> Iterator[object]:
         """Yield `value` if the pattern does not match it."""
-        if self.pattern.fullmatch(value) is None:
+        if not isinstance(value, str) or self.pattern.fullmatch(value) is None:
             yield value
 
 
@@ -106,14 +108,15 @@ class NotEmpty:
 
 @dataclass(frozen=True, slots=True)
 class Each:
-    """A list each of whose elements is within a limit."""
+    """A list each of whose elements is within a limit; `suffix` follows the words of that limit."""
 
     limit: Limit
+    suffix: str = ""
 
     @property
     def words(self) -> str:
         """The limit of an element."""
-        return f"{self.limit.words}, each of them"
+        return self.limit.words + self.suffix
 
     def faults(self, value: Any) -> Iterator[object]:
         """Yield the elements outside the limit."""

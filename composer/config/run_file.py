@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import hydra
 import yaml
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from composer.config.compose import register, typed
-from composer.config.paths import CONF_DIR
+from composer.config.compose import compose_node, typed
 from composer.config.training import TrainConfig
 from composer.errors import ComposerError, one_line
 
@@ -113,15 +109,11 @@ def parse_config(text: str, name: str) -> TrainConfig:
 
 def _completed(config: DictConfig) -> DictConfig:
     """A config of an older version with the keys that it lacks: the defaults of `conf/` for its own groups."""
-    register()
     choices = []
     for group, key in _NAMED_BY.items():
         value = OmegaConf.select(config, key, throw_on_missing=False)
         choices += [f"{group}={value.name}"] if value is not None else []
-    with ExitStack() as stack:
-        if not GlobalHydra.instance().is_initialized():
-            stack.enter_context(hydra.initialize_config_dir(str(CONF_DIR.absolute()), version_base="1.3"))
-        defaults = hydra.compose("train", choices)
+    defaults = compose_node(choices, "train")
     for key, value in _MEANT_BEFORE.items():
         OmegaConf.update(defaults, key, value)
     given = OmegaConf.to_container(config, throw_on_missing=False)

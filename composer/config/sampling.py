@@ -24,6 +24,7 @@ Temperature = Annotated[float | None, POSITIVE]
 TopK = Annotated[int | None, COUNT]
 TopP = Annotated[float | None, UP_TO_1]
 MinP = Annotated[float | None, between(0, 1)]
+_EACH = ", each of them"
 
 
 class Mode(Enum):
@@ -147,6 +148,6 @@ class SamplingGridConfig(Group):
     """Pieces composed with each setting; 0 tries none, and the run composes at temperature 1 without a cut."""
     events: Annotated[int, COUNT]
     """Events of each piece, at most `sampling.events`."""
-    temperatures: Annotated[list[float], NotEmpty(), Each(POSITIVE)]
-    top_p: Annotated[list[float], NotEmpty(), Each(UP_TO_1)]
+    temperatures: Annotated[list[float], NotEmpty(), Each(POSITIVE, _EACH)]
+    top_p: Annotated[list[float], NotEmpty(), Each(UP_TO_1, _EACH)]
     """1 is no cut."""

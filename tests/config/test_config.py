@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import inspect
 import itertools
 import random
 import re
@@ -14,21 +15,27 @@ from typing import Any
 import hydra
 import pytest
 import yaml
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
+import composer
 from composer import files
+from composer.composing.composer import Composer, checkpoint_path
 from composer.config import compose as configs
 from composer.config import keys, limits, paths, run_file
 from composer.config.commands import SCHEMAS, GenerateConfig
 from composer.config.compose import compose
+from composer.config.data import TimeUnit
 from composer.config.limits import CHANNELS, CUTS
 from composer.config.model import Inputs
 from composer.config.sampling import SamplingConfig
 from composer.config.training import RegularizerName, TrainConfig
+from composer.corpus.read_many import Parameters
 from composer.errors import ComposerError, UsageError
+from composer.music.midi import read_parts, read_piece
 from composer.sweeps import hydra as hydra_sweeps
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -149,6 +156,36 @@ def test_generate_has_the_sampling_keys_at_its_root() -> None:
     assert {key: getattr(config, key) for key in leaves(SamplingConfig)} == dataclasses.asdict(sampling) | {
         "temperature": 0.5
     }
+
+
+def defaults_of(function: Any) -> dict[str, Any]:
+    return {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
+
+
+def test_defaults_that_code_repeats_are_those_of_conf(default: TrainConfig) -> None:
+    checkpoint = compose("run=x", command="generate").checkpoint
+    for function in (composer.load, Composer.load, checkpoint_path):
+        assert defaults_of(function)["checkpoint"] == checkpoint
+    for command in ("evaluate", "live"):
+        assert compose("run=x", command=command).checkpoint == checkpoint
+    for reader in (read_piece, read_parts):
+        given = {key: value for key, value in defaults_of(reader).items() if key in ("drums", "clip", "order", "pedal")}
+        assert given == {key: getattr(default.data, key) for key in given}
+        assert set(given) >= {"drums", "clip"}
+    orders = {key: defaults_of(Parameters)[key] for key in ("order", "pedal")}
+    assert orders == {key: getattr(default.data, key).name for key in orders}
+    # What `encoding.time_bins` is where it is null, and what the encodings that do not choose by the music have.
+    assert compose("encoding=score").encoding == default.encoding.resolved(TimeUnit.beats)
+    assert compose("encoding=performance").encoding == default.encoding.resolved(TimeUnit.seconds)
+
+
+def test_a_config_composes_while_a_program_uses_hydra_for_configs_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("a: 1\n")
+    with hydra.initialize_config_dir(str(tmp_path), version_base="1.3"):
+        assert hydra.compose("mine").a == 1
+        assert compose("seed=3").seed == 3
+        assert hydra.compose("mine").a == 1
+    assert not GlobalHydra.instance().is_initialized()
 
 
 def test_the_article_to_the_letter() -> None:
