@@ -102,7 +102,7 @@ class ContextConfig(Group):
     longest: Annotated[int | None, COUNT]
     """The most events read before a target; null is the window of the training."""
     windows: Annotated[int, at_least(0)]
-    """Windows that are probed, a draw; 0 leaves the probe out."""
+    """Number of random windows that are probed; 0 leaves the probe out."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -114,7 +114,7 @@ class EvaluateConfig(RunChoice):
     resamples: Resamples
     """Bootstrap draws over pieces where the resamples are too many to be counted (more than 8 pieces)."""
     samples: Annotated[int, between(0, 1000)]
-    """Pieces that are composed, as the run's `sampling` says, to tell what they copy and are like; 0 is none."""
+    """Pieces that are composed with the run's `sampling` to measure their copying and quality; 0 is none."""
     figures: bool
     """Draw the figures."""
     output: str | None
@@ -152,7 +152,7 @@ class ReportConfig(Group):
     events: Annotated[int, Range("from 1 to 5000, which a page can hold", least=1, most=5000)]
     """Events of each piece that is composed for the page."""
     seed: Seed
-    """Of these pieces."""
+    """Seed of these pieces."""
     output: str | None
     """The page; null writes `report.html` into the folder."""
 
@@ -201,7 +201,7 @@ class CopyingConfig:
 
 
 class Synth(Enum):
-    """What makes the sound of `composer render`."""
+    """Synthesizer of `composer render`."""
 
     auto = "auto"
     builtin = "builtin"
@@ -210,7 +210,7 @@ class Synth(Enum):
 
 
 class SoundFormat(Enum):
-    """The kind of sound file; all but `wav` need the package soundfile."""
+    """Format of a sound file; all but `wav` need the package soundfile."""
 
     wav = "wav"
     flac = "flac"

@@ -29,12 +29,12 @@ ConfigType = TypeVar("ConfigType")
 
 
 def run_id() -> str:
-    """A folder name that no other run has: the time, and random letters for runs of the same second."""
+    """Return a unique folder name for a run: the time, and random letters for runs of the same second."""
     return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(3)}"
 
 
 def register() -> None:
-    """Make the schemas and resolvers known to Hydra; calling it again changes nothing."""
+    """Register the schemas and resolvers with Hydra; a second call changes nothing."""
     store = ConfigStore.instance()
     for name, schema in SCHEMAS.items():
         store.store(name=f"{name}_schema", node=schema)
@@ -65,7 +65,11 @@ def typed(config: DictConfig, schema: type[ConfigType]) -> ConfigType:
 
 
 def apply_overrides(config: TrainConfig, overrides: Iterable[Override]) -> TrainConfig:
-    """The config with plain `key=value` overrides applied and its limits checked again."""
+    """Return the config with plain `key=value` overrides applied, all limits checked again.
+
+    Raises:
+        ComposerError: an override is no plain `key=value`, or its value is of the wrong type or outside its limits.
+    """
     node = OmegaConf.structured(config)
     for override in overrides:
         if override.is_sweep_override() or override.is_delete() or override.is_add():

@@ -15,7 +15,7 @@ FACTOR = between(1, 4)
 
 
 class Source(Enum):
-    """Where the pieces come from."""
+    """Source of the pieces."""
 
     prelude = "prelude"
     midi = "midi"
@@ -23,7 +23,7 @@ class Source(Enum):
 
 
 class Split(Enum):
-    """How the windows that are not in the test block are divided into training and validation."""
+    """Division of the windows outside the test block into training and validation."""
 
     shuffled = "shuffled"
     blocked = "blocked"
@@ -32,13 +32,13 @@ class Split(Enum):
 
 
 def split_title(key: str, split: str, pieces: int) -> str:
-    """A split as said to a person: `val` with how its windows were chosen, `test` with what was held out."""
+    """Return the name of a split for people: `val` with how its windows were chosen, `test` with what was held out."""
     held_out = "block" if pieces == 1 else "pieces"
     return {"val": f"val ({split})", "test": f"test (held-out {held_out})"}.get(key, key)
 
 
 class Block(Enum):
-    """Which part of a piece a held-out block is."""
+    """Place of a held-out block in its piece."""
 
     start = "start"
     middle = "middle"
@@ -46,28 +46,28 @@ class Block(Enum):
 
 
 class Order(Enum):
-    """The order of events of one moment."""
+    """Order of simultaneous events."""
 
     file = "file"
     canonical = "canonical"
 
 
 class Pedal(Enum):
-    """What the sustain pedal (controller 64) does to the notes that are read."""
+    """Effect of the sustain pedal (controller 64) on the notes that are read."""
 
     ignore = "ignore"
     extend = "extend"
 
 
 class OnError(Enum):
-    """What happens to a file of a folder that cannot be used; a file named by itself always fails."""
+    """Treatment of a file in a folder that cannot be used; a file that `data.path` names always fails."""
 
     skip = "skip"
     fail = "fail"
 
 
 class Keep(Enum):
-    """Whether the events of a folder are kept in a store on disk."""
+    """Use of a store on disk for the events of a folder."""
 
     auto = "auto"
     rebuild = "rebuild"
@@ -97,11 +97,11 @@ class DataConfig(Group):
     """`skip` trains on a folder's good files and lists the others with the reason; `fail` stops at the first."""
     store: Keep
     """`auto` keeps a folder's events on disk and reads only files that are new or changed; `rebuild` reads all of them
-    anew; `off` reads them into memory in every run."""
+    again; `off` reads them into memory in every run."""
     cache: str | None
     """Folder for the stores; null is `$XDG_CACHE_HOME/composer`, which is `~/.cache/composer` by default."""
     readers: Annotated[int | None, COUNT]
-    """Processes that read the files of a folder into its store; null is one a core."""
+    """Processes that read the files of a folder into its store; null is one per core."""
     window_size: Annotated[int, COUNT]
     """Events that the network reads before it predicts the next one."""
     first_target: int | None
@@ -109,10 +109,10 @@ class DataConfig(Group):
     number here have the same targets in training, validation and test, and the same batches of them."""
     batch_size: Annotated[int, COUNT]
     windows_per_epoch: Annotated[int | None, COUNT]
-    """Training windows of an epoch: each goes on where the last one ended, so that after some epochs all have been seen
-    once. null is all of them."""
+    """Training windows per epoch: each epoch goes on where the last one ended, so that after some epochs all have been
+    seen once. null is all of them."""
     eval_windows: Annotated[int | None, COUNT]
-    """At most so many validation windows, and test windows, are scored: a fixed draw. null scores all."""
+    """Largest number of validation windows, and of test windows, that are scored: a fixed draw. null scores all."""
     split: Split
     split_file: str | None
     """For `split=file` and `group_by`, the CSV file with the column `midi_filename` and the one in question, `split` or
@@ -126,7 +126,7 @@ class DataConfig(Group):
     test_block: Block
     fold: int | None
     """With `split=blocked`, hold out this block (from 0) of `folds` equal ones for validation, in place of `val_block`
-    and `val_fraction`; null goes by these."""
+    and `val_fraction`; null uses these."""
     folds: Annotated[int, at_least(2)]
     group_similarity: Annotated[float | None, UP_TO_1]
     """Pieces of several that share this much of their melody, at any pitch, are held out together, and so are copies;
@@ -157,7 +157,7 @@ class DataConfig(Group):
 
     @property
     def named(self) -> str:
-        """The key that says where the pieces come from, with its value, for messages."""
+        """The key that names the source of the pieces, with its value, for messages."""
         return f"data.path={self.path}" if self.source is Source.midi else f"data={self.source.name}"
 
     @property
@@ -180,7 +180,7 @@ class TimeUnit(Enum):
 
 
 class TimeBinning(Enum):
-    """How the positive times are divided into classes."""
+    """Division of the positive times into classes."""
 
     distinct = "distinct"
     equal_width = "equal_width"
@@ -198,7 +198,7 @@ class EncodingConfig(Group):
     pitch_high: int
     """Lowest and highest MIDI pitch that has a class, both included."""
     velocity_bins: Annotated[int | None, between(1, 127)]
-    """Classes of the velocities 1 to 127, of one width; null is a class for each. Class 0 besides is a release."""
+    """Classes of the velocities 1 to 127, of equal width; null is a class for each. Class 0 is a release."""
     time_unit: TimeUnit | None
     """null chooses by the music: `beats` where the onsets keep to the grid of the file's beats (scores), `seconds` for
     performances."""
@@ -236,7 +236,7 @@ class EncodingConfig(Group):
 
 @dataclass(kw_only=True, slots=True)
 class AugmentationConfig(Group):
-    """Group `augmentation`: how training windows are varied, each as a whole, anew each time that it comes."""
+    """Group `augmentation`: random variation of training windows, each as a whole, drawn again in every epoch."""
 
     prefix: ClassVar[str] = "augmentation."
 

@@ -34,7 +34,7 @@ _OTHER_NAMES = {
 
 
 def schema_keys(schema: type[Any], prefix: str = "") -> list[str]:
-    """Every dotted key that a schema has, nodes and leaves."""
+    """Return every dotted key of a schema, nodes and leaves."""
     keys = []
     hints = typing.get_type_hints(schema)
     for field in dataclasses.fields(schema):
@@ -87,7 +87,7 @@ def parse_overrides(arguments: Iterable[str]) -> list[Override]:
 
 
 def folder_first(arguments: Sequence[str], key: str, texts: Iterable[str]) -> list[str]:
-    """Let a command's folder stand without its key, and take the values of keys that hold text as they are typed.
+    """Add the key to a folder that was typed without it, and quote the values of keys that hold text.
 
     Args:
         arguments: as typed; an argument without `=` that no flag takes is the folder.
@@ -114,7 +114,7 @@ def _as_text(argument: str, keys: Iterable[str]) -> str:
 
 
 def check_keys(overrides: Iterable[Override], command: str) -> None:
-    """Refuse a key that the command does not have, also behind `+`, and suggest the nearest one.
+    """Refuse keys that the command does not have, also after `+`, and suggest the nearest one.
 
     Hydra would take `+model.l1_lamda=1` into an untyped config and train the baseline; with ours it fails, but late and
     in several lines.
@@ -143,7 +143,7 @@ def check_keys(overrides: Iterable[Override], command: str) -> None:
 
 
 def _check_preset(typed_as: str | None, values: Iterable[Any]) -> None:
-    """Refuse a preset of `conf/sampling` that does not exist, and suggest the nearest one."""
+    """Refuse names of presets that `conf/sampling` does not hold, and suggest the nearest one."""
     options = sorted(path.stem for path in (CONF_DIR / "sampling").glob("*.yaml"))
     for value in (value for value in values if isinstance(value, str) and value not in options):
         near = difflib.get_close_matches(value, options, n=1)

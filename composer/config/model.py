@@ -10,7 +10,7 @@ from composer.config.limits import BELOW_1, Group, between
 
 
 class Inputs(Enum):
-    """What the network is told of each event that it reads; what it predicts stays the same."""
+    """Input channels of the network; it predicts all channels in any case."""
 
     all = "all"
     drop_note = "drop_note"
@@ -30,7 +30,7 @@ class ModelName(Enum):
 
 
 class Heads(Enum):
-    """How the three channels of the next event are predicted from what was read."""
+    """Dependence of the three predicted channels on each other."""
 
     independent = "independent"
     chained = "chained"
@@ -47,7 +47,7 @@ class ModelConfig(Group):
     """Units of a recurrent layer; width of a Transformer."""
     num_layers: Annotated[int, between(1, 32)]
     attention_heads: Annotated[int, between(1, 256)]
-    """Of each layer of a Transformer; they divide its width into parts of an even size. The others have none."""
+    """Heads per layer of a Transformer; they divide its width into parts of an even size. Other networks have none."""
     dropout: Annotated[float, BELOW_1]
     """Probability of dropping a unit of the network's output, and between its layers (in a Transformer: of what each
     sublayer adds)."""
@@ -57,15 +57,14 @@ class ModelConfig(Group):
     """Probability of dropping an input or a recurrent unit of a layer, the same ones at every step of a window
     (recurrent networks)."""
     embedding_size: Annotated[int | None, between(1, 4096)]
-    """Numbers that a class of each channel is looked up as before the first layer; null reads one-hot vectors."""
+    """Size of the embedding of each channel before the first layer; null reads one-hot vectors."""
     heads: Heads
     """`independent` predicts each channel from what was read; `chained` the velocity given the note too, and the time
     given both."""
     inputs: Inputs
     """`drop_*` leaves a channel out of the input, `shuffle_*` permutes its values over all events of a batch."""
     bar_position: bool
-    """Read, with each event, the place in the bar at which it stands, in steps of 1/12 beat; nothing predicts
-    it."""
+    """Read, with each event, its place in the bar in steps of 1/12 beat; nothing predicts the place."""
 
     def check(self) -> None:
         """Check relations between keys; raises a `ComposerError`."""

@@ -28,14 +28,14 @@ _EACH = ", each of them"
 
 
 class Mode(Enum):
-    """What the network has read when it predicts an event while composing."""
+    """Events that the network reads before it predicts one while composing."""
 
     window = "window"
     stateful = "stateful"
 
 
 class Method(Enum):
-    """How the next event is taken from its probabilities."""
+    """Choice of the next event from its probabilities."""
 
     sample = "sample"
     greedy = "greedy"
@@ -43,7 +43,7 @@ class Method(Enum):
 
 
 class Ending(Enum):
-    """What becomes of notes that sound when the length is reached."""
+    """Treatment of notes that sound when the length is reached."""
 
     cut = "cut"
     close = "close"
@@ -76,7 +76,7 @@ class SamplingConfig(Group):
     top_p: TopP
     """Sample among the likeliest classes whose probabilities reach p; 1 among all. null is the run's own, as above."""
     min_p: MinP
-    """Sample among the classes at least so likely as this share of the likeliest one's probability; null among all."""
+    """Sample among the classes at least as likely as this share of the likeliest one's probability; null among all."""
     note_temperature: Temperature
     """For one channel in place of the common value; null, here and below, is the common one."""
     velocity_temperature: Temperature
@@ -91,7 +91,7 @@ class SamplingConfig(Group):
     velocity_min_p: MinP
     time_min_p: MinP
     repeats: Annotated[int | None, at_least(2)]
-    """A figure of up to 32 strikes and releases is played at most so many times in a row; null is no limit."""
+    """A figure of up to 32 strikes and releases is played at most this many times in a row; null is no limit."""
     keep_grid: bool
     """Strike notes where the training music does: on its grid, 1/4, 1/12 or 1/24 beat from the bar line. Only for
     networks that read scores in beats; without it one odd time moves all notes that follow."""

@@ -29,7 +29,7 @@ FINITE_ABOVE_0 = Range("a finite number above 0", above=0, below=math.inf)
 
 
 class RegularizerName(Enum):
-    """What is added to the loss, or done after the step, against overfitting."""
+    """Regularizer: a penalty in the loss, or a step after the optimiser's."""
 
     none = "none"
     l1 = "l1"
@@ -64,7 +64,7 @@ class RegularizerConfig(Group):
 
 
 class Supervision(Enum):
-    """Which steps of a training window are trained on."""
+    """Steps of a training window that have a target in training."""
 
     last = "last"
     every = "every"
@@ -101,7 +101,7 @@ class OptimizerName(Enum):
 
 
 class Schedule(Enum):
-    """The learning rate over the epochs."""
+    """Learning rate over the epochs."""
 
     constant = "constant"
     cosine = "cosine"
@@ -136,7 +136,7 @@ class TrainerConfig(Group):
     precision: str
     deterministic: bool
     threads: Annotated[int | None, COUNT]
-    """Threads of torch on the CPU; null leaves torch's choice (one a core)."""
+    """Threads of torch on the CPU; null leaves torch's choice (one per core)."""
     early_stopping_patience: Annotated[int | None, COUNT]
     """Stop after this many epochs without a lower `loss/val`; null trains `max_epochs`."""
     progress_bar: bool
@@ -155,14 +155,14 @@ class CheckpointConfig(Group):
 
 @dataclass(kw_only=True, slots=True)
 class LoggingConfig(Group):
-    """Node `logging`: what a run leaves for eye and ear besides its metrics."""
+    """Node `logging`: histograms and pieces that a run writes in addition to its metrics."""
 
     prefix: ClassVar[str] = "logging."
 
     histogram_every_epochs: Annotated[int | None, COUNT]
-    """Histograms of the weights every so many epochs, and after the last; null writes none."""
+    """Epochs between histograms of the weights, one more after the last epoch; null writes none."""
     sample_every_epochs: Annotated[int | None, COUNT]
-    """A short piece every so many epochs into `samples/`, its copying and quality into TensorBoard; null composes at
+    """Epochs between short pieces in `samples/`, whose copying and quality are written to TensorBoard; null composes at
     the end of the training only."""
     sample_events: Annotated[int, COUNT]
     """Events of such a piece; temperature and cuts are those of `sampling`, 1 and none where these are null."""

@@ -61,7 +61,7 @@ def sweep_id() -> str:
 
 
 def job_folder(cwd: str, sweep_dir: str, _root_: DictConfig) -> str:
-    """The folder of a job of a sweep: named by those of its overrides in which the jobs differ.
+    """Return the folder of a job of a sweep, named by the overrides in which the jobs differ.
 
     Absolute, because Ray's processes may work in another folder.
     """
@@ -72,7 +72,7 @@ def job_folder(cwd: str, sweep_dir: str, _root_: DictConfig) -> str:
 
 
 def _swept(overrides: Iterable[str], keys: Sequence[str]) -> dict[str, str]:
-    """The values of those keys among `key=value` overrides, in the order of the keys."""
+    """Return the values of these keys among `key=value` overrides, in the order of the keys."""
     values = dict(override.split("=", 1) for override in overrides if "=" in override)
     values = {key.lstrip("+~"): value for key, value in values.items()}
     return {key: values[key] for key in keys if key in values}
@@ -87,7 +87,7 @@ class _Stop(BaseException):
 
 
 class _Stopped:
-    """What a job that was stopped returns from another process: an exception would have the launcher end the others."""
+    """Result of a stopped job in another process: after an exception the launcher would end the other jobs."""
 
     def __init__(self, error: ComposerError) -> None:
         self.error = error
@@ -201,7 +201,7 @@ class SweepCallback(Callback):
 
 
 def _sweep_job(config: DictConfig) -> float | _Stopped:
-    """What a launcher calls, in this process or another: one job of a sweep of training runs."""
+    """Run one job of a sweep of training runs; a launcher calls it, in this process or in another."""
     hydra_config = HydraConfig.get()
     cwd = Path(hydra_config.runtime.cwd)
     folder = cwd / hydra_config.sweep.dir
@@ -221,14 +221,14 @@ def _sweep_job(config: DictConfig) -> float | _Stopped:
         raise _Stop(error) from error
     except ComposerError as error:
         if hydra_config.runtime.choices["hydra/sweeper"] == "basic":
-            # It would take an exception for the end of the sweep; `job.json` says what happened.
+            # This sweeper would end the sweep at an exception; `job.json` says what happened.
             return float("nan")
         # A sweeper that searches must hear that there is no figure; without this frame's objects.
         raise ComposerError(str(error)) from None
 
 
 class _Jobs:
-    """What Hydra calls with each composed config: the jobs of one command.
+    """The jobs of one command; Hydra calls the object with the config of each.
 
     Attributes:
         count: of jobs that were begun.
@@ -255,7 +255,7 @@ class _Jobs:
             raise _Stop(error) from error
         except ComposerError as error:
             # Kept for `raise_failures`: the other jobs go on, and Hydra adds no lines of its own.
-            # `composer generate` works in the current folder, whose name tells nothing.
+            # `composer generate` works in the current folder, whose name says nothing about the job.
             name = hydra_config.job.override_dirname if folder == Path.cwd() else folder.name
             self.failures.append((name, error))
             if hydra_config.mode is RunMode.MULTIRUN:
@@ -309,7 +309,7 @@ def _mistake(error: Exception, sweeping: bool, jobs: int) -> ComposerError | Non
 
 
 def _run_hydra(arguments: Sequence[str], jobs: _Jobs, began: _Sweep) -> ComposerError | None:
-    """Have Hydra compose the configs and call the jobs; returns the user's mistake that ended it."""
+    """Make Hydra compose the configs and call the jobs; returns the mistake of the user that ended it."""
     entry = hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=jobs.command)(jobs)
     with _errors_raised() as asked, _command_line([f"composer {jobs.command}", *arguments]):
         try:
@@ -345,7 +345,7 @@ def hydra_command(
         ComposerError: a user's mistake, as one line. With `HYDRA_FULL_ERROR=1` set by the user, the original error.
     """
     register()
-    # Cached, so that every job of one sweep sees the same value.
+    # Cached: every job of a sweep gets the same value.
     OmegaConf.register_new_resolver("sweep_id", sweep_id, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
     check_keys(parse_overrides(overrides_of(arguments)), command)
@@ -361,7 +361,7 @@ def hydra_command(
 
 
 def remove_unused(folder: Path) -> None:
-    """Remove a run directory that holds nothing but Hydra's own notes, and empty folders above it: no mistake litters.
+    """Remove a run directory that holds only notes of Hydra, and empty folders above it, so that a mistake leaves none.
 
     The current folder and those above it always stay.
     """
