@@ -153,6 +153,10 @@ def test_only_the_configuration_knows_hydra_and_omegaconf() -> None:
     assert knowing == {"config.compose", "config.keys", "config.run_file", "sweeps.hydra"}
 
 
+def test_only_public_parts_of_hydra_are_used() -> None:
+    assert not [path for path in MODULES if "hydra._internal" in path.read_text(encoding="utf-8")]
+
+
 @pytest.mark.parametrize("module", ["cli", *(f"commands.{command}" for command in QUICK)])
 def test_quick_commands_start_without_torch(module: str) -> None:
     heavy = {name for name in needed(module) if top_level(statements(parse(source_of(name)))) & HEAVY}

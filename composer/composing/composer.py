@@ -6,23 +6,22 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from composer.composing import safetensors_file as export
+from composer.composing.arguments import sampling_from, shows_sampling_keys
 from composer.composing.lengths import compose_rows
 from composer.composing.rules import Playing, Rules, rules, silence, sounding_after
 from composer.composing.sampling import Session
 from composer.composing.setting import Setting, read_setting
 from composer.config import run_file
 from composer.config.data import EncodingConfig, TimeUnit
-from composer.config.limits import CHANNELS, CUTS
-from composer.config.sampling import Ending, Method, Mode, SamplingConfig
+from composer.config.sampling import Method, SamplingConfig
 from composer.config.training import TrainConfig
 from composer.corpus.corpus import read_pieces
 from composer.corpus.read_many import Parameters, read_as
@@ -41,12 +40,6 @@ from composer.runs.layout import CHECKPOINTS
 
 # Pieces composed at once: more bring nothing, and take memory.
 _AT_ONCE = 64
-
-
-class _Settings(SamplingConfig):
-    """Sampling settings whose limits name an argument, not a key of a config."""
-
-    prefix: ClassVar[str] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,98 +150,36 @@ class Composer:
         model.load_state_dict(ckpt.model_state(values))
         return cls(model, vocabulary, origin, config, setting)
 
+    @shows_sampling_keys
     def generate(
         self,
         *,
-        events: int = 500,
-        seconds: float | None = None,
-        mode: str = "window",
-        method: str = "sample",
-        beams: int = 8,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        min_p: float | None = None,
-        repeats: int | None = None,
-        keep_grid: bool = True,
-        playable: bool = False,
-        polyphony: int | None = None,
-        pitch_low: int | None = None,
-        pitch_high: int | None = None,
-        scale: str | None = None,
-        max_note_seconds: float | None = None,
-        ending: str = "cut",
         seed: int = 0,
         primer: Primer = None,
-        include_primer: bool = False,
         continue_from: str | Path | None = None,
-        **channels: float | None,
+        **sampling: Any,
     ) -> Composition:
         """Compose one piece.
 
         Args:
-            events: events after the primer.
-            seconds: compose this long instead.
-            mode: `window` reads the last events, as in training; `stateful` all since the primer began.
-            method: `sample`, `greedy` or `beam`.
-            beams: pieces that `beam` keeps in view.
-            temperature: below 1 is safer, above 1 is bolder; None is the run's own (`setting`).
-            top_k: sample among the k likeliest classes of each channel.
-            top_p: sample among the likeliest classes whose probabilities reach p; 1 is no cut, None the run's own.
-            min_p: sample among the classes at least so likely as this share of the likeliest.
-            repeats: play no figure more often in a row.
-            keep_grid: strike notes on the training music's grid, for networks that read scores in beats.
-            playable: release no silent pitch, strike no sounding one.
-            polyphony: notes at once.
-            pitch_low: lowest pitch that is struck.
-            pitch_high: highest pitch that is struck.
-            scale: strike its pitches alone: a key such as `F#m`, or a scale such as `D:dorian`.
-            max_note_seconds: longest note, as a rule. Without it a note that is held longer than any of the training
-                music is released in the written piece.
-            ending: `cut`, or `close` to compose the last releases too.
             seed: the same seed gives the same piece.
             primer: what to begin from: a MIDI file (`my.mid`, or `my.mid:120` for its events from the 120th on), an
                 offset in events into the training piece, (N, 3) classes, "none", or None for the training piece's
                 first events.
-            include_primer: begin the piece with the primer's events.
             continue_from: a MIDI file that the piece begins with; the primer is its end.
-            channels: cuts of one channel, such as `note_temperature` or `time_top_k`.
+            sampling: keys of `composer generate` that say how a piece is drawn, all but `n`: `events=200`,
+                `temperature=0.9`, `scale="Am"`, `note_top_k=5` ... `SamplingConfig` documents each. A key that is not
+                given has the value that the command has without it (`conf/generate.yaml`); None is null there.
 
         Raises:
-            ComposerError: a value is outside its limits.
+            ComposerError: there is no such key, or a value is outside its limits.
         """
-        unset = {f"{channel}_{key}": None for channel in CHANNELS for key in CUTS}
-        unknown = sorted(channels.keys() - unset.keys())
-        if unknown:
-            raise ComposerError(f"{unknown[0]}: no argument of generate; those of a channel are {', '.join(unset)}")
-        sampling = _Settings(
-            events=events,
-            seconds=seconds,
-            n=1,
-            mode=_named(Mode, "mode", mode),
-            method=_named(Method, "method", method),
-            beams=beams,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            min_p=min_p,
-            repeats=repeats,
-            keep_grid=keep_grid,
-            playable=playable,
-            polyphony=polyphony,
-            pitch_low=pitch_low,
-            pitch_high=pitch_high,
-            scale=scale,
-            max_note_seconds=max_note_seconds,
-            ending=_named(Ending, "ending", ending),
-            include_primer=include_primer,
-            **(unset | channels),  # type: ignore[arg-type]
-        )
+        config = sampling_from(sampling)
         if continue_from is not None:
-            if primer is not None or include_primer:
+            if primer is not None or config.include_primer:
                 raise ComposerError("continue_from: used without primer and include_primer")
-            return self.continued(sampling, seed, Path(continue_from).expanduser())[0]
-        return self.compose(sampling, seed, self.primed(primer))[0]
+            return self.continued(config, seed, Path(continue_from).expanduser())[0]
+        return self.compose(config, seed, self.primed(primer))[0]
 
     @property
     def smoothing(self) -> float:
@@ -551,16 +482,6 @@ def _generators(seed: int, count: int) -> list[torch.Generator]:
         state = np.random.SeedSequence([seed, k, RandomStream.COMPOSED_PIECE]).generate_state(1, np.uint64)
         generators.append(torch.Generator().manual_seed(int(state[0])))
     return generators
-
-
-Named = TypeVar("Named", bound=Enum)
-
-
-def _named(kind: type[Named], key: str, name: str) -> Named:
-    """The member of an enumeration."""
-    if name not in kind.__members__:
-        raise ComposerError(f"{key}={name}: must be one of {', '.join(kind.__members__)}")
-    return kind[name]
 
 
 @contextmanager

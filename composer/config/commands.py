@@ -2,71 +2,87 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from composer.config.data import DataConfig, EncodingConfig
-from composer.config.limits import finite, require
+from composer.config.limits import (
+    COUNT,
+    POSITIVE,
+    Each,
+    Group,
+    Matching,
+    OneOf,
+    Range,
+    Seed,
+    at_least,
+    between,
+)
 from composer.config.sampling import Method, SamplingConfig
 from composer.config.training import TrainConfig
 
+_WEIGHTS = re.compile(r"(?s).*\.(safetensors|onnx)")
+# The draws of a bootstrap.
+Resamples = Annotated[int, between(1000, 1_000_000)]
 
-@dataclass(kw_only=True, slots=True)
-class GenerateConfig(SamplingConfig):
-    """The root of `composer generate`."""
 
-    prefix: ClassVar[str] = ""
+# Without slots: a class cannot have two bases with slots.
+@dataclass(kw_only=True)
+class RunChoice(Group):
+    """Keys of every command that reads a trained run."""
 
     run: str
     """A run directory or a checkpoint file."""
-    checkpoint: str
+    checkpoint: Annotated[str, OneOf(("best", "last"))]
     """`best` or `last`, for a run directory."""
-    seed: int
+
+
+@dataclass(kw_only=True)
+class ComposingConfig(RunChoice, SamplingConfig):
+    """Keys of the commands that compose with a trained run; those of `sampling` stand at the root."""
+
+    prefix: ClassVar[str] = ""
+
+    seed: Seed
     primer: str | None
     """null (the training piece's first events), a MIDI file, an offset in events into the training piece, or `none`."""
+
+
+@dataclass(kw_only=True, slots=True)
+class GenerateConfig(ComposingConfig):
+    """The root of `composer generate`."""
+
     continue_from: str | None
     """A MIDI file to go on from: the written piece begins with it, and the network with its last events."""
     output: str | None
     """Folder for the MIDI files; null makes a new one below `outputs/generate`."""
 
-    def __post_init__(self) -> None:
-        # Not super(): a dataclass with slots is a new class, which the zero-argument form does not find.
-        SamplingConfig.__post_init__(self)
-        require(self.checkpoint in ("best", "last"), "checkpoint", self.checkpoint, "best or last")
-        folder = self.output is None or not self.output.lower().endswith((".mid", ".midi"))
+    def check(self) -> None:
+        """Check relations between keys, and `output`; raises a `ComposerError`."""
+        SamplingConfig.check(self)
         both = self.continue_from is None or (self.primer is None and not self.include_primer)
-        require(both, "continue_from", self.continue_from, "used without primer and include_primer")
-        require(
-            folder, "output", self.output, "a folder; the files in it are named after the run, the seed and a number"
-        )
-        require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 4294967295")
+        self.require(both, "continue_from", "used without primer and include_primer")
+        folder = self.output is None or not self.output.lower().endswith((".mid", ".midi"))
+        limit = "a folder; the files in it are named after the run, the seed and a number"
+        self.require(folder, "output", limit)
 
 
 @dataclass(kw_only=True, slots=True)
-class LiveConfig(SamplingConfig):
+class LiveConfig(ComposingConfig):
     """The root of `composer live`."""
 
-    prefix: ClassVar[str] = ""
-
-    run: str
-    """A run directory or a checkpoint file."""
-    checkpoint: str
-    """`best` or `last`, for a run directory."""
-    seed: int
-    primer: str | None
-    """As for `composer generate`."""
     port: str | None
     """Name of a MIDI output, or `virtual` for one of our own that other programs can read; null is the first."""
 
-    def __post_init__(self) -> None:
-        SamplingConfig.__post_init__(self)
-        require(self.checkpoint in ("best", "last"), "checkpoint", self.checkpoint, "best or last")
-        require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 4294967295")
-        require(self.n == 1, "n", self.n, "1: a port plays one piece")
+    def check(self) -> None:
+        """Check what a port cannot play; raises a `ComposerError`."""
+        SamplingConfig.check(self)
+        self.require(self.n == 1, "n", "1: a port plays one piece")
         found = self.method is not Method.beam
-        require(found, "method", self.method.name, "sample or greedy: a search knows no event before the last")
-        require(not self.include_primer, "include_primer", "true", "false: what is composed is played")
+        self.require(found, "method", "sample or greedy: a search knows no event before the last")
+        self.require(not self.include_primer, "include_primer", "false: what is composed is played")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -78,122 +94,87 @@ class EvaluateDataConfig:
 
 
 @dataclass(kw_only=True, slots=True)
-class ContextConfig:
+class ContextConfig(Group):
     """Node `context` of `composer evaluate`: the loss against the number of events read."""
 
-    longest: int | None
-    """The most events read before a target; null is the window of the training."""
-    windows: int
-    """Windows that are probed, a draw; 0 leaves the probe out."""
+    prefix: ClassVar[str] = "context."
 
-    def __post_init__(self) -> None:
-        longest = self.longest
-        require(longest is None or longest >= 1, "context.longest", longest, "null or at least 1")
-        require(self.windows >= 0, "context.windows", self.windows, "at least 0")
+    longest: Annotated[int | None, COUNT]
+    """The most events read before a target; null is the window of the training."""
+    windows: Annotated[int, at_least(0)]
+    """Number of random windows that are probed; 0 leaves the probe out."""
 
 
 @dataclass(kw_only=True, slots=True)
-class EvaluateConfig:
+class EvaluateConfig(RunChoice):
     """The root of `composer evaluate`."""
 
-    run: str
-    """A run directory or a checkpoint file."""
-    checkpoint: str
-    """`best` or `last`, for a run directory."""
     data: EvaluateDataConfig
     context: ContextConfig
-    resamples: int
+    resamples: Resamples
     """Bootstrap draws over pieces where the resamples are too many to be counted (more than 8 pieces)."""
-    samples: int
-    """Pieces that are composed, as the run's `sampling` says, to tell what they copy and are like; 0 is none."""
+    samples: Annotated[int, between(0, 1000)]
+    """Pieces that are composed with the run's `sampling` to measure their copying and quality; 0 is none."""
     figures: bool
     """Draw the figures."""
     output: str | None
     """Folder for `evaluation.json`; null makes a new one below `outputs/evaluate`."""
 
-    def __post_init__(self) -> None:
-        require(self.checkpoint in ("best", "last"), "checkpoint", self.checkpoint, "best or last")
-        require(1000 <= self.resamples <= 1_000_000, "resamples", self.resamples, "from 1000 to 1000000")
-        require(0 <= self.samples <= 1000, "samples", self.samples, "from 0 to 1000")
-
 
 @dataclass(kw_only=True, slots=True)
-class CompareConfig:
+class CompareConfig(Group):
     """The root of `composer compare`."""
 
-    sweep: str
+    sweep: Annotated[str, Matching("the folder of a sweep: composer compare SWEEP_DIR", re.compile(r"(?s).+"))]
     """The folder of a sweep, or any folder with runs below it; stands first, without its key."""
     baseline: str | None
     """Label of the arm that the others are compared with, as the tables show it; null takes the first."""
     metric: str
     """The metric that the first table and the differences are about, as `summary.json` names it."""
-    weights: str
+    weights: Annotated[str, OneOf(("final", "best"))]
     """`final` (after the last epoch, as in the article) or `best` (of the lowest `loss/val`)."""
-    resamples: int
+    resamples: Resamples
     """Bootstrap draws where the resamples are too many to be counted (more than 8 seeds)."""
     figures: bool
     """Draw the figures; without them only the tables are written."""
     output: str | None
     """Folder for the report; null makes `compare` in the sweep's folder."""
 
-    def __post_init__(self) -> None:
-        require(bool(self.sweep), "sweep", "", "the folder of a sweep: composer compare SWEEP_DIR")
-        require(self.weights in ("final", "best"), "weights", self.weights, "final or best")
-        require(1000 <= self.resamples <= 1_000_000, "resamples", self.resamples, "from 1000 to 1000000")
-
 
 @dataclass(kw_only=True, slots=True)
-class ReportConfig:
+class ReportConfig(Group):
     """The root of `composer report`."""
 
     folder: str | None
     """A run directory, or a sweep's folder; stands first, without its key. Null takes the newest below `outputs`."""
-    temperatures: list[float]
+    temperatures: Annotated[list[float], Each(POSITIVE)]
     """A run composes a piece at its own temperature and at each of these, all with its own top_p."""
-    events: int
+    events: Annotated[int, Range("from 1 to 5000, which a page can hold", least=1, most=5000)]
     """Events of each piece that is composed for the page."""
-    seed: int
-    """Of these pieces."""
+    seed: Seed
+    """Seed of these pieces."""
     output: str | None
     """The page; null writes `report.html` into the folder."""
 
-    def __post_init__(self) -> None:
-        for temperature in self.temperatures:
-            require(temperature > 0 and finite(temperature), "temperatures", temperature, "finite and above 0")
-        require(1 <= self.events <= 5000, "events", self.events, "from 1 to 5000, which a page can hold")
-        require(self.seed >= 0, "seed", self.seed, "at least 0")
-
 
 @dataclass(kw_only=True, slots=True)
-class ExploreConfig:
+class ExploreConfig(Group):
     """The root of `composer explore`."""
 
-    seed: int
+    seed: Seed
     """Decides the split, as in training."""
     data: DataConfig
     encoding: EncodingConfig
     output: str | None
     """Folder for the report's files; null makes a new one below `outputs/explore`."""
 
-    def __post_init__(self) -> None:
-        require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 4294967295")
-
 
 @dataclass(kw_only=True, slots=True)
-class ExportConfig:
+class ExportConfig(RunChoice):
     """The root of `composer export`."""
 
-    run: str
-    """A run directory or a checkpoint file."""
-    checkpoint: str
-    """`best` or `last`, for a run directory."""
-    output: str
+    output: Annotated[str, Matching("a file name ending in .safetensors or .onnx", _WEIGHTS)]
     """The file to write; its name ends in `.safetensors` or `.onnx`."""
-
-    def __post_init__(self) -> None:
-        require(self.checkpoint in ("best", "last"), "checkpoint", self.checkpoint, "best or last")
-        known = self.output.endswith((".safetensors", ".onnx"))
-        require(known, "output", self.output, "a file name ending in .safetensors or .onnx")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -220,7 +201,7 @@ class CopyingConfig:
 
 
 class Synth(Enum):
-    """What makes the sound of `composer render`."""
+    """Synthesizer of `composer render`."""
 
     auto = "auto"
     builtin = "builtin"
@@ -229,7 +210,7 @@ class Synth(Enum):
 
 
 class SoundFormat(Enum):
-    """The kind of sound file; all but `wav` need the package soundfile."""
+    """Format of a sound file; all but `wav` need the package soundfile."""
 
     wav = "wav"
     flac = "flac"

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from composer.config.commands import SCHEMAS
+from composer.config.commands import SCHEMAS, GenerateConfig
 from composer.config.keys import as_hydra_names, check_keys, parse_overrides
 from composer.config.paths import CONF_DIR
 from composer.config.training import TrainConfig
@@ -26,12 +29,12 @@ ConfigType = TypeVar("ConfigType")
 
 
 def run_id() -> str:
-    """A folder name that no other run has: the time, and random letters for runs of the same second."""
+    """Return a unique folder name for a run: the time, and random letters for runs of the same second."""
     return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(3)}"
 
 
 def register() -> None:
-    """Make the schemas and resolvers known to Hydra; calling it again changes nothing."""
+    """Register the schemas and resolvers with Hydra; a second call changes nothing."""
     store = ConfigStore.instance()
     for name, schema in SCHEMAS.items():
         store.store(name=f"{name}_schema", node=schema)
@@ -62,7 +65,11 @@ def typed(config: DictConfig, schema: type[ConfigType]) -> ConfigType:
 
 
 def apply_overrides(config: TrainConfig, overrides: Iterable[Override]) -> TrainConfig:
-    """The config with plain `key=value` overrides applied and its limits checked again."""
+    """Return the config with plain `key=value` overrides applied, all limits checked again.
+
+    Raises:
+        ComposerError: an override is no plain `key=value`, or its value is of the wrong type or outside its limits.
+    """
     node = OmegaConf.structured(config)
     for override in overrides:
         if override.is_sweep_override() or override.is_delete() or override.is_add():
@@ -79,7 +86,33 @@ def compose(*overrides: str, command: str = "train", conf: Path = CONF_DIR) -> A
 
     Example: `compose("experiment=article", "seed=1")` gives a `TrainConfig`.
     """
-    register()
     check_keys(parse_overrides(overrides), command)
-    with hydra.initialize_config_dir(str(conf.absolute()), version_base="1.3"):
-        return typed(hydra.compose(command, as_hydra_names(overrides, command)), SCHEMAS[command])
+    return typed(compose_node(as_hydra_names(overrides, command), command, conf), SCHEMAS[command])
+
+
+def compose_node(overrides: Iterable[str], command: str, conf: Path = CONF_DIR) -> DictConfig:
+    """Compose a config that may still lack values; `overrides` are named as Hydra names them."""
+    register()
+    with _own_hydra(conf):
+        return hydra.compose(command, list(overrides))
+
+
+@contextmanager
+def _own_hydra(conf: Path) -> Iterator[None]:
+    """Make Hydra read `conf`, also while a command, or a program that uses Hydra itself, runs with other configs."""
+    outer = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(conf.absolute()), version_base="1.3"):
+            yield
+    finally:
+        if outer is not None:
+            GlobalHydra.instance().initialize(outer)
+
+
+@cache
+def generate_defaults() -> GenerateConfig:
+    """Return the values of `composer generate` where its command line gives none, `run` aside."""
+    config = compose("run=RUN_DIR", command="generate")
+    assert isinstance(config, GenerateConfig)
+    return config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import difflib
 import re
@@ -9,14 +10,11 @@ import typing
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
 from hydra.errors import HydraException
 
-from composer.config.commands import (
-    SCHEMAS,
-)
+from composer.config.commands import SCHEMAS
 from composer.config.paths import CONF_DIR
 from composer.errors import ComposerError, UsageError, one_line
 
@@ -36,7 +34,7 @@ _OTHER_NAMES = {
 
 
 def schema_keys(schema: type[Any], prefix: str = "") -> list[str]:
-    """Every dotted key that a schema has, nodes and leaves."""
+    """Return every dotted key of a schema, nodes and leaves."""
     keys = []
     hints = typing.get_type_hints(schema)
     for field in dataclasses.fields(schema):
@@ -46,9 +44,30 @@ def schema_keys(schema: type[Any], prefix: str = "") -> list[str]:
     return keys
 
 
+# Hydra's own flags, as `--hydra-help` lists them: alone, with a value, and with a value that may be left out. (Hydra's
+# parser is not public.)
+FLAGS = (
+    *(("--help", "-h"), ("--hydra-help",), ("--version",), ("--resolve",), ("--run", "-r"), ("--multirun", "-m")),
+    ("--shell-completion", "-sc"),
+)
+FLAGS_WITH_VALUE = (
+    *(("--cfg", "-c"), ("--package", "-p"), ("--config-path", "-cp"), ("--config-name", "-cn")),
+    *(("--config-dir", "-cd"), ("--experimental-rerun",)),
+)
+FLAGS_WITH_OPTION = (("--info", "-i"),)
+
+
 def overrides_of(arguments: Sequence[str]) -> list[str]:
     """Return the arguments that are no flags of Hydra such as `-m`, nor values of flags."""
-    found: list[str] = get_args_parser().parse_args(list(arguments)).overrides
+    parser = argparse.ArgumentParser(add_help=False)
+    for names in FLAGS:
+        parser.add_argument(*names, action="store_true")
+    for names in FLAGS_WITH_VALUE:
+        parser.add_argument(*names)
+    for names in FLAGS_WITH_OPTION:
+        parser.add_argument(*names, nargs="?")
+    parser.add_argument("overrides", nargs="*")
+    found: list[str] = parser.parse_args(list(arguments)).overrides
     return found
 
 
@@ -68,7 +87,7 @@ def parse_overrides(arguments: Iterable[str]) -> list[Override]:
 
 
 def folder_first(arguments: Sequence[str], key: str, texts: Iterable[str]) -> list[str]:
-    """Let a command's folder stand without its key, and take the values of keys that hold text as they are typed.
+    """Add the key to a folder that was typed without it, and quote the values of keys that hold text.
 
     Args:
         arguments: as typed; an argument without `=` that no flag takes is the folder.
@@ -95,7 +114,7 @@ def _as_text(argument: str, keys: Iterable[str]) -> str:
 
 
 def check_keys(overrides: Iterable[Override], command: str) -> None:
-    """Refuse a key that the command does not have, also behind `+`, and suggest the nearest one.
+    """Refuse keys that the command does not have, also after `+`, and suggest the nearest one.
 
     Hydra would take `+model.l1_lamda=1` into an untyped config and train the baseline; with ours it fails, but late and
     in several lines.
@@ -124,7 +143,7 @@ def check_keys(overrides: Iterable[Override], command: str) -> None:
 
 
 def _check_preset(typed_as: str | None, values: Iterable[Any]) -> None:
-    """Refuse a preset of `conf/sampling` that does not exist, and suggest the nearest one."""
+    """Refuse names of presets that `conf/sampling` does not hold, and suggest the nearest one."""
     options = sorted(path.stem for path in (CONF_DIR / "sampling").glob("*.yaml"))
     for value in (value for value in values if isinstance(value, str) and value not in options):
         near = difflib.get_close_matches(value, options, n=1)

@@ -1,9 +1,20 @@
-"""Checks of values, and constants that several groups of keys share."""
+"""Limits of config values as data, the loop that checks them, and constants that several groups of keys share.
+
+A field's limit is in its annotation, `window_size: Annotated[int, at_least(1)]`. A relation between keys is a `require`
+in the `check` of its group.
+"""
 
 from __future__ import annotations
 
+import functools
 import math
+import numbers
 import re
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Any, ClassVar, Protocol, get_args, get_origin, get_type_hints
 
 from composer.errors import ComposerError
 
@@ -15,12 +26,181 @@ CHANNELS = ("note", "velocity", "time")
 CUTS = ("temperature", "top_k", "top_p", "min_p")
 
 
+class Limit(Protocol):
+    """What a value must be."""
+
+    @property
+    def words(self) -> str:
+        """The limit as a message gives it, after "must be"."""
+
+    def faults(self, value: Any) -> Iterator[object]:
+        """Yield each part of `value` that is outside the limit: the value itself, or elements of a list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Bounds of a number; NaN is outside all of them.
+
+    Attributes:
+        words: the bounds in words.
+        least: lowest number inside.
+        most: highest number inside.
+        above: highest number outside, below the range.
+        below: lowest number outside, above the range.
+    """
+
+    words: str
+    least: float = -math.inf
+    most: float = math.inf
+    above: float | None = None
+    below: float | None = None
+
+    def faults(self, value: Any) -> Iterator[object]:
+        """Yield `value` if it is outside the bounds."""
+        number = float(value) if isinstance(value, numbers.Real) else math.nan
+        inside = self.least <= number <= self.most
+        inside = inside and (self.above is None or number > self.above)
+        if not (inside and (self.below is None or number < self.below)):
+            yield value
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """A text out of several."""
+
+    options: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """The options, joined by "or"."""
+        return " or ".join(self.options)
+
+    def faults(self, value: Any) -> Iterator[object]:
+        """Yield `value` if it is no option."""
+        if value not in self.options:
+            yield value
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """A text that a pattern matches as a whole."""
+
+    words: str
+    pattern: re.Pattern[str]
+
+    def faults(self, value: Any) -> Iterator[object]:
+        """Yield `value` if the pattern does not match it."""
+        if not isinstance(value, str) or self.pattern.fullmatch(value) is None:
+            yield value
+
+
+@dataclass(frozen=True, slots=True)
+class NotEmpty:
+    """A list with at least one number."""
+
+    words: str = "a list of at least one number"
+
+    def faults(self, value: Any) -> Iterator[object]:
+        """Yield an empty list."""
+        if not value:
+            yield value
+
+
+@dataclass(frozen=True, slots=True)
+class Each:
+    """A list each of whose elements is within a limit; `suffix` follows the words of that limit."""
+
+    limit: Limit
+    suffix: str = ""
+
+    @property
+    def words(self) -> str:
+        """The limit of an element."""
+        return self.limit.words + self.suffix
+
+    def faults(self, value: Any) -> Iterator[object]:
+        """Yield the elements outside the limit."""
+        for element in value:
+            yield from self.limit.faults(element)
+
+
+def at_least(least: float) -> Range:
+    """Return the limit of numbers from `least` on."""
+    return Range(f"at least {least}", least=least)
+
+
+def between(least: float, most: float) -> Range:
+    """Return the limit of numbers from `least` to `most`, both included."""
+    return Range(f"from {least} to {most}", least=least, most=most)
+
+
+ABOVE_0 = Range("above 0", above=0)
+POSITIVE = Range("finite and above 0", above=0, below=math.inf)
+NOT_NEGATIVE = Range("a finite number >= 0", least=0, below=math.inf)
+BELOW_1 = Range("at least 0 and less than 1", least=0, below=1)
+UP_TO_1 = Range("above 0 up to 1", above=0, most=1)
+COUNT = at_least(1)
+PITCH = between(0, 127)
+
+Seed = Annotated[int, between(0, 2**32 - 1)]
+
+
+class Group:
+    """Base of the dataclasses of keys: on construction every field is compared with its limits.
+
+    A subclass defines `check` for relations between its keys. (`super()` without arguments does not work in them: a
+    dataclass with slots is a new class.)
+    """
+
+    __slots__ = ()
+    # What stands before the name of a field in its key.
+    prefix: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        # mypy takes the hash of a class for that of its instances.
+        for name, (limits, nullable) in limits_of(type(self)).items():  # type: ignore[arg-type]
+            value = getattr(self, name)
+            if value is None and nullable:
+                continue
+            for limit in limits:
+                for fault in limit.faults(value):
+                    require(False, self.prefix + name, fault, _or_null(limit.words) if nullable else limit.words)
+        self.check()
+
+    def check(self) -> None:
+        """Check relations between keys; raises a `ComposerError`."""
+
+    def require(self, holds: bool, name: str, limit: str) -> None:
+        """Raise a `ComposerError` that names the key of a field, its value and the limit unless `holds`."""
+        require(holds, self.prefix + name, getattr(self, name), limit)
+
+
 def require(holds: bool, key: str, value: object, limit: str) -> None:
     """Raise a `ComposerError` that names `key`, its `value` and the `limit` unless `holds`."""
     if not holds:
-        raise ComposerError(f"{key}={'null' if value is None else value}: must be {limit}")
+        raise ComposerError(f"{key}={_as_typed(value)}: must be {limit}")
 
 
-def finite(value: float) -> bool:
-    """Return whether a number is neither infinite nor NaN."""
-    return math.isfinite(value)
+@functools.cache
+def limits_of(schema: type[Any]) -> dict[str, tuple[list[Limit], bool]]:
+    """Return the limits of each field of a dataclass that has some, and whether the field may be null."""
+    found = {}
+    for name, hint in get_type_hints(schema, include_extras=True).items():
+        if get_origin(hint) is Annotated:
+            kind, *limits = get_args(hint)
+            found[name] = limits, types.NoneType in get_args(kind)
+    return found
+
+
+def _or_null(words: str) -> str:
+    one_bound = re.fullmatch(r"(at least|above) \S+", words)
+    return f"null or {words}" if one_bound else f"null, or {words}"
+
+
+def _as_typed(value: object) -> object:
+    """Return a value as it is typed on the command line."""
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "null" if value is None else value

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Annotated, ClassVar
 
-from composer.config.limits import require
+from composer.config.limits import BELOW_1, Group, between
 
 
 class Inputs(Enum):
-    """What the network is told of each event that it reads; what it predicts stays the same."""
+    """Input channels of the network; it predicts all channels in any case."""
 
     all = "all"
     drop_note = "drop_note"
@@ -29,58 +30,51 @@ class ModelName(Enum):
 
 
 class Heads(Enum):
-    """How the three channels of the next event are predicted from what was read."""
+    """Dependence of the three predicted channels on each other."""
 
     independent = "independent"
     chained = "chained"
 
 
 @dataclass(kw_only=True, slots=True)
-class ModelConfig:
+class ModelConfig(Group):
     """Group `model`: the same keys whichever is chosen, so that runs compare column by column."""
 
+    prefix: ClassVar[str] = "model."
+
     name: ModelName
-    hidden_size: int
+    hidden_size: Annotated[int, between(1, 16_384)]
     """Units of a recurrent layer; width of a Transformer."""
-    num_layers: int
-    attention_heads: int
-    """Of each layer of a Transformer; they divide its width into parts of an even size. The others have none."""
-    dropout: float
+    num_layers: Annotated[int, between(1, 32)]
+    attention_heads: Annotated[int, between(1, 256)]
+    """Heads per layer of a Transformer; they divide its width into parts of an even size. Other networks have none."""
+    dropout: Annotated[float, BELOW_1]
     """Probability of dropping a unit of the network's output, and between its layers (in a Transformer: of what each
     sublayer adds)."""
-    weight_dropout: float
+    weight_dropout: Annotated[float, BELOW_1]
     """Probability of dropping a hidden-to-hidden weight for a whole batch (recurrent networks)."""
-    variational_dropout: float
+    variational_dropout: Annotated[float, BELOW_1]
     """Probability of dropping an input or a recurrent unit of a layer, the same ones at every step of a window
     (recurrent networks)."""
-    embedding_size: int | None
-    """Numbers that a class of each channel is looked up as before the first layer; null reads one-hot vectors."""
+    embedding_size: Annotated[int | None, between(1, 4096)]
+    """Size of the embedding of each channel before the first layer; null reads one-hot vectors."""
     heads: Heads
     """`independent` predicts each channel from what was read; `chained` the velocity given the note too, and the time
     given both."""
     inputs: Inputs
     """`drop_*` leaves a channel out of the input, `shuffle_*` permutes its values over all events of a batch."""
     bar_position: bool
-    """Read, with each event, the place in the bar at which it stands, in steps of 1/12 beat; nothing predicts
-    it."""
+    """Read, with each event, its place in the bar in steps of 1/12 beat; nothing predicts the place."""
 
-    def __post_init__(self) -> None:
-        require(1 <= self.hidden_size <= 16_384, "model.hidden_size", self.hidden_size, "from 1 to 16384")
-        require(1 <= self.num_layers <= 32, "model.num_layers", self.num_layers, "from 1 to 32")
-        require(1 <= self.attention_heads <= 256, "model.attention_heads", self.attention_heads, "from 1 to 256")
-        transformer = self.name is ModelName.transformer
-        if transformer:
+    def check(self) -> None:
+        """Check relations between keys; raises a `ComposerError`."""
+        if self.name is ModelName.transformer:
             even = self.hidden_size % (2 * self.attention_heads) == 0
             limit = f"a multiple of 2 * model.attention_heads={self.attention_heads} with model=transformer"
-            require(even, "model.hidden_size", self.hidden_size, limit)
-        for key in ("dropout", "weight_dropout", "variational_dropout"):
-            value = getattr(self, key)
-            require(0 <= value < 1, f"model.{key}", value, "at least 0 and less than 1")
-            if key != "dropout":
+            self.require(even, "hidden_size", limit)
+            for key in ("weight_dropout", "variational_dropout"):
                 limit = "0 with model=transformer, which has no recurrent weights"
-                require(not (transformer and value), f"model.{key}", value, limit)
-        size = self.embedding_size
-        require(size is None or 1 <= size <= 4096, "model.embedding_size", size, "null, or from 1 to 4096")
+                self.require(not getattr(self, key), key, limit)
         timed = self.inputs not in (Inputs.drop_time, Inputs.shuffle_time)
         limit = f"false with model.inputs={self.inputs.name}, since places in the bar say the times"
-        require(timed or not self.bar_position, "model.bar_position", "true", limit)
+        self.require(timed or not self.bar_position, "bar_position", limit)

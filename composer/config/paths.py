@@ -1,4 +1,4 @@
-"""Where the package and its configs are."""
+"""Paths of the package and of its configs."""
 
 from __future__ import annotations
 

@@ -1,20 +1,16 @@
-"""The `config.yaml` of a run: write it, read it back, also of an older version."""
+"""The `config.yaml` of a run: writing, and reading, also files of an older version."""
 
 from __future__ import annotations
 
 import dataclasses
 import warnings
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import hydra
 import yaml
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from composer.config.compose import register, typed
-from composer.config.paths import CONF_DIR
+from composer.config.compose import compose_node, typed
 from composer.config.training import TrainConfig
 from composer.errors import ComposerError, one_line
 
@@ -42,7 +38,7 @@ _MAX_CONFIG_DEPTH = 8
 
 
 def to_yaml(config: TrainConfig) -> str:
-    """The resolved config as YAML text."""
+    """Return the resolved config as YAML text."""
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
@@ -59,7 +55,7 @@ def read_config(path: Path) -> TrainConfig:
 
 
 def read_values(path: Path) -> dict[str, Any]:
-    """The dotted keys of a run's `config.yaml` with their values, also of a run of another version.
+    """Return the value of each dotted key of a run's `config.yaml`, also of another version.
 
     Raises:
         ComposerError: the file is missing, damaged or too large.
@@ -87,7 +83,7 @@ def _config_text(path: Path) -> str:
 
 
 def parse_config(text: str, name: str) -> TrainConfig:
-    """The typed config of YAML text that stands in the file `name`; see `read_config`."""
+    """Return the typed config of YAML text from the file `name`; see `read_config`."""
     try:
         _check_plain(text)
         loaded = OmegaConf.create(text)
@@ -112,16 +108,12 @@ def parse_config(text: str, name: str) -> TrainConfig:
 
 
 def _completed(config: DictConfig) -> DictConfig:
-    """A config of an older version with the keys that it lacks: the defaults of `conf/` for its own groups."""
-    register()
+    """Return a config of an older version with the keys it lacks: the defaults of `conf/` for its groups."""
     choices = []
     for group, key in _NAMED_BY.items():
         value = OmegaConf.select(config, key, throw_on_missing=False)
         choices += [f"{group}={value.name}"] if value is not None else []
-    with ExitStack() as stack:
-        if not GlobalHydra.instance().is_initialized():
-            stack.enter_context(hydra.initialize_config_dir(str(CONF_DIR.absolute()), version_base="1.3"))
-        defaults = hydra.compose("train", choices)
+    defaults = compose_node(choices, "train")
     for key, value in _MEANT_BEFORE.items():
         OmegaConf.update(defaults, key, value)
     given = OmegaConf.to_container(config, throw_on_missing=False)
@@ -131,14 +123,14 @@ def _completed(config: DictConfig) -> DictConfig:
 
 
 def _without_missing(tree: Any) -> Any:
-    """A nested dict without the keys that have no value."""
+    """Return a nested dict without the keys that have no value."""
     if not isinstance(tree, dict):
         return tree
     return {key: _without_missing(value) for key, value in tree.items() if value != MISSING}
 
 
 def _check_plain(text: str) -> None:
-    """Refuse what must not reach a builder: an alias can stand for gigabytes, an escape can hide an interpolation."""
+    """Refuse YAML that must not be built: an alias can expand to gigabytes, an escape can hide an interpolation."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -149,13 +141,13 @@ def _check_plain(text: str) -> None:
 
 
 def differing_keys(left: TrainConfig, right: TrainConfig) -> list[str]:
-    """The dotted keys in which two configs differ, in order."""
+    """Return the dotted keys in which two configs differ, in order."""
     one, two = flatten(dataclasses.asdict(left)), flatten(dataclasses.asdict(right))
     return [key for key in one if one[key] != two[key]]
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"a": {"b": 1}}` as `{"a.b": 1}`, with enums as their names."""
+    """Return `{"a": {"b": 1}}` as `{"a.b": 1}`, with enums as their names."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Scales by their names: the pitch classes that music is held to."""
+"""Musical scales by name, as sets of pitch classes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TONICS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
 def scale_pitches(name: str) -> frozenset[int] | None:
-    """Pitch classes (C is 0) of a key (`Bb`, `F#m`) or of a scale (`D:dorian`); None where it is neither."""
+    """Return the pitch classes (C is 0) of a key (`Bb`, `F#m`) or of a scale (`D:dorian`); None where it is neither."""
     found = re.fullmatch(r"([A-G])([#b]?)(m?)(?::([a-z_]+))?", name)
     if found is None or (found[3] and found[4]):
         return None

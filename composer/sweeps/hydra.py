@@ -9,14 +9,13 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import hydra
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import ConfigRepository
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -37,6 +36,9 @@ from composer.sweeps import jobs as sweep
 
 log = logging.getLogger(__name__)
 
+# Imports what a sweep ends with, and returns it: a function of the sweep's folder.
+LoadSummary = Callable[[], Callable[[Path], None]]
+
 # What lies in a run directory when no run has begun: Hydra's notes, and what a failed atomic write leaves.
 _LITTER = re.compile(r"\.hydra|(train|generate)\.log|\..+\.tmp")
 # What the launchers and sweepers of conf/hydra need; but for joblib's, an extra of the choice's name installs it.
@@ -49,16 +51,17 @@ _PLUGINS = {
 
 
 def sweep_id() -> str:
-    """A folder name for a sweep: a function of its command and of the code and configs that run.
+    """Return a folder name for a sweep: a function of its command and of the code and configs that run.
 
-    The same command goes on where it stopped; with other code or configs it begins anew.
+    The same command goes on where it stopped; with other code or configs it begins another sweep.
     """
-    text = "\n".join([source.digest(), *sorted(SweepCallback.overrides)])
+    overrides = [] if _current is None else _current.overrides
+    text = "\n".join([source.digest(), *sorted(overrides)])
     return f"sweep-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def job_folder(cwd: str, sweep_dir: str, _root_: DictConfig) -> str:
-    """The folder of a job of a sweep: named by those of its overrides in which the jobs differ.
+    """Return the folder of a job of a sweep, named by the overrides in which the jobs differ.
 
     Absolute, because Ray's processes may work in another folder.
     """
@@ -69,7 +72,7 @@ def job_folder(cwd: str, sweep_dir: str, _root_: DictConfig) -> str:
 
 
 def _swept(overrides: Iterable[str], keys: Sequence[str]) -> dict[str, str]:
-    """The values of those keys among `key=value` overrides, in the order of the keys."""
+    """Return the values of these keys among `key=value` overrides, in the order of the keys."""
     values = dict(override.split("=", 1) for override in overrides if "=" in override)
     values = {key.lstrip("+~"): value for key, value in values.items()}
     return {key: values[key] for key in keys if key in values}
@@ -84,7 +87,7 @@ class _Stop(BaseException):
 
 
 class _Stopped:
-    """What a job that was stopped returns from another process: an exception would have the launcher end the others."""
+    """Result of a stopped job in another process: after an exception the launcher would end the other jobs."""
 
     def __init__(self, error: ComposerError) -> None:
         self.error = error
@@ -113,59 +116,92 @@ def _check_plugin(group: str, choice: str) -> None:
 
 
 def _compose_from(conf: Path) -> None:
-    """Let Hydra read the jobs' configs from a frozen copy, in this process and in a launcher's."""
+    """Make Hydra read the configs of jobs from a frozen copy, in this process and in those of a launcher."""
     loader = GlobalHydra.instance().config_loader()
-    assert isinstance(loader, ConfigLoaderImpl)
-    for element in loader.config_search_path.get_path():
+    for config_source in loader.get_sources():
+        if config_source.provider == "main":
+            config_source.path = str(conf.absolute())
+    # From this Hydra makes its sources again where `hydra.searchpath` adds a folder.
+    for element in loader.get_search_path().get_path():
         if element.provider == "main":
             element.path = f"file://{conf.absolute()}"
-    loader.repository = ConfigRepository(loader.config_search_path)
 
 
-def _no_summary(folder: Path) -> None:
-    """Nothing at a sweep's end."""
+def _no_summary() -> Callable[[Path], None]:
+    return lambda folder: None
+
+
+@dataclass
+class _Sweep:
+    """The sweep that a command begins in this process, if it begins one.
+
+    Attributes:
+        load_summary: imports what the sweep ends with; called at its beginning, since the code may have changed by its
+            end.
+        overrides: those of the command that decide what its jobs are.
+        folder: of the sweep; None until it has begun.
+        summarise: what `load_summary` returned.
+        listening: restores the signal handlers.
+    """
+
+    load_summary: LoadSummary
+    overrides: list[str] = field(default_factory=list)
+    folder: Path | None = None
+    summarise: Callable[[Path], None] = field(default_factory=_no_summary)
+    listening: ExitStack = field(default_factory=ExitStack)
+
+    def begin(self, config: DictConfig) -> None:
+        """Name the folder of the sweep and freeze what its jobs are made from.
+
+        Raises:
+            ComposerError: a launcher or sweeper is not installed, or the folder cannot be used.
+        """
+        for group in ("hydra/sweeper", "hydra/launcher"):
+            _check_plugin(group, config.hydra.runtime.choices[group])
+        given = config.hydra.overrides
+        self.overrides = [*given.task, *(text for text in given.hydra if re.match(r"\+*hydra[./]sweeper", text))]
+        swept = [key.lstrip("+~") for key in config.hydra.sweeper.get("params") or {}]
+        swept += [o.get_key_element() for o in parse_overrides(given.task) if o.is_sweep_override()]
+        # The name of the folder comes from the overrides (`sweep_id`).
+        folder = Path(config.hydra.sweep.dir)
+        sweep.begin(folder, config.name, self.overrides, list(dict.fromkeys(swept)))
+        self.folder = folder
+        _compose_from(source.frozen_conf(folder))
+        self.listening.enter_context(sweep.stopping(folder))
+        self.summarise = self.load_summary()
+
+
+# Hydra itself makes the callback, by its name in `conf/train.yaml`, and passes it nothing: it finds the sweep here.
+# None in the processes that a launcher starts.
+_current: _Sweep | None = None
+
+
+@contextmanager
+def _sweep_session(load_summary: LoadSummary) -> Iterator[_Sweep]:
+    """Make a sweep that the callback may begin; its signal handlers are removed at the end."""
+    global _current
+    before, _current = _current, _Sweep(load_summary)
+    try:
+        with _current.listening:
+            yield _current
+    finally:
+        _current = before
 
 
 class SweepCallback(Callback):
     """Begins a sweep before its first job; Hydra makes it from `conf/train.yaml`."""
 
-    # Of the sweep of this process: the overrides that decide what its jobs are, its folder, and what ends with it.
-    overrides: ClassVar[list[str]] = []
-    folder: ClassVar[Path | None] = None
-    listening: ClassVar[ExitStack] = ExitStack()
-    # What imports the code for the sweep's end, at its beginning: it may be another by then.
-    load_summary: ClassVar[Callable[[], Callable[[Path], None]]] = lambda: _no_summary
-    summarise: ClassVar[Callable[[Path], None]] = lambda folder: None
-
-    @classmethod
-    def begun(cls) -> Path | None:
-        """Folder of the sweep that this process has begun."""
-        return cls.folder
-
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Name the sweep's folder and freeze what its jobs are made from."""
-        hydra_config = config.hydra
-        task = list(hydra_config.overrides.task)
-        about_jobs = [text for text in hydra_config.overrides.hydra if re.match(r"\+*hydra[./]sweeper", text)]
-        params = dict(hydra_config.sweeper.get("params") or {})
-        swept = [key.lstrip("+~") for key in params]
-        swept += [o.get_key_element() for o in parse_overrides(task) if o.is_sweep_override()]
-        SweepCallback.overrides = [*task, *about_jobs]
+        """Begin the sweep."""
+        assert _current is not None, "only a command begins a sweep"
         try:
-            for group in ("hydra/sweeper", "hydra/launcher"):
-                _check_plugin(group, hydra_config.runtime.choices[group])
-            folder = Path(hydra_config.sweep.dir)
-            sweep.begin(folder, config.name, SweepCallback.overrides, list(dict.fromkeys(swept)))
-            SweepCallback.folder = folder
-            _compose_from(source.frozen_conf(SweepCallback.folder))
-            SweepCallback.listening.enter_context(sweep.stopping(SweepCallback.folder))
-            SweepCallback.summarise = SweepCallback.load_summary()
+            _current.begin(config)
         except ComposerError as error:
             raise _Stop(error) from error
 
 
 def _sweep_job(config: DictConfig) -> float | _Stopped:
-    """What a launcher calls, in this process or another: one job of a sweep of training runs."""
+    """Run one job of a sweep of training runs; a launcher calls it, in this process or in another."""
     hydra_config = HydraConfig.get()
     cwd = Path(hydra_config.runtime.cwd)
     folder = cwd / hydra_config.sweep.dir
@@ -180,22 +216,120 @@ def _sweep_job(config: DictConfig) -> float | _Stopped:
         return sweep.run_job(folder, job, cwd)
     except RunInterrupted as error:
         remove_unused(job.folder)  # where it had not begun
-        if SweepCallback.begun() is None:
+        if _current is None:
             return _Stopped(error)
         raise _Stop(error) from error
     except ComposerError as error:
         if hydra_config.runtime.choices["hydra/sweeper"] == "basic":
-            # It would take an exception for the end of the sweep; `job.json` says what happened.
+            # This sweeper would end the sweep at an exception; `job.json` says what happened.
             return float("nan")
         # A sweeper that searches must hear that there is no figure; without this frame's objects.
         raise ComposerError(str(error)) from None
+
+
+class _Jobs:
+    """The jobs of one command; Hydra calls the object with the config of each.
+
+    Attributes:
+        count: of jobs that were begun.
+        failures: name and error of each job that failed.
+    """
+
+    def __init__(self, command: str, run: Callable[[Any, Path], Any], program: Sequence[str]) -> None:
+        self.command, self.run, self.program = command, run, list(program)
+        self.count = 0
+        self.failures: list[tuple[str, ComposerError]] = []
+
+    def __call__(self, config: DictConfig) -> Any:
+        """Run a job; its result is the figure that a sweeper minimises."""
+        hydra_config = HydraConfig.get()
+        if self.command == "train" and hydra_config.mode is RunMode.MULTIRUN:
+            return _sweep_job(config)
+        self.count += 1
+        folder = Path(hydra_config.runtime.output_dir)
+        try:
+            # A strategy of several processes starts the others by this command line.
+            with _command_line([*self.program, *hydra_config.overrides.task, "hydra.mode=RUN"]):
+                return self.run(typed(config, SCHEMAS[self.command]), folder)
+        except RunInterrupted as error:
+            raise _Stop(error) from error
+        except ComposerError as error:
+            # Kept for `raise_failures`: the other jobs go on, and Hydra adds no lines of its own.
+            # `composer generate` works in the current folder, whose name says nothing about the job.
+            name = hydra_config.job.override_dirname if folder == Path.cwd() else folder.name
+            self.failures.append((name, error))
+            if hydra_config.mode is RunMode.MULTIRUN:
+                log.error("%s", error)
+            return float("nan")
+        finally:
+            remove_unused(folder)
+
+    def raise_failures(self) -> None:
+        """Raise a `ComposerError` if a job failed: its own for a single job, else one that lists all."""
+        if len(self.failures) == 1 == self.count:
+            raise self.failures[0][1]
+        if self.failures:
+            lines = [f"  {name}: {error}" for name, error in self.failures]
+            raise ComposerError("\n".join([f"{len(lines)} of {self.count} jobs failed", *lines]))
+
+
+@contextmanager
+def _command_line(arguments: Sequence[str]) -> Iterator[None]:
+    """Set `sys.argv`, the only place that Hydra and Lightning read a command line from."""
+    before, sys.argv = sys.argv, list(arguments)
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+@contextmanager
+def _errors_raised() -> Iterator[bool]:
+    """Make Hydra raise errors, where it would print several lines and exit; yields whether the user asked for that."""
+    asked = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield asked
+    finally:
+        if not asked:
+            del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _mistake(error: Exception, sweeping: bool, jobs: int) -> ComposerError | None:
+    """Return the one-line error for what Hydra raised outside the jobs; None if the program itself is wrong."""
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return ComposerError(one_line(error))
+    if sweeping:
+        # A launcher's or sweeper's: a worker that was killed, a cluster that cannot be reached.
+        return ComposerError(f"the sweep failed ({one_line(error)})")
+    if isinstance(error, OSError) and not jobs:
+        # Before the first job folders are made, and nothing else.
+        return unwritable(Path(str(error.filename or "outputs")), error)
+    return None
+
+
+def _run_hydra(arguments: Sequence[str], jobs: _Jobs, began: _Sweep) -> ComposerError | None:
+    """Make Hydra compose the configs and call the jobs; returns the mistake of the user that ended it."""
+    entry = hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=jobs.command)(jobs)
+    with _errors_raised() as asked, _command_line([f"composer {jobs.command}", *arguments]):
+        try:
+            entry()
+        except _Stop as stop:
+            return stop.error
+        except Exception as error:
+            problem = _mistake(error, began.folder is not None, jobs.count)
+            if problem is None or (asked and isinstance(error, HydraException | OmegaConfBaseException)):
+                raise
+            problem.__cause__ = error
+            return problem
+    return None
 
 
 def hydra_command(
     command: str,
     arguments: Sequence[str],
     run: Callable[[Any, Path], Any],
-    load_summary: Callable[[], Callable[[Path], None]] = lambda: _no_summary,
+    load_summary: LoadSummary = _no_summary,
 ) -> None:
     """Compose the config of `command` from `arguments` and call `run(config, output_dir)`, once or for each job.
 
@@ -211,88 +345,23 @@ def hydra_command(
         ComposerError: a user's mistake, as one line. With `HYDRA_FULL_ERROR=1` set by the user, the original error.
     """
     register()
-    # Cached, so that every job of one sweep sees the same value.
+    # Cached: every job of a sweep gets the same value.
     OmegaConf.register_new_resolver("sweep_id", sweep_id, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
     check_keys(parse_overrides(overrides_of(arguments)), command)
-    arguments = as_hydra_names(arguments, command)
-    schema = SCHEMAS[command]
-
-    failures: list[tuple[str, ComposerError]] = []
-    jobs = 0
-
-    def job(config: DictConfig) -> Any:
-        nonlocal jobs
-        jobs += 1
-        hydra_config = HydraConfig.get()
-        output_dir = Path(hydra_config.runtime.output_dir)
-        # A strategy of several processes starts the others by this command line.
-        sys.argv = [*program, *hydra_config.overrides.task, "hydra.mode=RUN"]
-        try:
-            return run(typed(config, schema), output_dir)
-        except RunInterrupted as error:
-            raise _Stop(error) from error
-        except ComposerError as error:
-            # Kept and raised below: the other jobs go on, and Hydra adds no lines of its own.
-            # `composer generate` works in the current folder, whose name tells nothing.
-            here = output_dir == Path.cwd()
-            failures.append((hydra_config.job.override_dirname if here else output_dir.name, error))
-            log.error("%s", error) if hydra_config.mode is RunMode.MULTIRUN else None
-            return float("nan")
-        finally:
-            remove_unused(output_dir)
-
-    def task(config: DictConfig) -> Any:
-        sweeping = command == "train" and HydraConfig.get().mode is RunMode.MULTIRUN
-        return _sweep_job(config) if sweeping else job(config)
-
-    full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    # Hydra prints several lines and exits by itself unless it is told to raise.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    saved = sys.argv
     # `composer train` or `scripts/train.py`, without what follows.
-    program = saved[: len(saved) - len(arguments)]
-    sys.argv = [f"composer {command}", *arguments]
-    SweepCallback.overrides, SweepCallback.folder = [], None
-    SweepCallback.load_summary = load_summary
-    problem: ComposerError | None = None
-    try:
-        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=command)(task)()
-    except (HydraException, OmegaConfBaseException) as error:
-        if full_error:
-            raise
-        problem = ComposerError(one_line(error))
-        problem.__cause__ = error
-    except _Stop as stop:
-        problem = stop.error
-    except Exception as error:
-        if SweepCallback.begun() is not None:
-            # A launcher's or sweeper's: a worker that was killed, a cluster that cannot be reached.
-            problem = ComposerError(f"the sweep failed ({one_line(error)})")
-        elif isinstance(error, OSError) and not jobs:
-            # Before the first job folders are made, and nothing else.
-            problem = unwritable(Path(str(error.filename or "outputs")), error)
-        else:
-            raise
-        problem.__cause__ = error
-    finally:
-        SweepCallback.listening.close()
-        sys.argv = saved
-        if not full_error:
-            del os.environ["HYDRA_FULL_ERROR"]
-    if (folder := SweepCallback.begun()) is not None:
-        sweep.finish(folder, problem, SweepCallback.summarise)
+    jobs = _Jobs(command, run, sys.argv[: len(sys.argv) - len(arguments)])
+    with _sweep_session(load_summary) as began:
+        problem = _run_hydra(as_hydra_names(arguments, command), jobs, began)
+    if began.folder is not None:
+        sweep.finish(began.folder, problem, began.summarise)
     elif problem is not None:
         raise problem
-    if len(failures) == 1 == jobs:
-        raise failures[0][1]
-    if failures:
-        lines = [f"{len(failures)} of {jobs} jobs failed", *(f"  {name}: {error}" for name, error in failures)]
-        raise ComposerError("\n".join(lines))
+    jobs.raise_failures()
 
 
 def remove_unused(folder: Path) -> None:
-    """Remove a run directory that holds nothing but Hydra's own notes, and empty folders above it: no mistake litters.
+    """Remove a run directory that holds only notes of Hydra, and empty folders above it, so that a mistake leaves none.
 
     The current folder and those above it always stay.
     """

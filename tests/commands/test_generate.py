@@ -1,6 +1,7 @@
 """Composing: sampling as pure functions, and pieces from a real run."""
 
 import dataclasses
+import inspect
 from pathlib import Path
 
 import mido
@@ -14,7 +15,7 @@ from composer.commands.train import start
 from composer.composing.composer import Composer
 from composer.composing.sampling import choose, compose_window, cuts, draw, probabilities
 from composer.config.compose import compose
-from composer.config.sampling import SamplingConfig
+from composer.config.sampling import Ending, SamplingConfig
 from composer.errors import ComposerError
 from composer.music.events import let_go
 from composer.music.notes import struck
@@ -326,11 +327,35 @@ def test_a_closed_ending_is_composed_and_not_added(trained: Path, tmp_path: Path
         assert piece.piece.seconds()[-1] <= length.get("seconds", 1e9)
 
 
+def test_a_key_left_out_in_python_is_that_of_the_command(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command, player = compose("run=x", command="generate"), composer.load(trained)
+    used = []
+    monkeypatch.setattr(Composer, "compose", lambda self, sampling, seed, primer: used.append(sampling) or [None])
+    player.generate()
+    player.generate(temperature=0.9, ending="close", note_top_k=3)
+    keys = [field.name for field in dataclasses.fields(SamplingConfig)]
+    assert dataclasses.asdict(used[0]) == {key: getattr(command, key) for key in keys}
+    changed = {"temperature": 0.9, "ending": Ending.close, "note_top_k": 3}
+    assert dataclasses.asdict(used[1]) == dataclasses.asdict(used[0]) | changed
+
+
+def test_the_signature_of_generate_names_every_key_and_repeats_no_value() -> None:
+    parameters = inspect.signature(Composer.generate).parameters
+    keys = {field.name for field in dataclasses.fields(SamplingConfig)} - {"n"}
+    assert set(parameters) == keys | {"self", "seed", "primer", "continue_from"}
+    assert {repr(parameters[key].default) for key in keys} == {"<conf>"}
+    command = compose("run=x", command="generate")
+    for key in ("seed", "primer", "continue_from"):
+        assert parameters[key].default == getattr(command, key)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"mode": "statefull"}, r"^mode=statefull: must be one of window, stateful"),
-        ({"velocity_topk": 3}, r"^velocity_topk: no argument of generate"),
+        ({"velocity_topk": 3}, r"^velocity_topk: no argument of generate; did you mean velocity_top_k\?$"),
+        ({"events": "many"}, r"^events=many: must be at least 1$"),
+        ({"n": 2}, r"^n: no argument of generate"),
         ({"time_top_p": 0}, r"^time_top_p=0: must be null, or above 0 up to 1"),
         ({"scale": "H"}, r"^scale=H: must be null, a key such as"),
         ({"pitch_low": 80, "pitch_high": 70}, r"^pitch_high=70: must be null, or from 80 to 127"),

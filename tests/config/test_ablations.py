@@ -1,13 +1,13 @@
 """The arms of every shipped ablation see the same: seeds, held-out targets, classes, and batches in the same order."""
 
 import dataclasses
+import itertools
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import hydra
 import pytest
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
 from composer.commands.train import start
 from composer.config import compose as configs
@@ -31,7 +31,9 @@ def arms_of(ablation: str) -> dict[str, list[int]]:
         composed = hydra.compose("train", [f"ablation={ablation}"], return_hydra_config=True)
     parameters = [f"{key}={value}" for key, value in composed.hydra.sweeper.params.items()]
     arms: dict[str, list[int]] = {}
-    for arm, seed in BasicSweeper.split_arguments(keys.parse_overrides(parameters), None)[0]:
+    swept = keys.parse_overrides(parameters)
+    texts = [[f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()] for o in swept]
+    for arm, seed in itertools.product(*texts):
         arms.setdefault(arm, []).append(int(seed.removeprefix("seed=")))
     return arms
 

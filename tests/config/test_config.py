@@ -2,6 +2,8 @@
 
 import dataclasses
 import enum
+import inspect
+import itertools
 import random
 import re
 import types
@@ -13,21 +15,27 @@ from typing import Any
 import hydra
 import pytest
 import yaml
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
+import composer
 from composer import files
+from composer.composing.composer import Composer, checkpoint_path
 from composer.config import compose as configs
-from composer.config import keys, paths, run_file
-from composer.config.commands import GenerateConfig
+from composer.config import keys, limits, paths, run_file
+from composer.config.commands import SCHEMAS, GenerateConfig
 from composer.config.compose import compose
+from composer.config.data import TimeUnit
 from composer.config.limits import CHANNELS, CUTS
 from composer.config.model import Inputs
 from composer.config.sampling import SamplingConfig
 from composer.config.training import RegularizerName, TrainConfig
+from composer.corpus.read_many import Parameters
 from composer.errors import ComposerError, UsageError
+from composer.music.midi import read_parts, read_piece
 from composer.sweeps import hydra as hydra_sweeps
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -148,6 +156,36 @@ def test_generate_has_the_sampling_keys_at_its_root() -> None:
     assert {key: getattr(config, key) for key in leaves(SamplingConfig)} == dataclasses.asdict(sampling) | {
         "temperature": 0.5
     }
+
+
+def defaults_of(function: Any) -> dict[str, Any]:
+    return {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
+
+
+def test_defaults_that_code_repeats_are_those_of_conf(default: TrainConfig) -> None:
+    checkpoint = compose("run=x", command="generate").checkpoint
+    for function in (composer.load, Composer.load, checkpoint_path):
+        assert defaults_of(function)["checkpoint"] == checkpoint
+    for command in ("evaluate", "live"):
+        assert compose("run=x", command=command).checkpoint == checkpoint
+    for reader in (read_piece, read_parts):
+        given = {key: value for key, value in defaults_of(reader).items() if key in ("drums", "clip", "order", "pedal")}
+        assert given == {key: getattr(default.data, key) for key in given}
+        assert set(given) >= {"drums", "clip"}
+    orders = {key: defaults_of(Parameters)[key] for key in ("order", "pedal")}
+    assert orders == {key: getattr(default.data, key).name for key in orders}
+    # What `encoding.time_bins` is where it is null, and what the encodings that do not choose by the music have.
+    assert compose("encoding=score").encoding == default.encoding.resolved(TimeUnit.beats)
+    assert compose("encoding=performance").encoding == default.encoding.resolved(TimeUnit.seconds)
+
+
+def test_a_config_composes_while_a_program_uses_hydra_for_configs_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("a: 1\n")
+    with hydra.initialize_config_dir(str(tmp_path), version_base="1.3"):
+        assert hydra.compose("mine").a == 1
+        assert compose("seed=3").seed == 3
+        assert hydra.compose("mine").a == 1
+    assert not GlobalHydra.instance().is_initialized()
 
 
 def test_the_article_to_the_letter() -> None:
@@ -288,7 +326,13 @@ def jobs_of(ablation: str) -> list[list[str]]:
         composed = hydra.compose("train", [f"ablation={ablation}"], return_hydra_config=True)
     assert composed.hydra.mode.name == "MULTIRUN", "composer train ablation=NAME sweeps also without -m"
     parameters = [f"{key}={value}" for key, value in composed.hydra.sweeper.params.items()]
-    return BasicSweeper.split_arguments(keys.parse_overrides(parameters), None)[0]
+    swept = keys.parse_overrides(parameters)
+    return [list(job) for job in itertools.product(*(values_of(override) for override in swept))]
+
+
+def values_of(override: Override) -> list[str]:
+    """The overrides of the jobs that a sweep over one key makes."""
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
 def test_every_ablation_is_expected_here() -> None:
@@ -399,6 +443,27 @@ def test_an_argument_that_is_not_key_and_value_is_a_usage_error(argument: str) -
         keys.check_keys(keys.parse_overrides([argument]), "train")
     assert str(caught.value).startswith(f"{argument}: ")
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_the_flags_are_hydras_own(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        hydra_sweeps.hydra_command("train", ["--hydra-help"], lambda config, folder: None)
+    listed = re.findall(r"^(-[^ ]*) : ", capsys.readouterr().out, re.MULTILINE)
+    known = (*keys.FLAGS, *keys.FLAGS_WITH_VALUE, *keys.FLAGS_WITH_OPTION)
+    assert sorted(listed) == sorted(",".join(names) for names in known)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "overrides"),
+    [
+        (["-m", "seed=0,1"], ["seed=0,1"]),
+        (["--cfg", "job", "seed=1"], ["seed=1"]),
+        (["seed=1", "--info"], ["seed=1"]),
+        (["-cd", "folder", "seed=1", "name=x"], ["seed=1", "name=x"]),
+    ],
+)
+def test_flags_and_their_values_are_no_overrides(arguments: list[str], overrides: list[str]) -> None:
+    assert keys.overrides_of(arguments) == overrides
 
 
 # Limits. Each number of the schema is here with values just outside its limits and on them.
@@ -557,6 +622,25 @@ def is_number(hint: Any) -> bool:
 def test_every_number_has_limits_and_they_are_tested_here() -> None:
     numbers = [key for key, hint in leaves(TrainConfig).items() if is_number(hint)]
     assert sorted(BAD) == sorted(GOOD) == sorted(numbers)
+
+
+def test_every_number_of_every_command_has_limits() -> None:
+    without = set()
+    for name, schema in SCHEMAS.items():
+        for group in {schema, *(hint for hint in nodes(schema))}:
+            for key, hint in leaves(group).items():
+                if "." not in key and is_number(hint) and key not in limits.limits_of(group):
+                    without.add(f"{name}.{getattr(group, 'prefix', '')}{key}")
+    # Each of these depends on another key: `check` of its group compares them.
+    keys = {"data.first_target", "data.fold", "encoding.pitch_high"}
+    of_commands = {f"{name}.{key}" for name in ("train", "explore") for key in keys}
+    assert without == {*of_commands, "train.sampling.pitch_high", "generate.pitch_high", "live.pitch_high"}
+
+
+def nodes(schema: type[Any]) -> list[type[Any]]:
+    """The dataclasses below the root of a schema."""
+    below = [hint for hint in typing.get_type_hints(schema).values() if dataclasses.is_dataclass(hint)]
+    return [*below, *(node for group in below for node in nodes(group))]  # type: ignore[arg-type,misc]
 
 
 @pytest.mark.parametrize(("key", "value"), pairs(BAD))
