@@ -37,8 +37,8 @@ def gathered(model: ThreeHeadLSTM, tokens: Tensor) -> Tensor:
     """Outputs (B, 229) by stepping over the events."""
     state: State | None = None
     for k in range(tokens.shape[1]):
-        logits, state = model.step(tokens[:, k], state)
-    return torch.cat(logits, dim=1)
+        hidden, state = model.cell(tokens[:, k], state)
+    return torch.cat(model.heads(hidden), dim=1)
 
 
 def one_hot(model: ThreeHeadLSTM, tokens: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from composer.render.notes import from_file
+from composer.music.notes import from_file
 from composer.score.engrave import notate
 
 PIECES = (

@@ -13,8 +13,8 @@ from composer.config.commands import RenderConfig, Synth
 from composer.errors import MissingExtra
 from composer.files import display_path, safe_name, write_atomic, write_json, write_text
 from composer.music.midi import read_piece, write_midi
+from composer.music.notes import Performance, from_file
 from composer.render import audio, pianoroll
-from composer.render.notes import Performance, from_file
 from composer.render.player import player_page
 from composer.score.engrave import Notation, notate, pages, to_pdf
 

@@ -28,8 +28,8 @@ from composer.files import display_path, write_text
 from composer.music.events import Piece, title_of
 from composer.music.markings import Markings
 from composer.music.midi import find_files, read_piece
+from composer.music.notes import Performance, from_file, from_piece
 from composer.render.listening import player
-from composer.render.notes import Performance, from_file, from_piece
 from composer.render.pianoroll import draw
 from composer.render.player import Image, Player, Section, Table, gallery_page
 from composer.reporting.run_tables import accuracy_rows, result_rows

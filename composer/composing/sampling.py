@@ -331,22 +331,3 @@ class Session:
             self.uniform, self.used = torch.stack(drawn, dim=1).to(self.window.hidden.device), 0
         self.used += 1
         return self.uniform[self.used - 1]
-
-
-@torch.no_grad()
-def compose_window(
-    model: Network, primer: Tensor, config: SamplingConfig, generators: list[torch.Generator], events: int
-) -> Tensor:
-    """The article's composing: read the last T events, draw the next, append it, drop the first.
-
-    Args:
-        model: in evaluation mode.
-        primer: (B, T, 3) classes.
-        config: how to draw; what it says of rules is not looked at.
-        generators: one a piece, so that a piece does not depend on those beside it.
-        events: how many to compose.
-
-    Returns:
-        (B, events, 3) composed classes, without the primer.
-    """
-    return Session(model, primer, config, generators).take(events).long()

@@ -128,7 +128,7 @@ def joined(groups: Groups, names: Sequence[str | None]) -> Groups:
 def shingles(events: Events) -> Digests:
     """The different shingles of a piece, rising; none for one that has fewer than `_FEWEST`."""
     struck = events.velocity > 0
-    # Strikes of one moment in the order of their pitches: files differ in it.
+    # NoteArrays of one moment in the order of their pitches: files differ in it.
     moment = np.cumsum(events.delta_time > 0)[struck]
     pitch = np.sort(moment << 7 | events.pitch[struck]) & 127
     intervals = (np.diff(pitch) + 128).astype(np.uint64)

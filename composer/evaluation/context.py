@@ -166,7 +166,7 @@ def _read_pieces(
             # What lies behind the end of a piece is never asked for.
             read = tokens[begin + first : begin + min(first + _STEPS, count)] if first < count else row[:0]
             row[: len(read)] = read
-        outputs, state = model.carried(torch.from_numpy(rows).to(hidden.device), state)
+        outputs, state = model.encode_from(torch.from_numpy(rows).to(hidden.device), state)
         for k, own in enumerate(wanted):
             steps = targets[own] - begins[own] - 1 - first
             inside = (steps >= 0) & (steps < _STEPS)

@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.music.notes import Strikes
+from composer.music.notes import NoteArrays
 
 # Notes of the n-grams whose shares are told.
 ORDERS = (4, 8, 16)
@@ -61,7 +61,7 @@ class Passage:
 class Reference:
     """The music that may have been quoted."""
 
-    def __init__(self, pieces: Sequence[Strikes]) -> None:
+    def __init__(self, pieces: Sequence[NoteArrays]) -> None:
         """Args: `pieces`, for example those that trained; no run goes from one into the next."""
         self.pieces = [piece for piece in pieces if len(piece)]
         lengths = [len(piece) for piece in self.pieces]
@@ -71,7 +71,7 @@ class Reference:
         self.ends = np.repeat(np.cumsum(lengths, dtype=np.int64), lengths)
         self._grams = lru_cache(_KEPT)(self._sorted_grams)
 
-    def shares(self, piece: Strikes, orders: Sequence[int] = ORDERS) -> dict[str, float]:
+    def shares(self, piece: NoteArrays, orders: Sequence[int] = ORDERS) -> dict[str, float]:
         """Return the share of the piece's n-grams that occur in the reference, for each n of `orders`.
 
         Returns:
@@ -86,12 +86,12 @@ class Reference:
                     shares[f"{kind}_{n}"] = float(found.mean())
         return shares
 
-    def longest(self, piece: Strikes, *, transposed: bool = True) -> Passage | None:
+    def longest(self, piece: NoteArrays, *, transposed: bool = True) -> Passage | None:
         """The longest run of notes that occurs in the reference, the first of these; None if no two notes do."""
         found = self._longest(piece.pitch, 2, transposed)
         return None if found is None else self._passage(piece, *found)
 
-    def passages(self, piece: Strikes, *, transposed: bool = True, least: int = LEAST) -> list[Passage]:
+    def passages(self, piece: NoteArrays, *, transposed: bool = True, least: int = LEAST) -> list[Passage]:
         """Quoted runs of at least `least` notes, apart: the longest, then the longest beside it, and so on.
 
         Returns:
@@ -129,7 +129,7 @@ class Reference:
         grams, places = self._grams(low, transposed)
         return first, low, int(places[np.searchsorted(grams, digest)])
 
-    def _passage(self, piece: Strikes, first: int, notes: int, place: int) -> Passage:
+    def _passage(self, piece: NoteArrays, first: int, notes: int, place: int) -> Passage:
         number = int(np.searchsorted(self.begins, place, side="right")) - 1
         source, last = self.pieces[number], first + notes - 1
         later = int(np.searchsorted(piece.onset_seconds, piece.onset_seconds[last], side="right"))
@@ -162,7 +162,7 @@ class Reference:
         return digests[places[order]], places[order]
 
 
-def figures(piece: Strikes, reference: Reference, run: Passage | None) -> dict[str, float]:
+def figures(piece: NoteArrays, reference: Reference, run: Passage | None) -> dict[str, float]:
     """The figures of a piece, whose longest quoted run is known.
 
     Returns:
@@ -180,7 +180,7 @@ def mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     return {key: float(np.mean([row[key] for row in rows if key in row])) for key in keys}
 
 
-def measure(pieces: Sequence[Strikes], reference: Reference) -> dict[str, float]:
+def measure(pieces: Sequence[NoteArrays], reference: Reference) -> dict[str, float]:
     """The mean `figures` of some pieces."""
     return mean([figures(piece, reference, reference.longest(piece)) for piece in pieces])
 

@@ -9,7 +9,7 @@ from collections import Counter
 
 import numpy as np
 
-from composer.music.notes import Strikes
+from composer.music.notes import NoteArrays
 from composer.music.rhythm import GRID, bar_places
 from composer.music.tonality import estimate_tonic
 
@@ -21,7 +21,7 @@ _LONG = 2.0
 _TRIADS = {False: (0, 4, 7), True: (0, 3, 7)}
 
 
-def repetition(piece: Strikes, *, rhythm: bool) -> float | None:
+def repetition(piece: NoteArrays, *, rhythm: bool) -> float | None:
     """Return the share of a piece's figures that stand in it at another place too, transposed or not.
 
     A figure is 8 successive intervals, so 9 notes, between the struck notes by onset and pitch; figures begin at every
@@ -45,7 +45,7 @@ def repetition(piece: Strikes, *, rhythm: bool) -> float | None:
     return sum(counts[figure] > 1 for figure in figures) / len(figures)
 
 
-def cadence(piece: Strikes) -> float | None:
+def cadence(piece: NoteArrays) -> float | None:
     """Return the share of phrase ends that rest on the tonic triad.
 
     A phrase ends with an onset that is followed by a longer wait than the onsets before and after it: the attack-point
@@ -67,7 +67,7 @@ def cadence(piece: Strikes) -> float | None:
     return float((outside[ends] == 0).mean())
 
 
-def ending(piece: Strikes) -> float:
+def ending(piece: NoteArrays) -> float:
     """Return which of three signs of an ending the last notes of a whole piece show, as a share of the three.
 
     The longest of them is at least twice as long as the piece's median note; they stand at the start of a bar; the
@@ -83,6 +83,6 @@ def ending(piece: Strikes) -> float:
     return (bool(long) + bool(strong) + bool(home)) / 3
 
 
-def _tonic(piece: Strikes) -> tuple[int, bool]:
+def _tonic(piece: NoteArrays) -> tuple[int, bool]:
     sounding = np.bincount(piece.pitch % 12, weights=piece.duration_beats, minlength=12)
     return estimate_tonic(np.asarray(sounding, np.float64))

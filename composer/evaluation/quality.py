@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from composer.evaluation.phrases import cadence, repetition
 from composer.music.events import Events
-from composer.music.notes import Strikes
+from composer.music.notes import NoteArrays
 from composer.music.rhythm import bar_places, grid_share, intervals
 
 Array = NDArray[np.float64]
@@ -33,7 +33,7 @@ _SCALES = np.stack([np.roll(scale, root) for scale in (_MAJOR, _MINOR) for root 
 _GRID = 256
 
 
-def features(piece: Strikes) -> dict[str, float | Array]:
+def features(piece: NoteArrays) -> dict[str, float | Array]:
     """What a piece, or a part of one, is like: numbers, and histograms that sum to 1.
 
     Args:
@@ -73,7 +73,7 @@ def histogram(seconds: Array) -> Array:
     return np.asarray(counts / max(len(seconds), 1))
 
 
-def polyphony(piece: Strikes) -> float:
+def polyphony(piece: NoteArrays) -> float:
     """Return the pitches that sound at once, a mean over the time when any does; 0 where no note lasts.
 
     MusPy counts time steps; here time is exact. A pitch struck while it sounds is released first (`strikes.py`), so
@@ -83,13 +83,13 @@ def polyphony(piece: Strikes) -> float:
     return float(piece.duration_seconds.sum()) / any_time if any_time > 0 else 0.0
 
 
-def silence(piece: Strikes) -> float:
+def silence(piece: NoteArrays) -> float:
     """Return the share of the time from the first onset to the end of the last note when nothing sounds."""
     any_time, whole = _sounding_seconds(piece)
     return max(1 - any_time / whole, 0.0) if whole > 0 else 0.0
 
 
-def _sounding_seconds(piece: Strikes) -> tuple[float, float]:
+def _sounding_seconds(piece: NoteArrays) -> tuple[float, float]:
     """Return the time in which any note sounds, and the time from the first onset to the end of the last note."""
     start, end = piece.onset_seconds, piece.onset_seconds + piece.duration_seconds
     times = np.concatenate([start, end])
@@ -99,7 +99,7 @@ def _sounding_seconds(piece: Strikes) -> tuple[float, float]:
     return float(lasting[sounding > 0].sum()), float(times.max() - times.min())
 
 
-def groove_similarity(piece: Strikes) -> float | None:
+def groove_similarity(piece: NoteArrays) -> float | None:
     """Return how similar the onsets of the bars are: GS of Wu and Yang 2020, the mean over all pairs of bars.
 
     1 less the share of the 64 positions of a bar at which a note begins in one of two bars and not in the other. Bars
@@ -139,7 +139,7 @@ class Heard:
     longest_seconds: float | None
 
     @classmethod
-    def of(cls, pieces: Sequence[Strikes]) -> Heard | None:
+    def of(cls, pieces: Sequence[NoteArrays]) -> Heard | None:
         """Return what pieces have; None where they have no note."""
         pieces = [piece for piece in pieces if len(piece)]
         if not pieces:
@@ -151,7 +151,7 @@ class Heard:
         return cls(int(pitch.min()), int(pitch.max()), velocities, longest or None)
 
 
-def measures(piece: Strikes, heard: Heard | None) -> dict[str, float]:
+def measures(piece: NoteArrays, heard: Heard | None) -> dict[str, float]:
     """Return the figures of a piece, or of a part of one, that are fast to compute, by the keys of `legend.QUALITY`.
 
     Args:

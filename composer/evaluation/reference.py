@@ -35,7 +35,7 @@ from composer.evaluation.quality import (
 from composer.evaluation.structure import structure
 from composer.evaluation.surprise import MAX_NOTES, MarkovModel, cross_bits, noise
 from composer.music.events import Piece, Pieces
-from composer.music.notes import Strikes, excerpts, struck
+from composer.music.notes import NoteArrays, excerpts, notes_of
 from composer.random_streams import RandomStream
 
 # Events at which the draw of pieces ends: quotations are searched for in so much training music.
@@ -65,10 +65,10 @@ class Part:
         events: of the runs.
     """
 
-    pieces: list[tuple[Piece, Strikes]]
+    pieces: list[tuple[Piece, NoteArrays]]
     sources: int
     of: int
-    endings: list[Strikes] = field(default_factory=list)
+    endings: list[NoteArrays] = field(default_factory=list)
 
     @property
     def events(self) -> int:
@@ -76,7 +76,7 @@ class Part:
         return sum(len(piece.events) for piece, _ in self.pieces)
 
     @property
-    def strikes(self) -> list[Strikes]:
+    def strikes(self) -> list[NoteArrays]:
         """The struck notes of each run."""
         return [strikes for _, strikes in self.pieces]
 
@@ -225,7 +225,7 @@ class Yardstick:
             pieces at most, None without held-out music), with `split`; of each piece its figures (`pieces`) and its
             `longest` passage; and how much `reference` music there was.
         """
-        strikes = [struck(piece) for piece in pieces]
+        strikes = [notes_of(piece) for piece in pieces]
         longest = [self.reference.longest(piece) for piece in strikes]
         each = [figures(piece, self.reference, run) for piece, run in zip(strikes, longest, strict=True)]
         return {
@@ -244,7 +244,7 @@ class Yardstick:
             pieces: as written: notes that are held too long are released.
             drawn: the same as the network drew them, where a collapse is looked for; None where they are not known.
         """
-        strikes = [struck(piece) for piece in pieces]
+        strikes = [notes_of(piece) for piece in pieces]
         human = self._human(_notes(drawn or pieces))
         made = _features(strikes)
         similar = {"composed": _likeness(self._training_features, made), "held_out": self._held_out_likeness}
@@ -298,14 +298,14 @@ class Yardstick:
         Returns:
             None where no piece has two notes, or there is no human music to compare with.
         """
-        strikes = [found for piece in pieces if len(found := struck(piece)) > 1]
+        strikes = [found for piece in pieces if len(found := notes_of(piece)) > 1]
         if not strikes or self._human_music is None:
             return None
         return self._human_music.distance(
             [[self._row(part, copying=True) for part in _windows(piece, _DISTANCE_NOTES)] for piece in strikes]
         )
 
-    def _row(self, piece: Strikes, *, copying: bool = False) -> dict[str, float]:
+    def _row(self, piece: NoteArrays, *, copying: bool = False) -> dict[str, float]:
         """The figures of a piece of at least 2 notes that are fast to compute, and its share of copied runs."""
         bits = self.markov.bits(piece)
         row = measures(piece, self.heard) | ({} if bits is None else {"surprise": bits})
@@ -326,7 +326,7 @@ class Yardstick:
                 training.append(measures(parts[k], self.heard) | ({} if found is None else {"surprise": found}))
         return training, [self._row(piece, copying=True) for piece in self._excerpts(self.held_out, notes)]
 
-    def _excerpts(self, part: Part | None, notes: int) -> list[Strikes]:
+    def _excerpts(self, part: Part | None, notes: int) -> list[NoteArrays]:
         """Excerpts of `notes` notes, at least two; of music that is shorter all."""
         found = [] if part is None else excerpts(part.strikes, notes, _EXCERPTS) or part.strikes[:_EXCERPTS]
         return [piece for piece in found if len(piece) > 1]
@@ -345,7 +345,7 @@ class Yardstick:
 
     def passages(self, piece: Piece) -> list[dict[str, Any]]:
         """What a piece quotes, as the player page colours it: `start`, `end`, `source`, `transposition` and more."""
-        return [told(passage) for passage in self.reference.passages(struck(piece))]
+        return [told(passage) for passage in self.reference.passages(notes_of(piece))]
 
     def _measure_human(self, notes: int) -> _Human:
         """The figures of human music, in excerpts of so many notes; of what is shorter all."""
@@ -382,11 +382,11 @@ class Yardstick:
                 break
             drawn.append(number)
             events += int(self.pieces.lengths[number])
-        parts: list[tuple[Piece, Strikes]] = []
+        parts: list[tuple[Piece, NoteArrays]] = []
         endings = []
         for number in sorted(drawn):
             piece, offset = self.pieces[number], int(offsets[number])
-            strikes = struck(piece)
+            strikes = notes_of(piece)
             inside = pool.touches(np.arange(offset, offset + len(piece.events)), self.data.window_size)
             for begin, end in _runs(inside):
                 run = replace(piece, events=piece.events[begin:end])
@@ -421,7 +421,7 @@ def _likeness(ones: list[Any], others: list[Any]) -> Likeness | None:
     return likeness(ones, others) if len(ones) > 2 and others else None
 
 
-def _features(strikes: list[Strikes]) -> list[Any]:
+def _features(strikes: list[NoteArrays]) -> list[Any]:
     return [features(part) for part in excerpts(strikes, PART_NOTES, _PARTS) if len(part) > 1]
 
 
@@ -440,7 +440,7 @@ def _spread(count: int, most: int) -> list[int]:
     return list(range(count)) if count <= most else np.linspace(0, count - 1, most).round().astype(int).tolist()
 
 
-def _windows(piece: Strikes, notes: int) -> list[Strikes]:
+def _windows(piece: NoteArrays, notes: int) -> list[NoteArrays]:
     """Excerpts of `notes` notes that cover a piece, evenly, so that they overlap; a shorter piece as it is."""
     count = max(math.ceil(len(piece) / notes), 1)
     begins = np.linspace(0, max(len(piece) - notes, 0), count).round().astype(int).tolist()

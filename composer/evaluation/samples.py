@@ -84,8 +84,8 @@ def show(record: RunLog, epoch: int, piece: Piece) -> None:
     if not bool((piece.events.velocity > 0).any()):
         return
     # Imported late: a run without samples needs none of it.
+    from composer.music.notes import from_piece
     from composer.render.media import RATE, media
-    from composer.render.notes import from_piece
 
     made = media(from_piece(piece))
     for tag, png in (("sample/score", made.score), ("sample/piano_roll", made.roll)):

@@ -110,7 +110,7 @@ def score_windows(
         batch = windows[numbers]
         assert isinstance(batch, Tensor)
         batch = batch.to(device)
-        hidden, targets = model.last(batch[:, :-1]), batch[:, -1]
+        hidden, targets = model.last_hidden(batch[:, :-1]), batch[:, -1]
         logits = model.heads(hidden, targets)
         right = _right(model.prediction(hidden, logits), targets)
         starts = windows.windows[numbers]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.music.notes import Strikes
+from composer.music.notes import NoteArrays
 
 # Lengths of segments in seconds, as published; the last has no end.
 RANGES = {"structure_short": (3, 8), "structure_medium": (8, 15), "structure_long": (15, None)}
@@ -26,7 +26,7 @@ _KEPT, _PENALTY = 0.2, -2.0
 Array = NDArray[np.float64]
 
 
-def structure(piece: Strikes) -> dict[str, float]:
+def structure(piece: NoteArrays) -> dict[str, float]:
     """The three indicators, from 0 (nothing comes back) to 1; those of segments longer than the piece are left out."""
     similar = similarity(chroma(piece))
     frames, found = len(similar), {}
@@ -37,7 +37,7 @@ def structure(piece: Strikes) -> dict[str, float]:
     return found
 
 
-def chroma(piece: Strikes) -> Array:
+def chroma(piece: NoteArrays) -> Array:
     """(F, 12) for how long each pitch class sounds in each second, each row of length 1; silence is like everything."""
     begin = piece.onset_seconds - piece.onset_seconds[0]
     end = begin + piece.duration_seconds

@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.music.notes import Strikes
+from composer.music.notes import NoteArrays
 from composer.music.rhythm import FINE_GRID, MIN_SCORE_SHARE, TOLERANCE_BEATS, grid_share, intervals
 
 Symbols = NDArray[np.int64]
@@ -47,7 +47,7 @@ MIN_EXCESS_BITS = 2.0
 class MarkovModel:
     """The counts of some music."""
 
-    def __init__(self, pieces: Sequence[Strikes]) -> None:
+    def __init__(self, pieces: Sequence[NoteArrays]) -> None:
         """Count.
 
         Args:
@@ -64,7 +64,7 @@ class MarkovModel:
         possible = (_INTERVALS, 0, 0, _VELOCITIES // self.velocity_step)
         self.counts = [_Counts(list(rows), size) for rows, size in zip(kinds, possible, strict=False)]
 
-    def bits(self, piece: Strikes) -> float | None:
+    def bits(self, piece: NoteArrays) -> float | None:
         """Return the mean bits per note, of all notes but the first; None for fewer than 2 notes, or after no music."""
         if len(piece) < 2 or not self.counts:
             return None
@@ -82,7 +82,7 @@ class MarkovModel:
         pairs = zip(self.counts, shuffled, strict=True)
         return float(sum(counts.bits(symbols).mean() for counts, symbols in pairs))
 
-    def _symbols(self, piece: Strikes) -> list[Symbols]:
+    def _symbols(self, piece: NoteArrays) -> list[Symbols]:
         """Four arrays (S,): interval, wait, duration and velocity of each note but the first."""
         if self.score:
             waits, durations = _on_grid(np.diff(piece.onset_beats)), _on_grid(piece.duration_beats[1:])
@@ -91,7 +91,7 @@ class MarkovModel:
         return [np.diff(piece.pitch), waits, durations, piece.velocity[1:] // self.velocity_step]
 
 
-def cross_bits(parts: Sequence[Strikes]) -> list[float | None]:
+def cross_bits(parts: Sequence[NoteArrays]) -> list[float | None]:
     """Return the bits per note of parts of some music, each after the others, in eight folds at most.
 
     Parts of fewer than 2 notes, and a single part, have none.
@@ -206,7 +206,7 @@ def _logarithmic(seconds: Array) -> Symbols:
     return np.asarray(np.floor(octaves * _CLASSES_PER_OCTAVE).astype(np.int64))
 
 
-def _first(pieces: Sequence[Strikes], notes: int) -> list[Strikes]:
+def _first(pieces: Sequence[NoteArrays], notes: int) -> list[NoteArrays]:
     """The pieces of at least 2 notes, the last cut so that they have `notes` in all at most."""
     found, total = [], 0
     for piece in pieces:

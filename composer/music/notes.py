@@ -1,22 +1,28 @@
-"""Struck notes as arrays: what music is compared by, whatever the order of a chord's messages.
+"""Notes: note-ons and note-offs paired, as arrays for comparing music and as objects for showing it.
 
-N = struck notes of a piece
+    N = notes of a piece
+
+A note ends with the next message of its pitch, whether a note-off or another note-on; what still sounds ends with the
+last event. `music.midi.playable_messages` writes by the same rule.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.music.events import Piece
+from composer.music.events import LeftOut, Piece
 from composer.music.markings import Markings
+from composer.music.midi import read_parts
 
 
 @dataclass(frozen=True, slots=True)
-class Strikes:
-    """Struck notes by onset, and by pitch within an onset.
+class NoteArrays:
+    """The notes of a piece as arrays, by onset, and by pitch within an onset.
 
     Attributes:
         name: of the piece.
@@ -24,7 +30,7 @@ class Strikes:
         velocity: (N,) from 1 to 127.
         onset_seconds: (N,) from the beginning of the piece, which a part of it keeps.
         duration_seconds: (N,) until the next message of the same pitch; what still sounds ends with the last event.
-        event: (N,) number of the strike among the piece's events.
+        event: (N,) number of the note-on among the events of the piece.
         onset_beats, duration_beats: (N,) as the times in seconds, in beats, through the piece's tempo map.
         markings: tempo, metre and key of the piece.
     """
@@ -42,7 +48,7 @@ class Strikes:
     def __len__(self) -> int:
         return len(self.pitch)
 
-    def __getitem__(self, part: slice | NDArray[np.bool_]) -> Strikes:
+    def __getitem__(self, part: slice | NDArray[np.bool_]) -> NoteArrays:
         return replace(
             self,
             pitch=self.pitch[part],
@@ -55,18 +61,18 @@ class Strikes:
         )
 
 
-def struck(piece: Piece) -> Strikes:
-    """Return the notes of a piece, paired with their ends as `render.notes` does, through its tempo map."""
+def notes_of(piece: Piece) -> NoteArrays:
+    """Return the notes of a piece, with times through its tempo map."""
     events = piece.events
     seconds, beats = piece.seconds(), piece.beats()
-    # Events by pitch, in their order: the one after a strike ends it if it is of the same pitch.
+    # Events by pitch, in their order: the one after a note-on ends it if it is of the same pitch.
     by_pitch = np.argsort(events.pitch, kind="stable")
     same = events.pitch[by_pitch[1:]] == events.pitch[by_pitch[:-1]]
     end = np.full(len(events), len(events) - 1, np.int64)
     end[by_pitch[:-1][same]] = by_pitch[1:][same]
     on = np.flatnonzero(events.velocity > 0)
     order = on[np.lexsort((events.pitch[on], seconds[on]))]
-    return Strikes(
+    return NoteArrays(
         piece.name,
         events.pitch[order].astype(np.int64),
         events.velocity[order].astype(np.int64),
@@ -79,10 +85,10 @@ def struck(piece: Piece) -> Strikes:
     )
 
 
-def excerpts(pieces: list[Strikes], notes: int, most: int) -> list[Strikes]:
-    """Parts of so many notes, end to end, of each piece: all, or `most` of them spread evenly over all.
+def excerpts(pieces: list[NoteArrays], notes: int, most: int) -> list[NoteArrays]:
+    """Return excerpts of `notes` notes, end to end, of each piece: all, or `most` of them spread evenly over all.
 
-    A piece that is shorter is one part if it has at least half as many notes.
+    A shorter piece is one excerpt if it has at least half as many notes.
     """
     parts = []
     for piece in pieces:
@@ -93,3 +99,113 @@ def excerpts(pieces: list[Strikes], notes: int, most: int) -> list[Strikes]:
     if len(parts) > most:
         parts = [parts[k] for k in np.linspace(0, len(parts) - 1, most).round().astype(int)]
     return parts
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One sounding note.
+
+    Attributes:
+        pitch: MIDI number, 60 is middle C.
+        velocity: 1 to 127.
+        onset_seconds: note-on, from the start of the piece, as performed.
+        duration_seconds: until the note-off, as performed.
+        onset_beats: note-on in quarter notes as the file counts them, whatever the performer did.
+        duration_beats: likewise.
+        part: number of the part of the file that plays it, from 0.
+    """
+
+    pitch: int
+    velocity: int
+    onset_seconds: float
+    duration_seconds: float
+    onset_beats: float
+    duration_beats: float
+    part: int = 0
+
+    @property
+    def end_seconds(self) -> float:
+        """Seconds from the start of the piece to the note-off."""
+        return self.onset_seconds + self.duration_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """A piece as notes, in the order of their onsets, with what a MIDI file says about its notation.
+
+    Attributes:
+        title: for the head of the score.
+        notes: sorted by onset, then pitch.
+        markings: tempo, metre and key, where the file has any.
+        program: General MIDI program, from 0.
+        left_out: notes of the file that are not among these.
+        programs: General MIDI program of each part, by `Note.part`; empty: `program` for all.
+    """
+
+    title: str
+    notes: tuple[Note, ...]
+    markings: Markings
+    program: int
+    left_out: LeftOut = LeftOut()
+    programs: tuple[int, ...] = ()
+
+    @property
+    def end_seconds(self) -> float:
+        """Seconds from the start of the piece to the last note-off."""
+        return max(note.end_seconds for note in self.notes)
+
+
+def from_piece(piece: Piece, title: str | None = None) -> Performance:
+    """Return the notes of a piece, through its tempo map.
+
+    Raises:
+        ValueError: the piece has no notes.
+    """
+    return _performance([piece], piece, title)
+
+
+def from_file(
+    path: Path, *, part: str = "all", drums: bool = False, clip: bool = False, title: str | None = None
+) -> Performance:
+    """Return the notes of a MIDI file, through its tempo map, each part's with their own ends.
+
+    Args:
+        path: the file.
+        part: as for `composer.music.midi.read_piece`.
+        drums: keep the drum channel.
+        clip: read data bytes over 127 as 127.
+        title: instead of the title in the file, or the file's name.
+
+    Raises:
+        MidiError: the file cannot be read or has no notes in that part.
+    """
+    parts = [played.piece for played in read_parts(path, part=part, drums=drums, clip=clip)]
+    return _performance(parts, parts[0], title or (parts[0].name if parts[0].name != path.name else path.stem))
+
+
+def _performance(parts: Sequence[Piece], source: Piece, title: str | None) -> Performance:
+    notes = [note for number, piece in enumerate(parts) for note in _notes(piece, number)]
+    if not notes:
+        raise ValueError(f"{source.name}: no notes")
+    notes.sort(key=lambda note: (note.onset_seconds, note.pitch, note.part))
+    # A file's name may hold what no document can.
+    printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in title or source.name)
+    programs = tuple(piece.program for piece in parts)
+    return Performance(printable, tuple(notes), source.markings, source.program, source.left_out, programs)
+
+
+def _notes(piece: Piece, part: int) -> list[Note]:
+    """Return the notes of a part."""
+    found = notes_of(piece)
+    return [
+        Note(
+            pitch=int(found.pitch[k]),
+            velocity=int(found.velocity[k]),
+            onset_seconds=float(found.onset_seconds[k]),
+            duration_seconds=float(found.duration_seconds[k]),
+            onset_beats=float(found.onset_beats[k]),
+            duration_beats=float(found.duration_beats[k]),
+            part=part,
+        )
+        for k in range(len(found))
+    ]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.music.events import Piece
-from composer.music.notes import struck
+from composer.music.notes import notes_of
 
 Array = NDArray[np.float64]
 
@@ -51,7 +51,7 @@ def with_key(piece: Piece) -> Piece:
     A note counts for `MAX_KEY_BEATS` beats at most: a pedal point is not the whole piece. Files in SMPTE frames, which
     have no beats, and pieces without a note stay as they are.
     """
-    notes = struck(piece)
+    notes = notes_of(piece)
     if piece.markings.keys or piece.timing.smpte or not len(notes):
         return piece
     sounding = np.minimum(notes.duration_beats, MAX_KEY_BEATS)

@@ -6,7 +6,7 @@
     tokens (B, T, 3) integers in the channels' order note, velocity, time; (B, T, 4) with the place in the bar
     hidden (..., H) what was read up to an event, from which the next is predicted
 
-A kind of network (`recurrent.py`, `transformer.py`) adds the layers between: `read`, and `window` for composing.
+A kind of network (`recurrent.py`, `transformer.py`) adds the layers between: `encode`, and `window` for composing.
 Training, scoring and composing know this class alone.
 """
 
@@ -90,7 +90,7 @@ class Network(nn.Module):
         self.linear = nn.Linear(config.hidden_size, sum(self.sizes))
         self.chain = Chain(config.hidden_size, self.sizes) if config.heads is Heads.chained else None
 
-    def read(self, tokens: Tensor) -> Tensor:
+    def encode(self, tokens: Tensor) -> Tensor:
         """What each event of `tokens` (B, T, 3) and those before it read as: (B, T, H), before dropout."""
         raise NotImplementedError
 
@@ -98,8 +98,8 @@ class Network(nn.Module):
         """The state of B rows before any event; where `carries`."""
         raise NotImplementedError
 
-    def carried(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """As `read`, but from `state` on, and the state after the last event; where `carries`."""
+    def encode_from(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """As `encode`, but from `state` on, and the state after the last event; where `carries`."""
         raise NotImplementedError
 
     def window(self, primer: Tensor, length: int | None = None, *, apart: bool = True) -> Window:
@@ -121,28 +121,24 @@ class Network(nn.Module):
         """
         raise ComposerError("mode=stateful: this network keeps no state from event to event; use mode=window")
 
-    def last(self, tokens: Tensor) -> Tensor:
+    def last_hidden(self, tokens: Tensor) -> Tensor:
         """What the T events of `tokens` read as: (B, H), after dropout."""
-        dropped: Tensor = self.dropout(self.read(self.told(tokens))[:, -1])
+        dropped: Tensor = self.dropout(self.encode(self.apply_input_ablation(tokens))[:, -1])
         return dropped
 
-    def every(self, tokens: Tensor) -> Tensor:
+    def hidden_states(self, tokens: Tensor) -> Tensor:
         """What the first 1, 2, ... T events of `tokens` read as: (B, T, H), after dropout."""
-        dropped: Tensor = self.dropout(self.read(self.told(tokens)))
+        dropped: Tensor = self.dropout(self.encode(self.apply_input_ablation(tokens)))
         return dropped
 
-    def onward(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """As `every`, but read on from `state`, and the state after the last event; where `carries`."""
-        hidden, state = self.carried(self.told(tokens), state)
+    def hidden_states_from(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """As `hidden_states`, but read on from `state`, and the state after the last event; where `carries`."""
+        hidden, state = self.encode_from(self.apply_input_ablation(tokens), state)
         return self.dropout(hidden), state
 
     def forward(self, tokens: Tensor, given: Tensor | None = None) -> Logits:
         """Logits (B, V) of the event after the T events of `tokens`; `given` (B, 3) as in `heads`."""
-        return self.heads(self.last(tokens), given)
-
-    def forward_every(self, tokens: Tensor, given: Tensor | None = None) -> Logits:
-        """Logits (B, T, V) of the event after each of `tokens`, by those up to it; `given` (B, T, 3) as in `heads`."""
-        return self.heads(self.every(tokens), given)
+        return self.heads(self.last_hidden(tokens), given)
 
     def heads(self, hidden: Tensor, given: Tensor | None = None) -> Logits:
         """Logits of the next event.
@@ -177,7 +173,7 @@ class Network(nn.Module):
         """
         return logits if self.chain is None else self.heads(hidden)
 
-    def told(self, tokens: Tensor) -> Tensor:
+    def apply_input_ablation(self, tokens: Tensor) -> Tensor:
         """The events as the network is told them: one channel permuted with `model.inputs=shuffle_*`."""
         return tokens if self.shuffled is None else self.shuffle(tokens, self.shuffled)
 

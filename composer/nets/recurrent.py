@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from composer.config.model import ModelConfig
-from composer.nets.network import Logits, Network, State
+from composer.nets.network import Network, State
 from composer.nets.stepping import Cells, GRUCells, LSTMCells, RunningState, SlidingWindow
 
 
@@ -51,23 +51,23 @@ class Recurrent(Network):
         """The last layer's outputs (B, T, H) over `inputs` (B, T, I) by torch's function, and the state after them."""
         raise NotImplementedError
 
-    def unit(self, rows: Tensor, state: State, seen: Tensor, weights: list[Tensor]) -> State:
+    def cell_step(self, input_gates: Tensor, state: State, gated_h: Tensor, weights: list[Tensor]) -> State:
         """One step of one layer.
 
         Args:
-            rows: (B, G H) the input times its weights.
+            input_gates: (B, G H) the input times its weights.
             state: each (B, H).
-            seen: (B, H) the state h as the gates see it: with variational dropout not all of it.
+            gated_h: (B, H) the state h as the gates see it: with variational dropout not all of it.
             weights: hidden-to-hidden (G H, H), and the two biases (G H,).
         """
         raise NotImplementedError
 
-    def read(self, tokens: Tensor) -> Tensor:
+    def encode(self, tokens: Tensor) -> Tensor:
         """The last layer's outputs (B, T, H) over the events of `tokens`, read from an empty state, before dropout."""
-        return self.carried(tokens, self.empty_state(len(tokens)))[0]
+        return self.encode_from(tokens, self.empty_state(len(tokens)))[0]
 
-    def carried(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """As `read`, but from `state` on, and the state after the last event.
+    def encode_from(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """As `encode`, but from `state` on, and the state after the last event.
 
         On a CPU, columns of a one-hot input that are 0 in the whole batch are left out of the product together with
         their weights: a batch of one piece uses a fifth of them, and the LSTM's part of a step takes about half the
@@ -98,7 +98,7 @@ class Recurrent(Network):
         return weights
 
     def unrolled(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """As `carried`, in training, step by step with `model.variational_dropout`.
+        """As `encode_from`, in training, step by step with `model.variational_dropout`.
 
         Of each layer some inputs and some units of h are dropped, drawn anew for every window and the same ones at all
         of its steps (Gal and Ghahramani 2016, with one mask for all gates). Torch's function cannot do that.
@@ -112,7 +112,7 @@ class Recurrent(Network):
             mask = self._mask(before[0][:, None])[:, 0]
             steps = []
             for row in rows:
-                before = self.unit(row, before, before[0] * mask, rest)
+                before = self.cell_step(row, before, before[0] * mask, rest)
                 steps.append(before[0])
             outputs = torch.stack(steps, dim=1)
             after.append(before)
@@ -129,21 +129,8 @@ class Recurrent(Network):
         shape = (self.layers.num_layers, batch, self.layers.hidden_size)
         return tuple(self.linear.weight.new_zeros(shape) for _ in range(self.parts))
 
-    def step(self, event: Tensor, state: State | None = None) -> tuple[Logits, State]:
-        """Read one event and predict the next; for composing, in evaluation mode.
-
-        Args:
-            event: (B, 3) classes.
-            state: after the events before; None is the empty state.
-
-        Returns:
-            Logits (B, V) of the next event, and the new state.
-        """
-        hidden, state = self.cell(event, state)
-        return self.heads(self.dropout(hidden)), state
-
     def cell(self, event: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Advance the layers by one event.
+        """Advance the layers by one event: what `composer export` writes as ONNX.
 
         A one-hot input layer gathers and sums three rows of its weights: for one event that is quicker than a product
         with a one-hot vector.
@@ -169,7 +156,7 @@ class Recurrent(Network):
         for layer, before in enumerate(zip(*state, strict=True)):
             if layer > 0:
                 rows = F.linear(self.dropout(after[-1][0]), weights[4 * layer])
-            after.append(self.unit(rows, before, before[0], weights[4 * layer + 1 : 4 * layer + 4]))
+            after.append(self.cell_step(rows, before, before[0], weights[4 * layer + 1 : 4 * layer + 4]))
         return after[-1][0], tuple(torch.stack(part) for part in zip(*after, strict=True))
 
     def window(self, primer: Tensor, length: int | None = None, *, apart: bool = True) -> SlidingWindow:
@@ -225,10 +212,10 @@ class ThreeHeadLSTM(Recurrent):
         outputs, *after = torch.lstm(inputs, state, weights, *rest)
         return outputs, tuple(after)
 
-    def unit(self, rows: Tensor, state: State, seen: Tensor, weights: list[Tensor]) -> State:
-        """One step of one layer; see `Recurrent.unit`."""
+    def cell_step(self, input_gates: Tensor, state: State, gated_h: Tensor, weights: list[Tensor]) -> State:
+        """One step of one layer; see `Recurrent.cell_step`."""
         hidden, *biases = weights
-        i, f, g, o = (rows + F.linear(seen, hidden, biases[0] + biases[1])).chunk(4, dim=1)
+        i, f, g, o = (input_gates + F.linear(gated_h, hidden, biases[0] + biases[1])).chunk(4, dim=1)
         c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
         return torch.sigmoid(o) * torch.tanh(c), c
 
@@ -256,11 +243,11 @@ class ThreeHeadGRU(Recurrent):
         outputs, *after = torch.gru(inputs, state[0], weights, *rest)
         return outputs, tuple(after)
 
-    def unit(self, rows: Tensor, state: State, seen: Tensor, weights: list[Tensor]) -> State:
-        """One step of one layer; see `Recurrent.unit`."""
+    def cell_step(self, input_gates: Tensor, state: State, gated_h: Tensor, weights: list[Tensor]) -> State:
+        """One step of one layer; see `Recurrent.cell_step`."""
         hidden, bias, hidden_bias = weights
-        r, z, n = (rows + bias).chunk(3, dim=1)
-        r_seen, z_seen, n_seen = F.linear(seen, hidden, hidden_bias).chunk(3, dim=1)
+        r, z, n = (input_gates + bias).chunk(3, dim=1)
+        r_seen, z_seen, n_seen = F.linear(gated_h, hidden, hidden_bias).chunk(3, dim=1)
         n = torch.tanh(n + torch.sigmoid(r + r_seen) * n_seen)
         z = torch.sigmoid(z + z_seen)
         return ((1 - z) * n + z * state[0],)

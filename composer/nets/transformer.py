@@ -37,7 +37,7 @@ class ThreeHeadTransformer(Network):
         self.norm = nn.LayerNorm(width)
         self.add_heads(config)
 
-    def read(self, tokens: Tensor) -> Tensor:
+    def encode(self, tokens: Tensor) -> Tensor:
         """What each event of `tokens` and those before it read as: (B, T, D), before dropout."""
         x = self.input(self.embed(tokens))
         for block in self.blocks:
@@ -131,7 +131,7 @@ class ReadAnew:
         apart, 11 ms together.
         """
         pieces = torch.split(self.events, 1) if self.apart else [self.events]
-        return torch.cat([self.network.read(piece)[:, -1] for piece in pieces])
+        return torch.cat([self.network.encode(piece)[:, -1] for piece in pieces])
 
     def read(self, event: Tensor) -> None:
         """Take in an event (B, 3), and let the oldest of T go."""

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.errors import ComposerError, MissingExtra
-from composer.render.notes import Note
+from composer.music.notes import Note
 
 Samples = NDArray[np.float32]
 

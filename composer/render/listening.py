@@ -8,7 +8,7 @@ from typing import Any
 
 from composer.errors import ComposerError, MissingExtra
 from composer.music.events import Piece
-from composer.render.notes import Performance, from_piece
+from composer.music.notes import Performance, from_piece
 from composer.render.player import Player
 from composer.score.engrave import notate, pages
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from composer.errors import ComposerError
+from composer.music.notes import Performance
 from composer.render import audio, pianoroll
-from composer.render.notes import Performance
 from composer.score.engrave import notate, pages, to_png
 
 # An event file keeps the sound of every sample: a minute in CD quality would be ten megabytes.

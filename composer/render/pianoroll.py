@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from composer.errors import MissingExtra
-from composer.render.notes import Performance
+from composer.music.notes import Performance
 
 _NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
 _BLACK = {1, 3, 6, 8, 10}

@@ -16,7 +16,7 @@ from typing import Any
 
 from composer.errors import ComposerError, MissingExtra
 from composer.music.events import Piece
-from composer.render.notes import Performance, from_piece
+from composer.music.notes import Performance, from_piece
 from composer.score.measures import identity, layout
 from composer.score.meter import DIVISIONS, Meter
 from composer.score.musicxml import write_score

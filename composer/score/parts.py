@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from composer.music.midi import FAMILIES
-from composer.render.notes import Note, Performance
+from composer.music.notes import Note, Performance
 
 # General MIDI programs from 0: pianos, organs, harp; what is played with two hands on two staves.
 _KEYBOARDS = frozenset([*range(8), *range(16, 24), 46])

@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.render.notes import Note, Performance
+from composer.music.notes import Note, Performance
 from composer.score.beats import track_beats
 from composer.score.meter import DIVISIONS, Measure, Meter, begin_with, measures, meters_of, with_meter
 from composer.score.parts import Place, plan
 
 Array = NDArray[np.float64]
 
-# Strikes so close together are one chord: a strum, a pair of hands.
+# NoteArrays so close together are one chord: a strum, a pair of hands.
 _CHORD_GAP_SECONDS, _CHORD_SPAN_SECONDS = 0.025, 0.065
 # How much of a file's onsets must agree on a subdivision of its beats for them to be the composer's beats.
 _ON_GRID = 0.75
@@ -180,7 +180,7 @@ def _pools(notes: tuple[Note, ...], places: tuple[Place, ...], *, together: bool
 
 
 def _chords(notes: tuple[Note, ...]) -> tuple[list[int], NDArray[np.intp]]:
-    """Strikes that belong together: the first note of each chord, and each note's chord."""
+    """NoteArrays that belong together: the first note of each chord, and each note's chord."""
     heads: list[int] = []
     chord_of: list[int] = []
     pitches: set[int] = set()

@@ -73,7 +73,7 @@ def score(model: Network, batches: Iterable[Tensor], split: str) -> dict[str, fl
     model.eval()
     for batch in batches:
         batch = batch.to(device)
-        hidden, targets = model.last(batch[:, :-1]), batch[:, -1]
+        hidden, targets = model.last_hidden(batch[:, :-1]), batch[:, -1]
         logits = model.heads(hidden, targets)
         sums.add(model.prediction(hidden, logits), targets, nll(logits, targets))
     model.train(training)

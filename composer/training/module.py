@@ -116,11 +116,11 @@ class ComposerModule(pl.LightningModule):
         windows = batch.windows if isinstance(batch, Supervised) else batch
         targets = windows[:, -1]
         if isinstance(batch, Supervised):
-            every = self.model.every(windows[:, :-1])
+            every = self.model.hidden_states(windows[:, :-1])
             steps = self.model.heads(every, windows[:, 1:])
             hidden, logits = every[:, -1], Logits(*(channel[:, -1] for channel in steps))
         else:
-            hidden = self.model.last(windows[:, :-1])
+            hidden = self.model.last_hidden(windows[:, :-1])
             logits = self.model.heads(hidden, targets)
         channels = nll(logits, targets)
         mine, whole = _counted(self.trainer.train_dataloader, batch_idx)
@@ -141,7 +141,7 @@ class ComposerModule(pl.LightningModule):
 
     def _stream_loss(self, batch: Streamed) -> Tensor:
         """The weighted NLLs, a mean over the supervised steps; the state goes on, without its gradient."""
-        hidden, after = self.model.onward(batch.windows[:, :-1], self._state_before(batch))
+        hidden, after = self.model.hidden_states_from(batch.windows[:, :-1], self._state_before(batch))
         self.state = tuple(part.detach() for part in after)
         targets = batch.windows[:, 1:]
         steps = self.model.heads(hidden, targets)
@@ -219,7 +219,7 @@ class ComposerModule(pl.LightningModule):
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         """Add a batch to the validation's sums; dropout is off."""
         targets = batch[:, -1]
-        hidden = self.model.last(batch[:, :-1])
+        hidden = self.model.last_hidden(batch[:, :-1])
         logits = self.model.heads(hidden, targets)
         mine, _ = _counted(self.trainer.val_dataloaders, batch_idx)
         if mine:

@@ -13,14 +13,15 @@ import composer
 from composer.commands.generate import run
 from composer.commands.train import start
 from composer.composing.composer import Composer
-from composer.composing.sampling import choose, compose_window, cuts, draw, probabilities
+from composer.composing.sampling import choose, cuts, draw, probabilities
 from composer.config.compose import compose
 from composer.config.sampling import Ending, SamplingConfig
 from composer.errors import ComposerError
 from composer.music.events import let_go
-from composer.music.notes import struck
+from composer.music.notes import notes_of
 from composer.nets.build import build_model
 from composer.runs import checkpoint as ckpt
+from tests.references import compose_window
 
 
 def sampling(**changes: object) -> SamplingConfig:
@@ -111,7 +112,7 @@ def test_the_window_slides_as_in_the_article(overrides: str) -> None:
         event = [0, 0, 0]
         for k in range(3):
             with torch.no_grad():
-                hidden = model.read(torch.tensor([notes[-6:]]))[:, -1]
+                hidden = model.encode(torch.tensor([notes[-6:]]))[:, -1]
                 logits = model.heads(hidden, torch.tensor([event]))[k]
             event[k] = int(draw(probabilities(logits, 1.0, None, None), uniform[k, None]))
         notes.append(event)
@@ -251,7 +252,7 @@ def test_a_run_without_a_best_checkpoint_says_what_to_do(trained: Path, tmp_path
     assert Composer.load(tmp_path, checkpoint="last").generate(events=3).classes.shape == (33, 3)
 
 
-def notes_of(path: Path) -> list[tuple[float, int, int]]:
+def messages_of(path: Path) -> list[tuple[float, int, int]]:
     """Every message of a file as seconds from the start, pitch, velocity."""
     found, now = [], 0.0
     for message in mido.MidiFile(path):
@@ -293,9 +294,9 @@ def test_a_continued_file_is_kept_and_goes_on(trained: Path, tmp_path: Path) -> 
     file.save(tmp_path / "mine.mid")
     overrides = (f"run={trained}", "n=2", f"continue_from={tmp_path / 'mine.mid'}", "events=33", "playable=true")
     paths = run(compose(*overrides, "ending=close", f"output={tmp_path / 'out'}", command="generate"))
-    original = notes_of(tmp_path / "mine.mid")
+    original = messages_of(tmp_path / "mine.mid")
     for path in paths:
-        continued = notes_of(path)
+        continued = messages_of(path)
         assert continued[:41] == original
         assert len(continued) > 60
         assert stuck_or_impossible(path) == []
@@ -323,7 +324,7 @@ def test_a_closed_ending_is_composed_and_not_added(trained: Path, tmp_path: Path
     for k, length in enumerate(({"events": 61}, {"seconds": 6.0})):
         piece = player.generate(**length, ending="close", playable=True, seed=k)  # type: ignore[arg-type]
         path = piece.save(tmp_path / "closed.mid")
-        assert len(notes_of(path)) == len(piece.piece.events)
+        assert len(messages_of(path)) == len(piece.piece.events)
         assert piece.piece.seconds()[-1] <= length.get("seconds", 1e9)
 
 
@@ -389,15 +390,15 @@ def test_no_note_of_a_written_piece_is_longer_than_any_that_trained(trained: Pat
     # The last chord of the piece.
     assert longest == pytest.approx(10 / 3, abs=1e-3)
     composition = player.generate(events=300)
-    held = struck(composition.written).duration_seconds
-    assert struck(composition.piece).duration_seconds.max() > longest + 1
+    held = notes_of(composition.written).duration_seconds
+    assert notes_of(composition.piece).duration_seconds.max() > longest + 1
     assert longest - 1e-6 < held.max() < longest + 1e-6
     assert not stuck_or_impossible(composition.save(tmp_path / "piece.mid"))
     assert len(composition.piece.events) == 300
     # With a rule on length nothing is added: what the network draws keeps to it.
     ruled = player.generate(events=300, max_note_seconds=3)
     assert ruled.written is ruled.piece
-    assert struck(ruled.piece).duration_seconds.max() < 3 + 1e-6
+    assert notes_of(ruled.piece).duration_seconds.max() < 3 + 1e-6
 
 
 def test_a_checkpoint_that_knows_no_longest_note_composes_as_it_did(trained: Path, tmp_path: Path) -> None:

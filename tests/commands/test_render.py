@@ -22,8 +22,8 @@ from composer.errors import ComposerError, MissingExtra
 from composer.music.events import prelude_piece
 from composer.music.markings import Markings
 from composer.music.midi import write_midi
+from composer.music.notes import Note, Performance, from_file, from_piece
 from composer.render import audio, pianoroll
-from composer.render.notes import Note, Performance, from_file, from_piece
 from composer.score.engrave import to_pdf
 
 RATE = audio.SAMPLE_RATE

@@ -229,7 +229,7 @@ def test_without_rules_the_same_checks_find_much() -> None:
 
 
 def test_notes_are_struck_on_the_grid_alone() -> None:
-    """Strikes wait for a place of the grid, wherever the piece begins; releases do not."""
+    """NoteArrays wait for a place of the grid, wherever the piece begins; releases do not."""
     times = torch.tensor([0.0, 0.25, 0.3, 0.5, 0.45], dtype=torch.float64)
     config = sampling(keep_grid=True)
     limits = rules(config, 12, 60, times, 1.0, grid=(4, 1.95))

@@ -76,11 +76,11 @@ def test_single_steps_read_what_whole_windows_read(overrides: str) -> None:
         for k in range(20):
             running.read(events[:, k])
             partial.read(events[:, k])
-            assert torch.allclose(running.hidden, model.read(events[:, : k + 1])[:, -1], atol=1e-12)
-            assert torch.allclose(partial.hidden, model.read(events[:, max(0, k - 5) : k + 1])[:, -1], atol=1e-12)
+            assert torch.allclose(running.hidden, model.encode(events[:, : k + 1])[:, -1], atol=1e-12)
+            assert torch.allclose(partial.hidden, model.encode(events[:, max(0, k - 5) : k + 1])[:, -1], atol=1e-12)
             if k >= 6:
                 window.read(events[:, k])
-                assert torch.allclose(window.hidden, model.read(events[:, k - 5 : k + 1])[:, -1], atol=1e-12)
+                assert torch.allclose(window.hidden, model.encode(events[:, k - 5 : k + 1])[:, -1], atol=1e-12)
 
 
 @pytest.mark.parametrize("overrides", [*NETWORKS, "model=transformer"])
@@ -197,7 +197,7 @@ def test_every_draw_is_from_the_distribution_without_smoothing(overrides: str, m
         uniform = torch.rand(3, dtype=torch.float64, generator=generator)
         event = [0, 0, 0]
         with torch.no_grad():
-            read = model.read(torch.tensor([events if mode is Mode.stateful else events[-6:]]))[:, -1]
+            read = model.encode(torch.tensor([events if mode is Mode.stateful else events[-6:]]))[:, -1]
             for k in range(3):
                 q = torch.softmax(model.heads(read, torch.tensor([event]))[k], -1)
                 p = ((q - smoothing / SIZES[k]) / (1 - smoothing)).clamp(min=0)
@@ -213,7 +213,7 @@ def test_a_beam_is_scored_without_smoothing(overrides: str) -> None:
     search.advance(1)
     event = search.rows()[0]
     with torch.no_grad():
-        logits = model.heads(model.read(primer)[:, -1], event)
+        logits = model.heads(model.encode(primer)[:, -1], event)
         score = sum(float(torch.log_softmax(unsmoothed(logits[k], 0.2), -1)[0, event[0, k]]) for k in range(3))
     assert search.scores[0].item() == pytest.approx(score)
 
@@ -292,7 +292,7 @@ def test_a_beam_wide_enough_finds_the_likeliest_of_all_pieces(overrides: str) ->
         score = 0.0
         for before, event in ((primer[0], one), (torch.cat([primer[0, 1:], one[None]]), two)):
             with torch.no_grad():
-                logits = model.heads(model.read(before[None])[:, -1], event[None])
+                logits = model.heads(model.encode(before[None])[:, -1], event[None])
             score += sum(float(torch.log_softmax(logits[k] / 0.5, -1)[0, event[k]]) for k in range(3))
         scores[(*one.tolist(), *two.tolist())] = score
     best = sorted(scores, key=lambda piece: -scores[piece])

@@ -23,7 +23,7 @@ Build = Callable[..., Path]
 
 
 def piece_of(pitches: list[int], *, gap: float = 0.25, velocity: int = 64) -> Events:
-    """Strikes one after another, each released before the next."""
+    """NoteArrays one after another, each released before the next."""
     pitch = np.repeat(np.array(pitches, np.uint8), 2)
     velocities = np.tile(np.array([velocity, 0], np.uint8), len(pitches))
     return Events(pitch, velocities, np.full(len(pitch), gap), TimeUnit.seconds)

@@ -98,7 +98,7 @@ def test_canonical_moves_events_within_their_moment_alone(rows: Rows) -> None:
 
 @given(data=st.data(), rows=messages)
 def test_canonical_forgets_the_order_of_the_file(data: st.DataObject, rows: Rows) -> None:
-    # Strikes of one moment differ in their pitch, so that nothing but the file tells an order.
+    # NoteArrays of one moment differ in their pitch, so that nothing but the file tells an order.
     distinct, seen, moment = [], set(), 0
     for delta, pitch, velocity in rows:
         moment += delta > 0

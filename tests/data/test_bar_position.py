@@ -87,7 +87,7 @@ def read_again(player: Composer, places: np.ndarray, classes: np.ndarray, *, sta
         event = [0, 0, 0]
         for k in range(3):
             with torch.no_grad():
-                hidden = player.model.read(tokens[None, 0 if stateful else end - 6 : end])[:, -1]
+                hidden = player.model.encode(tokens[None, 0 if stateful else end - 6 : end])[:, -1]
                 logits = player.model.heads(hidden, torch.tensor([event]))[k]
             event[k] = int(draw(probabilities(logits, 1.0, None, None), uniform[(end - 6) % 64, k, None]))
         found.append(event)

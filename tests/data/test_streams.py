@@ -23,7 +23,7 @@ from composer.errors import ComposerError
 from composer.nets.build import build_model
 from composer.training.losses import nll_every
 from composer.training.module import ComposerModule
-from tests.references import window_starts
+from tests.references import forward_every, window_starts
 
 Data = Callable[..., DataConfig]
 Encoding = Callable[..., EncodingConfig]
@@ -198,7 +198,7 @@ def test_streams_are_pieces_read_whole_with_the_gradient_cut(overrides: str) -> 
         end = min([other for other in begins if other > begin] + [segment.stop - 1])
         window = torch.from_numpy(tokens[None, begin : end + 1])
         mask = torch.arange(begin + 1, end + 1)[None] != 11
-        logits = model.forward_every(window[:, :-1], window[:, 1:])
+        logits = forward_every(model, window[:, :-1], window[:, 1:])
         expected += float(nll_every(logits, window[:, 1:], mask).sum().detach())
     assert steps == 22 + 26 - 1
     assert total == pytest.approx(expected)

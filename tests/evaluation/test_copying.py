@@ -9,17 +9,16 @@ from composer.config.data import TimeUnit
 from composer.evaluation.copying import ORDERS, Reference, measure
 from composer.music.events import Events, Piece, Timing, prelude_piece
 from composer.music.markings import Markings
-from composer.music.notes import Strikes, excerpts, struck
-from composer.render.notes import from_piece
+from composer.music.notes import NoteArrays, excerpts, from_piece, notes_of
 
 PRELUDE = prelude_piece(TimeUnit.seconds)
 
 
-def notes(pitches: list[int], name: str = "a") -> Strikes:
+def notes(pitches: list[int], name: str = "a") -> NoteArrays:
     """A note every half second, each with a release after it."""
     count = len(pitches)
     onsets = 0.5 * np.arange(count)
-    return Strikes(
+    return NoteArrays(
         name,
         np.array(pitches, np.int64),
         np.full(count, 64),
@@ -106,7 +105,7 @@ def test_nothing_is_quoted_from_nothing_and_by_nothing() -> None:
 
 
 def test_a_piece_quotes_itself_and_its_transposition_wholly() -> None:
-    piece = struck(PRELUDE)
+    piece = notes_of(PRELUDE)
     figures = measure([piece], Reference([piece]))
     assert all(figures[f"{kind}_{n}"] == 1 for kind in ("pitch", "interval") for n in ORDERS)
     assert figures["longest_notes"] == len(piece)
@@ -135,7 +134,7 @@ def test_strikes_are_the_notes_of_the_renderer(found: list[tuple[int, int, float
     pitch, velocity, time = (np.array(column) for column in zip(*found, strict=True))
     events = Events(pitch.astype(np.uint8), velocity.astype(np.uint8), time.astype(np.float64), unit)
     piece = Piece("p", events, Timing(480, 400_000))
-    strikes = struck(piece)
+    strikes = notes_of(piece)
     if not velocity.any():
         assert len(strikes) == 0
         return

@@ -10,18 +10,18 @@ from composer.evaluation.phrases import cadence, ending, repetition
 from composer.music.events import prelude_piece
 from composer.music.markings import Markings
 from composer.music.midi import read_piece
-from composer.music.notes import Strikes, struck
+from composer.music.notes import NoteArrays, notes_of
 from composer.music.tonality import estimate_tonic
 
-PRELUDE = struck(prelude_piece(TimeUnit.beats))
+PRELUDE = notes_of(prelude_piece(TimeUnit.beats))
 
 
-def melody(rows: list[tuple[int, float]], last: float = 1.0, markings: Markings | None = None) -> Strikes:
+def melody(rows: list[tuple[int, float]], last: float = 1.0, markings: Markings | None = None) -> NoteArrays:
     """Pitch and length in beats of each note; the next begins where it ends."""
     pitch = np.array([pitch for pitch, _ in rows])
     length = np.array([length for _, length in rows[:-1]] + [last])
     onsets = np.cumsum(length) - length
-    return Strikes(
+    return NoteArrays(
         "tune", pitch, np.full(len(rows), 64), onsets / 2, length / 2, np.arange(len(rows)), onsets, length,
         markings or Markings(),
     )  # fmt: skip
@@ -46,7 +46,7 @@ def test_a_piece_of_fewer_than_two_figures_has_no_repetition() -> None:
 
 
 def test_the_first_part_of_krebs_repeats_64_per_cent(shared_data: Path) -> None:
-    piece = struck(read_piece(shared_data / "krebs.mid", part="first"))
+    piece = notes_of(read_piece(shared_data / "krebs.mid", part="first"))
     assert repetition(piece, rhythm=False) == pytest.approx(0.637, abs=5e-4)
     assert repetition(piece, rhythm=True) == pytest.approx(0.521, abs=5e-4)
 

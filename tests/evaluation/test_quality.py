@@ -24,16 +24,16 @@ from composer.evaluation.quality import (
 from composer.evaluation.structure import fitness, similarity, structure
 from composer.music.events import Events, prelude_piece
 from composer.music.markings import Markings
-from composer.music.notes import Strikes, excerpts, struck
+from composer.music.notes import NoteArrays, excerpts, notes_of
 
 PRELUDE = prelude_piece(TimeUnit.seconds)
-WHOLE = struck(PRELUDE)
+WHOLE = notes_of(PRELUDE)
 
 
-def strikes(rows: list[tuple[int, float, float]], markings: Markings | None = None) -> Strikes:
+def strikes(rows: list[tuple[int, float, float]], markings: Markings | None = None) -> NoteArrays:
     """Pitch, onset and duration of each note in seconds, two beats each."""
     pitch, onset, duration = (np.array(column) for column in zip(*rows, strict=True))
-    return Strikes(
+    return NoteArrays(
         "a",
         pitch,
         np.full(len(rows), 64),
@@ -165,7 +165,7 @@ def test_fitness_is_that_of_the_paper_segment_by_segment() -> None:
 def test_structure_is_found_where_music_comes_back_and_not_in_noise() -> None:
     rng = np.random.default_rng(2)
 
-    def tune(pitches: np.ndarray) -> Strikes:
+    def tune(pitches: np.ndarray) -> NoteArrays:
         return strikes([(int(pitch), 0.25 * k, 0.25) for k, pitch in enumerate(pitches)])
 
     phrase = rng.integers(48, 84, 40)

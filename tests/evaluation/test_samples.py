@@ -25,7 +25,7 @@ from composer.evaluation.quality import polyphony
 from composer.evaluation.samples import judge, show
 from composer.music.events import prelude_piece
 from composer.music.midi import write_midi
-from composer.music.notes import struck
+from composer.music.notes import notes_of
 from composer.progress import Progress
 from composer.runs import checkpoint as ckpt
 from composer.runs.layout import locked
@@ -239,8 +239,8 @@ def test_figures_are_those_of_the_written_piece(sampled: Path) -> None:
     added = len(composition.written.events) - len(composition.piece.events)
     assert added > 0
     composed = judge([composition], yardstick)["quality"]["composed"]
-    assert composed["polyphony"] == pytest.approx(polyphony(struck(composition.written)))
-    assert composed["polyphony"] < polyphony(struck(composition.piece))
+    assert composed["polyphony"] == pytest.approx(polyphony(notes_of(composition.written)))
+    assert composed["polyphony"] < polyphony(notes_of(composition.piece))
     assert composed["released_per_500"] == pytest.approx(500 * added / len(composition.piece.events))
     summary = json.loads((sampled / "summary.json").read_text())
     assert summary["quality"]["composed"] == composed

@@ -9,9 +9,9 @@ import pytest
 from composer.config.data import TimeUnit
 from composer.evaluation.surprise import MarkovModel, _Counts, cross_bits, noise
 from composer.music.events import prelude_piece
-from composer.music.notes import Strikes, excerpts, struck
+from composer.music.notes import NoteArrays, excerpts, notes_of
 
-PRELUDE = struck(prelude_piece(TimeUnit.beats))
+PRELUDE = notes_of(prelude_piece(TimeUnit.beats))
 
 
 def slow_probability(rows: list[list[int]], base: float, before: list[int], symbol: int) -> float:
@@ -48,10 +48,10 @@ def test_the_probabilities_of_all_symbols_sum_to_one() -> None:
     assert total == pytest.approx(1 - 2.0 ** -counts.bits(np.array([2, 3, 99]))[-1])
 
 
-def scrambled(piece: Strikes, pitches: bool) -> Strikes:
+def scrambled(piece: NoteArrays, pitches: bool) -> NoteArrays:
     random = np.random.default_rng(2)
     changed = {"pitch": random.integers(20, 110, len(piece)) if pitches else random.permutation(piece.pitch)}
-    return Strikes(**({name: getattr(piece, name) for name in Strikes.__slots__} | changed))
+    return NoteArrays(**({name: getattr(piece, name) for name in NoteArrays.__slots__} | changed))
 
 
 def test_random_notes_surprise_more_than_music() -> None:
@@ -78,7 +78,7 @@ def test_music_in_random_order_surprises_more_than_in_its_own() -> None:
 def test_performances_have_their_times_in_seconds() -> None:
     random = np.random.default_rng(3)
     onsets = np.cumsum(random.exponential(0.3, len(PRELUDE)))
-    played = Strikes(
+    played = NoteArrays(
         "played", PRELUDE.pitch, PRELUDE.velocity, onsets / 2, PRELUDE.duration_seconds, PRELUDE.event, onsets,
         PRELUDE.duration_beats, PRELUDE.markings,
     )  # fmt: skip

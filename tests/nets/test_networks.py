@@ -11,6 +11,7 @@ from composer.errors import ComposerError
 from composer.nets.build import Network, ThreeHeadGRU, ThreeHeadLSTM, ThreeHeadTransformer, build_model
 from composer.nets.transformer import rotate
 from composer.training.losses import nll, nll_every
+from tests.references import forward_every
 
 SIZES = (7, 6, 5)
 # One of each kind, and of each way to build it.
@@ -62,7 +63,7 @@ def test_the_kinds_have_about_as_many_parameters() -> None:
 def test_every_step_predicts_from_the_events_up_to_it_alone(overrides: str) -> None:
     model = network(overrides).double().eval()
     tokens, given = random_tokens(4, 9), random_tokens(4, 9, seed=2)
-    steps = model.forward_every(tokens, given)
+    steps = forward_every(model, tokens, given)
     for length in range(1, 10):
         last = model(tokens[:, :length], given[:, length - 1])
         for step, one in zip(steps, last, strict=True):
@@ -73,7 +74,7 @@ def test_every_step_predicts_from_the_events_up_to_it_alone(overrides: str) -> N
 def test_the_heads_have_their_channels_classes_and_every_weight_a_gradient(overrides: str) -> None:
     model = network(overrides)
     windows = random_tokens(32, 9)
-    steps = model.forward_every(windows[:, :-1], windows[:, 1:])
+    steps = forward_every(model, windows[:, :-1], windows[:, 1:])
     assert [tuple(head.shape) for head in steps] == [(32, 8, size) for size in SIZES]
     mask = torch.ones(32, 8, dtype=torch.bool)
     nll_every(steps, windows[:, 1:], mask).sum().backward()
@@ -105,7 +106,7 @@ CHAINED = [kind for kind in KINDS if "chained" in kind]
 @pytest.mark.parametrize("overrides", CHAINED)
 def test_a_chained_channel_knows_those_before_it_and_no_other(overrides: str) -> None:
     model = network(overrides).eval()
-    hidden = model.last(random_tokens(4, 9))
+    hidden = model.last_hidden(random_tokens(4, 9))
     given = random_tokens(4, 1, seed=2)[:, 0]
     before = model.heads(hidden, given)
     for channel in range(3):
@@ -119,7 +120,7 @@ def test_a_chained_channel_knows_those_before_it_and_no_other(overrides: str) ->
 @pytest.mark.parametrize("overrides", CHAINED)
 def test_a_chained_prediction_is_made_channel_by_channel_without_the_target(overrides: str) -> None:
     model = network(overrides).eval()
-    hidden = model.last(random_tokens(20, 9))
+    hidden = model.last_hidden(random_tokens(20, 9))
     event = torch.zeros(20, 3, dtype=torch.long)
     for channel in range(3):
         event[:, channel] = model.heads(hidden, event)[channel].argmax(-1)
@@ -135,7 +136,7 @@ def test_a_chained_prediction_is_made_channel_by_channel_without_the_target(over
 @pytest.mark.parametrize("overrides", CHAINED)
 def test_the_chain_of_probabilities_sums_to_one_over_all_events(overrides: str) -> None:
     model = network(overrides).double().eval()
-    hidden = model.last(random_tokens(1, 9)).detach()
+    hidden = model.last_hidden(random_tokens(1, 9)).detach()
     grids = torch.meshgrid(*(torch.arange(size) for size in SIZES), indexing="ij")
     events = torch.stack([grid.flatten() for grid in grids], dim=1)
     logits = model.heads(hidden.expand(len(events), -1), events)
@@ -149,7 +150,7 @@ def test_the_chain_of_probabilities_sums_to_one_over_all_events(overrides: str) 
 
 def test_independent_heads_do_not_look_at_the_event() -> None:
     model = network("model=lstm").eval()
-    hidden = model.last(random_tokens(4, 9))
+    hidden = model.last_hidden(random_tokens(4, 9))
     logits = model.heads(hidden, random_tokens(4, 1)[:, 0])
     assert torch.equal(logits.velocity, model.heads(hidden).velocity)
     assert model.prediction(hidden, logits) is logits
@@ -195,7 +196,7 @@ def test_stepping_event_by_event_equals_reading_all_at_once(overrides: str) -> N
     state = None
     for k in range(9):
         hidden, state = model.cell(tokens[:, k], state)
-        torch.testing.assert_close(hidden, model.read(tokens[:, : k + 1])[:, -1])
+        torch.testing.assert_close(hidden, model.encode(tokens[:, : k + 1])[:, -1])
 
 
 @pytest.mark.parametrize("unrolled", [False, True])
@@ -203,12 +204,12 @@ def test_stepping_event_by_event_equals_reading_all_at_once(overrides: str) -> N
 def test_reading_on_from_a_state_equals_reading_all_at_once(overrides: str, unrolled: bool) -> None:
     model = network(overrides).double().eval()
     assert isinstance(model, ThreeHeadLSTM | ThreeHeadGRU)
-    read = model.unrolled if unrolled else model.carried
+    read = model.unrolled if unrolled else model.encode_from
     model.variational_dropout = 0.0
     tokens = random_tokens(3, 9)
     first, state = read(tokens[:, :4], model.empty_state(3))
     rest, _ = read(tokens[:, 4:], state)
-    torch.testing.assert_close(torch.cat([first, rest], dim=1), model.read(tokens))
+    torch.testing.assert_close(torch.cat([first, rest], dim=1), model.encode(tokens))
 
 
 def test_an_embedding_is_a_row_a_class_side_by_side() -> None:
@@ -247,7 +248,7 @@ def test_read_step_by_step_equals_torchs_layers_where_nothing_is_dropped(overrid
     model.weight_dropout = model.variational_dropout = 0.0
     tokens = random_tokens(4, 9)
     hidden, _ = model.unrolled(tokens, model.empty_state(len(tokens)))
-    torch.testing.assert_close(hidden, model.read(tokens))
+    torch.testing.assert_close(hidden, model.encode(tokens))
 
 
 def test_weight_dropout_drops_the_same_recurrent_weights_of_a_batch_and_no_others() -> None:
@@ -321,7 +322,7 @@ def test_attention_is_torchs() -> None:
 def test_the_chain_is_a_layer_over_hidden_and_one_hot_channels() -> None:
     model = network("model=lstm model.heads=chained").double().eval()
     assert model.chain is not None
-    hidden, event = model.last(random_tokens(4, 9)), random_tokens(4, 1, seed=2)[:, 0].long()
+    hidden, event = model.last_hidden(random_tokens(4, 9)), random_tokens(4, 1, seed=2)[:, 0].long()
     note, velocity = (nn.functional.one_hot(event[:, k], SIZES[k]).double() for k in range(2))
     expected = hidden + torch.tanh(model.chain.note(torch.cat([hidden, note], dim=1)))
     torch.testing.assert_close(model.chain.with_note(hidden, event[:, 0]), expected)

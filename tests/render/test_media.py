@@ -13,9 +13,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from composer.config.data import TimeUnit
 from composer.music.events import prelude_piece
 from composer.music.markings import Markings
+from composer.music.notes import Note, Performance, from_piece
 from composer.render import media
 from composer.render.audio import synthesize
-from composer.render.notes import Note, Performance, from_piece
 from composer.runs.record import RunLog
 from composer.runs.tensorboard import EVENTS_PREFIX
 

@@ -17,8 +17,7 @@ from composer.corpus.corpus import read_corpus
 from composer.music.events import Events, LeftOut, Piece, Timing, excerpt_of, in_unit, title_of
 from composer.music.markings import Markings
 from composer.music.midi import read_parts, read_piece, write_midi
-from composer.music.notes import struck
-from composer.render.notes import from_file
+from composer.music.notes import from_file, notes_of
 
 Build = Callable[..., Path]
 BEATS = TimeUnit.beats
@@ -30,7 +29,7 @@ def note(kind: str, pitch: int, time: int, *, velocity: int = 64, channel: int =
 
 def sounding(piece: Piece) -> list[tuple[float, float, int, int]]:
     """(onset, duration, pitch, velocity) of each note, in beats."""
-    notes, velocity = struck(piece), piece.events.velocity
+    notes, velocity = notes_of(piece), piece.events.velocity
     return [
         (float(onset), float(duration), int(pitch), int(velocity[event]))
         for onset, duration, pitch, event in zip(

@@ -21,7 +21,7 @@ from composer.errors import ComposerError
 from composer.music.events import Events, Piece, Timing, prelude_piece
 from composer.music.markings import Markings
 from composer.music.midi import playable_messages, write_midi
-from composer.render.notes import Note, Performance, from_file, from_piece
+from composer.music.notes import Note, Performance, from_file, from_piece
 from composer.score.beats import track_beats
 from composer.score.engrave import Notation, _in_text_fonts, engrave, notate, pages
 from composer.score.meter import DIVISIONS, Measure, Meter, begin_with, measures, values

@@ -17,7 +17,7 @@ from composer.nets.build import Logits, ThreeHeadLSTM
 from composer.training.losses import nll, nll_every
 from composer.training.metrics import MetricSums, score
 from composer.training.regularizers import Regularizer, sparsity
-from tests.references import windows_at
+from tests.references import forward_every, windows_at
 
 
 def two_layers() -> nn.Module:
@@ -127,7 +127,7 @@ def random_windows(count: int, length: int) -> torch.Tensor:
 def test_the_loss_at_every_step_is_that_of_the_window_cut_there() -> None:
     model, windows = small_network().eval(), random_windows(6, 8)
     mask = torch.rand(6, 7, generator=torch.Generator().manual_seed(2)) < 0.6
-    steps = model.forward_every(windows[:, :-1])
+    steps = forward_every(model, windows[:, :-1])
     actual = nll_every(steps, windows[:, 1:], mask)
 
     # The slow way: each supervised step of each window by itself.
@@ -173,7 +173,7 @@ def test_masked_targets_cannot_be_learnt_where_unmasked_ones_are(data_config: Ca
         optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
         for _ in range(150):
             optimizer.zero_grad()
-            loss = nll_every(model.forward_every(windows[:, :-1]), windows[:, 1:], mask).sum() / mask.sum()
+            loss = nll_every(forward_every(model, windows[:, :-1]), windows[:, 1:], mask).sum() / mask.sum()
             loss.backward()
             optimizer.step()
         return score(model, [val], "val")["loss/val"]
