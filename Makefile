@@ -5,7 +5,7 @@ BIN := .venv/bin
 
 # One process a core, each on one thread: threads of several processes would wait for each other.
 TEST_ENV := OMP_NUM_THREADS=1
-TEST_JOBS := -n auto --dist loadfile
+TEST_JOBS := -n auto --dist worksteal
 
 # The version of uv that `make lock` resolves with, in an environment of its own.
 UV := uv==0.13.9

@@ -53,8 +53,8 @@ def test_onnxruntime_draws_the_same_events_for_the_same_seed(overrides: str, tmp
     path = tmp_path / "network.onnx"
     onnxfile.write(path, player.model, player.plain())
     for seed, temperature in ((0, 1.0), (4, 0.7)):
-        expected = player.generate(events=300, mode="stateful", seed=seed, temperature=temperature).classes[30:]
-        assert np.array_equal(onnxfile.compose(path, 300, seed, temperature=temperature), expected)
+        expected = player.generate(events=120, mode="stateful", seed=seed, temperature=temperature).classes[30:]
+        assert np.array_equal(onnxfile.compose(path, 120, seed, temperature=temperature), expected)
 
 
 @pytest.mark.parametrize("heads", ["independent", "chained"])
@@ -65,11 +65,11 @@ def test_onnx_draws_without_smoothing_and_as_the_run_does(heads: str, tmp_path: 
     player, plain = composer_of("loss.label_smoothing=0.2", *own), composer_of(*own)
     path = tmp_path / "network.onnx"
     onnxfile.write(path, player.model, player.plain())
-    expected = player.generate(events=300, mode="stateful", seed=2).classes[30:]
-    assert np.array_equal(onnxfile.compose(path, 300, 2), expected)
-    assert not np.array_equal(plain.generate(events=300, mode="stateful", seed=2).classes[30:], expected)
-    loose = player.generate(events=300, mode="stateful", seed=2, temperature=1.0, top_p=1.0).classes[30:]
-    assert np.array_equal(onnxfile.compose(path, 300, 2, temperature=1.0, top_p=1.0), loose)
+    expected = player.generate(events=120, mode="stateful", seed=2).classes[30:]
+    assert np.array_equal(onnxfile.compose(path, 120, 2), expected)
+    assert not np.array_equal(plain.generate(events=120, mode="stateful", seed=2).classes[30:], expected)
+    loose = player.generate(events=120, mode="stateful", seed=2, temperature=1.0, top_p=1.0).classes[30:]
+    assert np.array_equal(onnxfile.compose(path, 120, 2, temperature=1.0, top_p=1.0), loose)
 
 
 def test_the_file_tells_what_its_classes_mean(tmp_path: Path) -> None:

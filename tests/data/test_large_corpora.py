@@ -342,7 +342,7 @@ print((peak - before) // 1024)
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of memory")
-@pytest.mark.parametrize("split", ["shuffled", "by_piece"])
+@pytest.mark.parametrize("split", ["shuffled", pytest.param("by_piece", marks=pytest.mark.nightly)])
 def test_memory_does_not_grow_with_the_corpus(
     tmp_path: Path, split: str, repetitions: Callable[[int, int], int]
 ) -> None:
