@@ -13,7 +13,7 @@ from composer.corpus.corpus import read_corpus
 from composer.data.prepare import split_corpus
 from composer.errors import ComposerError
 from composer.evaluation.copying import LEAST, ORDERS
-from composer.evaluation.reference import Yardstick
+from composer.evaluation.reference import Copying, ReferenceMusic
 from composer.files import display_path, read_json, safe_name, write_json, write_text
 from composer.music.midi import read_piece
 from composer.render.listening import player
@@ -35,22 +35,22 @@ def run(config: CopyingConfig) -> Path:
     piece = read_piece(path, part=data.part, drums=data.drums, clip=data.clip)
     if left_out := str(piece.left_out):
         print(f"left out {left_out}")
-    yardstick, pieces = of_run(Path(config.run).expanduser())
-    copying, passages = yardstick.copying([piece]), yardstick.passages(piece)
+    reference, pieces = of_run(Path(config.run).expanduser())
+    copying, passages = reference.copying([piece]), reference.passages(piece)
     folder = Path(config.output).expanduser() if config.output else Path("outputs") / "copying" / safe_name(path.stem)
-    found = {"file": config.file, "run": config.run, **copying, "passages": passages}
+    found = {"file": config.file, "run": config.run, **copying.to_plain(), "passages": passages}
     write_json(folder / "copying.json", found)
     page = player(piece, path.stem, f"beside what {config.run} was trained on", passages)
     write_text(
         folder / "player.html", player_page(page.title, page.notes, page.pages, None, page.passages, page.subtitle)
     )
-    print("\n".join(_told(copying, passages, split_title(str(copying["split"]), "", pieces))))
+    print("\n".join(_report(copying, passages, split_title(str(copying.split), "", pieces))))
     print(f"written to {display_path(folder)}: copying.json, player.html (open it in a browser)")
     return folder
 
 
-def of_run(folder: Path) -> tuple[Yardstick, int]:
-    """The yardstick of a run directory, and the pieces of its data.
+def of_run(folder: Path) -> tuple[ReferenceMusic, int]:
+    """The reference of a run directory, and the pieces of its data.
 
     Raises:
         ComposerError: there is no such run, or its data cannot be read.
@@ -63,14 +63,16 @@ def of_run(folder: Path) -> tuple[Yardstick, int]:
     if isinstance(trained, dict) and trained.get("sha256") not in (None, corpus.sha256):
         warnings.warn(f"{config.data.named}: has changed since the training", stacklevel=2)
     splits, _ = split_corpus(corpus, config.data, config.seed)
-    return Yardstick(corpus.pieces, splits, config.data, config.seed), len(corpus.pieces)
+    return ReferenceMusic(corpus.pieces, splits, config.data, config.seed), len(corpus.pieces)
 
 
-def _told(copying: dict[str, Any], passages: list[dict[str, Any]], split: str) -> list[str]:
-    mine, human, reference = copying["composed"], copying["held_out"], copying["reference"]
-    some = "" if reference["pieces"] == reference["of"] else f", a draw of {reference['of']:,}"
+def _report(copying: Copying, passages: list[dict[str, Any]], split: str) -> list[str]:
+    mine, human = copying.composed, copying.held_out
+    every = copying.training_pieces == copying.training_pieces_in_all
+    some = "" if every else f", a draw of {copying.training_pieces_in_all:,}"
     lines = [
-        f"beside {reference['events']:,} events of {_count(reference['pieces'], 'piece')} that trained{some}",
+        f"compared with {copying.training_events:,} events of "
+        f"{_count(copying.training_pieces, 'piece')} that trained{some}",
         f"{'share of runs that stand there too':<38}{'file':>8}" + (f"  held-out music, {split}" if human else ""),
     ]
     for n in ORDERS:

@@ -23,7 +23,7 @@ from composer.data.windows import BatchOrder, Windows
 from composer.errors import ComposerError
 from composer.evaluation.baselines import Baselines, Examples, measure, skill
 from composer.evaluation.context import probe
-from composer.evaluation.reference import Yardstick
+from composer.evaluation.reference import ReferenceMusic
 from composer.evaluation.samples import judge
 from composer.evaluation.scores import Seconds, over_pieces, score_windows
 from composer.evaluation.scores import pieces_csv as pieces_table
@@ -170,7 +170,7 @@ def _composed(composer: Composer, training: Training | None, samples: int) -> di
         return {"copying": None, "quality": None}
     (corpus, splits), config = training, composer.config
     pieces = composer.compose(dataclasses.replace(config.sampling, n=samples), config.seed)
-    return judge(pieces, Yardstick(corpus.pieces, splits, config.data, config.seed))
+    return judge(pieces, ReferenceMusic(corpus.pieces, splits, config.data, config.seed)).to_plain()
 
 
 def run(config: EvaluateConfig) -> Path:

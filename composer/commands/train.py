@@ -22,7 +22,7 @@ from composer.data.prepare import PreparedData, load_data
 from composer.errors import ComposerError, UsageError
 from composer.evaluation.baselines import measure
 from composer.evaluation.choose_sampling import choose_setting
-from composer.evaluation.reference import Yardstick
+from composer.evaluation.reference import ReferenceMusic
 from composer.evaluation.samples import EpochSamples, origin_of, write_samples
 from composer.files import display_path, main_process, read_json, write_json, write_text
 from composer.nets.build import build_model
@@ -164,7 +164,7 @@ class Prepared:
     folder: Path
     newest: tuple[Path, dict[str, Any]] | None
     data: PreparedData
-    reference: Yardstick
+    reference: ReferenceMusic
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ def prepare(config: TrainConfig, folder: Path) -> Prepared:
     set_up_torch(config)
     newest = ckpt.load_newest(folder)
     data = load_data(config.data, config.encoding, config.seed)
-    return Prepared(config, folder, newest, data, Yardstick(data.pieces, data.splits, config.data, config.seed))
+    return Prepared(config, folder, newest, data, ReferenceMusic(data.pieces, data.splits, config.data, config.seed))
 
 
 def build(prepared: Prepared) -> Run:

@@ -1,7 +1,7 @@
 """The temperature and top_p of a run, chosen at its end by what it composes with each of a small grid.
 
 A few short pieces are composed with each setting from the same random numbers and compared with held-out music by
-`Yardstick.distance`. A setting whose pieces copy far more of the training music than held-out music does is not
+`ReferenceMusic.distance`. A setting whose pieces copy far more of the training music than held-out music does is not
 chosen.
 """
 
@@ -18,7 +18,7 @@ from composer.composing.setting import Setting, write_setting
 from composer.config.data import Split
 from composer.config.sampling import Method, SamplingConfig, SamplingGridConfig
 from composer.config.training import TrainConfig
-from composer.evaluation.reference import Yardstick
+from composer.evaluation.reference import ReferenceMusic
 from composer.music.events import Piece
 from composer.runs import checkpoint as ckpt
 from composer.runs.layout import CHECKPOINTS
@@ -86,7 +86,7 @@ def settings(sampling: SamplingConfig, grid: SamplingGridConfig) -> list[Setting
 
 
 def choose(
-    composer: Composer, sampling: SamplingConfig, grid: SamplingGridConfig, yardstick: Yardstick
+    composer: Composer, sampling: SamplingConfig, grid: SamplingGridConfig, reference: ReferenceMusic
 ) -> Choice | None:
     """Compose with every setting of a grid and choose the nearest to held-out music.
 
@@ -94,7 +94,7 @@ def choose(
         composer: the run's best weights.
         sampling: how its final pieces are composed.
         grid: what is tried.
-        yardstick: the music to compare with; of its held-out music, or else its training music.
+        reference: the music to compare with; of its held-out music, or else its training music.
 
     Returns:
         None where the config says both values, the grid is off, or no distance can be measured.
@@ -107,17 +107,17 @@ def choose(
     trials, human = [], None
     made = composer.compose_each(short, tried, composer.config.seed + _SEED_OFFSET)
     for setting, compositions in zip(tried, made, strict=True):
-        trial, human = _measure(setting, [composition.written for composition in compositions], yardstick)
+        trial, human = _measure(setting, [composition.written for composition in compositions], reference)
         trials.append(trial)
     best = nearest(trials, human)
-    return None if best is None else Choice(best.setting, tuple(trials), yardstick.held_out_split, human)
+    return None if best is None else Choice(best.setting, tuple(trials), reference.held_out_split, human)
 
 
-def _measure(setting: Setting, pieces: Sequence[Piece], yardstick: Yardstick) -> tuple[Trial, float | None]:
+def _measure(setting: Setting, pieces: Sequence[Piece], reference: ReferenceMusic) -> tuple[Trial, float | None]:
     """Return a trial, and what held-out music copies."""
-    copying = yardstick.copying(pieces)
-    copied, human = (copying[key] and copying[key].get(_COPIED) for key in ("composed", "held_out"))
-    return Trial(setting, yardstick.distance(pieces), copied), human
+    copying = reference.copying(pieces)
+    human = None if copying.held_out is None else copying.held_out.get(_COPIED)
+    return Trial(setting, reference.distance(pieces), copying.composed.get(_COPIED)), human
 
 
 def nearest(trials: Iterable[Trial], human: float | None) -> Trial | None:
@@ -144,7 +144,7 @@ def _rank(trial: Trial) -> tuple[float, float, float]:
     return trial.distance, abs(trial.setting.temperature - 1), 1 - trial.setting.top_p
 
 
-def choose_setting(composer: Composer, config: TrainConfig, folder: Path, yardstick: Yardstick) -> dict[str, Any]:
+def choose_setting(composer: Composer, config: TrainConfig, folder: Path, reference: ReferenceMusic) -> dict[str, Any]:
     """Choose what a run composes with where its config leaves that open, and keep it.
 
     The choice is compared with validation music where that is kept apart from the training, so that the figures of the
@@ -155,14 +155,14 @@ def choose_setting(composer: Composer, config: TrainConfig, folder: Path, yardst
         composer: the best weights; gets the setting.
         config: of the run, which may compose otherwise than the one that wrote the checkpoint.
         folder: the run directory, where `sampling.json` and `best.ckpt` get the setting.
-        yardstick: the music to compare with.
+        reference: the music to compare with.
 
     Returns:
         The node `sampling` of `summary.json`.
     """
-    if config.data.split is not Split.shuffled and len(yardstick.splits.val):
-        yardstick = yardstick.with_validation_held_out()
-    choice = choose(composer, config.sampling, config.sampling_grid, yardstick)
+    if config.data.split is not Split.shuffled and len(reference.splits.val):
+        reference = reference.with_validation_held_out()
+    choice = choose(composer, config.sampling, config.sampling_grid, reference)
     write_setting(folder, None if choice is None else choice.setting)
     setting = Setting.of(config.sampling) if choice is None else choice.setting
     if setting != composer.setting:

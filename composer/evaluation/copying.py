@@ -58,7 +58,7 @@ class Passage:
         return self.end - self.start
 
 
-class Reference:
+class NgramIndex:
     """The music that may have been quoted."""
 
     def __init__(self, pieces: Sequence[NoteArrays]) -> None:
@@ -162,16 +162,16 @@ class Reference:
         return digests[places[order]], places[order]
 
 
-def figures(piece: NoteArrays, reference: Reference, run: Passage | None) -> dict[str, float]:
+def figures(piece: NoteArrays, index: NgramIndex, run: Passage | None) -> dict[str, float]:
     """The figures of a piece, whose longest quoted run is known.
 
     Returns:
-        `notes`; the shares of `Reference.shares`; `longest_notes`, `longest_events` and `longest_seconds` of the
+        `notes`; the shares of `NgramIndex.shares`; `longest_notes`, `longest_events` and `longest_seconds` of the
         longest quoted run (transposed or not), 0 where there is none.
     """
     longest = (run.notes, run.events, run.seconds) if run else (0, 0, 0.0)
     told = zip(("longest_notes", "longest_events", "longest_seconds"), map(float, longest), strict=True)
-    return {"notes": float(len(piece)), **reference.shares(piece), **dict(told)}
+    return {"notes": float(len(piece)), **index.shares(piece), **dict(told)}
 
 
 def mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -180,9 +180,9 @@ def mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     return {key: float(np.mean([row[key] for row in rows if key in row])) for key in keys}
 
 
-def measure(pieces: Sequence[NoteArrays], reference: Reference) -> dict[str, float]:
+def measure(pieces: Sequence[NoteArrays], index: NgramIndex) -> dict[str, float]:
     """The mean `figures` of some pieces."""
-    return mean([figures(piece, reference, reference.longest(piece)) for piece in pieces])
+    return mean([figures(piece, index, index.longest(piece)) for piece in pieces])
 
 
 def _digests(pitch: NDArray[np.int64], n: int, transposed: bool) -> Digests:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from composer.config.data import DataConfig, Split
 from composer.data.splits import Splits
 from composer.data.window_sets import ListedWindows, WindowSet
-from composer.evaluation.copying import COPIED_NOTES, Passage, Reference, figures, mean, measure
+from composer.evaluation.copying import COPIED_NOTES, NgramIndex, Passage, figures, mean, measure
 from composer.evaluation.distance import Distance, HumanMusic
 from composer.evaluation.legend import QUALITY
 from composer.evaluation.phrases import ending
@@ -82,6 +82,45 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Copying:
+    """What composed pieces quote from the training music, and what held-out music does.
+
+    Attributes:
+        composed: the figures of `copying.measure`, as means over the pieces.
+        pieces: the same of each piece.
+        held_out: of excerpts of held-out music, as long as the composed pieces at most; None without any.
+        split: where the held-out music is from.
+        longest: the longest quoted passage of each piece; None where it quotes nothing.
+        training_pieces, training_pieces_in_all: pieces that were searched, and pieces that trained.
+        training_events: events that were searched.
+    """
+
+    composed: dict[str, float]
+    pieces: list[dict[str, float]]
+    held_out: dict[str, float] | None
+    split: str | None
+    longest: list[Passage | None]
+    training_pieces: int
+    training_pieces_in_all: int
+    training_events: int
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as `summary.json` has it."""
+        return {
+            "composed": self.composed,
+            "pieces": self.pieces,
+            "held_out": self.held_out,
+            "split": self.split,
+            "longest": [None if passage is None else passage_dict(passage) for passage in self.longest],
+            "reference": {
+                "pieces": self.training_pieces,
+                "of": self.training_pieces_in_all,
+                "events": self.training_events,
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Quality:
     """Quality figures of composed pieces, of training and of held-out music.
 
@@ -127,7 +166,7 @@ class Quality:
         }
 
 
-class Yardstick:
+class ReferenceMusic:
     """The music of a run, read when it is first needed."""
 
     def __init__(self, pieces: Pieces, splits: Splits, data: DataConfig, seed: int) -> None:
@@ -143,10 +182,10 @@ class Yardstick:
         self._rows = lru_cache(2)(self._measure_rows)
         self._human = lru_cache(2)(self._measure_human)
 
-    def with_validation_held_out(self) -> Yardstick:
+    def with_validation_held_out(self) -> ReferenceMusic:
         """Return the same training music, with the validation windows as the held-out music."""
         splits = replace(self.splits, test=ListedWindows(np.empty(0, np.int64)))
-        found = Yardstick(self.pieces, splits, self.data, self.seed)
+        found = ReferenceMusic(self.pieces, splits, self.data, self.seed)
         # The same music, which may take long to read.
         found.training = self.training
         return found
@@ -170,9 +209,9 @@ class Yardstick:
         return None if split is None else self._read(getattr(self.splits, split), _HELD_OUT_EVENTS)
 
     @cached_property
-    def reference(self) -> Reference:
+    def ngrams(self) -> NgramIndex:
         """The training music, to look quotations up in."""
-        return Reference(self.training.strikes)
+        return NgramIndex(self.training.strikes)
 
     @cached_property
     def heard(self) -> Heard | None:
@@ -212,30 +251,27 @@ class Yardstick:
     def _held_out_likeness(self) -> Likeness | None:
         return _likeness(self._training_features, self._held_out_features)
 
-    def copying(self, pieces: Sequence[Piece], drawn: Sequence[Piece] | None = None) -> dict[str, Any]:
+    def copying(self, pieces: Sequence[Piece], drawn: Sequence[Piece] | None = None) -> Copying:
         """Return what composed pieces quote from the training music, and what held-out music does.
 
         Args:
             pieces: as written: notes that are held too long are released.
             drawn: the same as the network drew them, whose events decide how long the human excerpts are; None where
                 they are not known.
-
-        Returns:
-            `composed` and `held_out` as `copying.measure` gives them (`held_out` of excerpts as long as the composed
-            pieces at most, None without held-out music), with `split`; of each piece its figures (`pieces`) and its
-            `longest` passage; and how much `reference` music there was.
         """
         strikes = [notes_of(piece) for piece in pieces]
-        longest = [self.reference.longest(piece) for piece in strikes]
-        each = [figures(piece, self.reference, run) for piece, run in zip(strikes, longest, strict=True)]
-        return {
-            "composed": mean(each),
-            "pieces": each,
-            "held_out": self._human(_notes(drawn or pieces)).copying,
-            "split": self.held_out_split,
-            "longest": [None if passage is None else told(passage) for passage in longest],
-            "reference": {"pieces": self.training.sources, "of": self.training.of, "events": self.training.events},
-        }
+        longest = [self.ngrams.longest(piece) for piece in strikes]
+        each = [figures(piece, self.ngrams, run) for piece, run in zip(strikes, longest, strict=True)]
+        return Copying(
+            composed=mean(each),
+            pieces=each,
+            held_out=self._human(_notes(drawn or pieces)).copying,
+            split=self.held_out_split,
+            longest=longest,
+            training_pieces=self.training.sources,
+            training_pieces_in_all=self.training.of,
+            training_events=self.training.events,
+        )
 
     def quality(self, pieces: Sequence[Piece], drawn: Sequence[Piece] | None = None) -> Quality:
         """Return what composed pieces are like, and what training and held-out music is like.
@@ -309,7 +345,7 @@ class Yardstick:
         """The figures of a piece of at least 2 notes that are fast to compute, and its share of copied runs."""
         bits = self.markov.bits(piece)
         row = measures(piece, self.heard) | ({} if bits is None else {"surprise": bits})
-        return row | (self.reference.shares(piece, (COPIED_NOTES,)) if copying else {})
+        return row | (self.ngrams.shares(piece, (COPIED_NOTES,)) if copying else {})
 
     def _measure_rows(self, notes: int) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
         """The fast figures of excerpts of training and of held-out music.
@@ -345,14 +381,14 @@ class Yardstick:
 
     def passages(self, piece: Piece) -> list[dict[str, Any]]:
         """What a piece quotes, as the player page colours it: `start`, `end`, `source`, `transposition` and more."""
-        return [told(passage) for passage in self.reference.passages(notes_of(piece))]
+        return [passage_dict(passage) for passage in self.ngrams.passages(notes_of(piece))]
 
     def _measure_human(self, notes: int) -> _Human:
         """The figures of human music, in excerpts of so many notes; of what is shorter all."""
         rows = zip((self.training, self.held_out), self._rows(notes), strict=True)
         training, held_out = (self._human_figures(part, notes, found) for part, found in rows)
         excerpted = self._excerpts(self.held_out, notes)
-        return _Human(training, held_out, measure(excerpted, self.reference) if excerpted else None)
+        return _Human(training, held_out, measure(excerpted, self.ngrams) if excerpted else None)
 
     def _human_figures(self, part: Part | None, notes: int, rows: list[dict[str, float]]) -> dict[str, float]:
         if part is None or not rows:
@@ -451,7 +487,7 @@ def _with_mean(values: dict[str, float]) -> dict[str, float]:
     return {**values, "mean": float(np.mean(list(values.values())))}
 
 
-def told(passage: Passage) -> dict[str, Any]:
-    """A passage as files and the player page have it, times in milliseconds rounded down: its first note is in it."""
+def passage_dict(passage: Passage) -> dict[str, Any]:
+    """Return a passage as files and the player page have it; times are rounded down to milliseconds."""
     plain = {**asdict(passage), "seconds": passage.seconds}
     return {key: math.floor(value * 1000) / 1000 if isinstance(value, float) else value for key, value in plain.items()}

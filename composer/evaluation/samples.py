@@ -17,7 +17,7 @@ from composer.config.training import TrainConfig
 from composer.data.prepare import PreparedData
 from composer.data.vocabulary import Vocabulary
 from composer.evaluation import legend
-from composer.evaluation.reference import Yardstick
+from composer.evaluation.reference import Copying, Quality, ReferenceMusic
 from composer.music.events import Piece, excerpt_of
 from composer.music.rhythm import grid_of
 from composer.music.tonality import with_key
@@ -31,10 +31,10 @@ class EpochSamples:
     """Composes every few epochs, always from the same primer and seed, so that one hears the network learn."""
 
     def __init__(
-        self, folder: Path, config: TrainConfig, vocabulary: Vocabulary, origin: Origin, yardstick: Yardstick
+        self, folder: Path, config: TrainConfig, vocabulary: Vocabulary, origin: Origin, reference: ReferenceMusic
     ) -> None:
         """Args: the run directory; what composing needs besides the weights; what the pieces are held against."""
-        self.folder, self.config, self.yardstick = folder, config, yardstick
+        self.folder, self.config, self.reference = folder, config, reference
         self.vocabulary, self.origin = vocabulary, origin
 
     def __call__(self, epoch: int, model: Network, record: RunLog, last: bool = False) -> list[str]:
@@ -60,11 +60,11 @@ class EpochSamples:
         sampling = dataclasses.replace(self.config.sampling, n=1, events=events, seconds=None)
         (composition,) = composer.compose(sampling, self.config.seed)
         composition.save(self.folder / SAMPLES / f"epoch-{epoch:04d}.mid")
-        judged = judge([composition], self.yardstick)
+        judged = judge([composition], self.reference)
         record.add_scalars(epoch, scalars(judged))
         if self.config.logging.sample_media and not last:
             _try_show(record, epoch, composition.written)
-        return [f"epoch {epoch}: {warning}" for warning in legend.warnings(judged["quality"])]
+        return [f"epoch {epoch}: {warning}" for warning in legend.warnings(judged.quality.to_plain())]
 
 
 def _try_show(record: RunLog, epoch: int, piece: Piece) -> None:
@@ -94,29 +94,42 @@ def show(record: RunLog, epoch: int, piece: Piece) -> None:
     record.add_audio(epoch, "sample/sound", made.sound.wav, RATE, made.sound.frames)
 
 
-def judge(compositions: Sequence[Composition], yardstick: Yardstick) -> dict[str, Any]:
-    """Return what pieces quote (`copying`) and what they are like (`quality`), as `summary.json` has it.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Judgement:
+    """What composed pieces quote from the training music, and how they compare with human music."""
+
+    copying: Copying
+    quality: Quality
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as `summary.json` has it."""
+        return {"copying": self.copying.to_plain(), "quality": self.quality.to_plain()}
+
+
+def judge(compositions: Sequence[Composition], reference: ReferenceMusic) -> Judgement:
+    """Measure copying and quality of composed pieces.
 
     The figures are those of the pieces as written: with releases of the notes that the network holds too long.
     """
     drawn = [composition.piece for composition in compositions]
     written = [composition.written for composition in compositions]
-    return {"copying": yardstick.copying(written, drawn), "quality": yardstick.quality(written, drawn).to_plain()}
+    return Judgement(reference.copying(written, drawn), reference.quality(written, drawn))
 
 
-def scalars(judged: dict[str, Any]) -> dict[str, float]:
-    """The numbers of `judge` by TensorBoard's tags.
+def scalars(judged: Judgement) -> dict[str, float]:
+    """Return the figures of a judgement by TensorBoard's tags.
 
     `copying/KEY` and `quality/KEY` are those of the piece, with `/held_out` and `/training` behind them those of human
     music, which are the same at every epoch.
     """
     found: dict[str, float] = {}
+    plain = judged.to_plain()
     for block, kinds in (("copying", ("held_out",)), ("quality", ("training", "held_out"))):
-        values = judged[block]
+        values = plain[block]
         found |= {f"{block}/{key}": value for key, value in values["composed"].items()}
         for kind in kinds:
             found |= {f"{block}/{key}/{kind}": value for key, value in (values[kind] or {}).items()}
-    quality = judged["quality"]
+    quality = plain["quality"]
     overlap = quality["overlap"]
     for kind in ("overlap", "divergence"):
         found |= {f"quality/{kind}_{key}": value for key, value in (quality[kind]["composed"] or {}).items()}
@@ -133,7 +146,7 @@ def scalars(judged: dict[str, Any]) -> dict[str, float]:
     return found
 
 
-def origin_of(data: PreparedData, window_size: int, yardstick: Yardstick) -> Origin:
+def origin_of(data: PreparedData, window_size: int, reference: ReferenceMusic) -> Origin:
     """Return what composing needs of the training data.
 
     The primer is the first events of the first training piece; where those are held out, of its first training window.
@@ -149,14 +162,14 @@ def origin_of(data: PreparedData, window_size: int, yardstick: Yardstick) -> Ori
         piece.timing,
         piece.program,
         data.sha256,
-        yardstick.longest_note_seconds,
+        reference.longest_note_seconds,
         excerpt_of(with_key(piece), begin - int(offsets[number]), window_size),
-        grid_of(np.concatenate([strikes.onset_beats for strikes in yardstick.training.strikes])),
+        grid_of(np.concatenate([strikes.onset_beats for strikes in reference.training.strikes])),
     )
 
 
 def write_samples(
-    composer: Composer, folder: Path, config: TrainConfig, yardstick: Yardstick, record: RunLog | None, epoch: int
+    composer: Composer, folder: Path, config: TrainConfig, reference: ReferenceMusic, record: RunLog | None, epoch: int
 ) -> dict[str, Any]:
     """Compose the final pieces of a run, write and judge them, and show the first in TensorBoard.
 
@@ -164,12 +177,12 @@ def write_samples(
         composer: the best weights.
         folder: the run directory.
         config: of the run.
-        yardstick: the music that the pieces are compared with.
+        reference: the music that the pieces are compared with.
         record: gets score, piano roll and sound of the first piece; None shows nothing.
         epoch: the last one, where they stand.
 
     Returns:
-        As `judge`; the `longest` passages name their file.
+        The nodes `copying` and `quality` of `summary.json`.
     """
     compositions = composer.compose(config.sampling, config.seed)
     names = [f"{config.name}-seed{config.seed}-{number:03d}.mid" for number in range(len(compositions))]
@@ -177,9 +190,8 @@ def write_samples(
         composition.save(folder / SAMPLES / name)
     if record is not None:
         _try_show(record, epoch, compositions[0].written)
-    judged = judge(compositions, yardstick)
-    passages = judged["copying"]["longest"]
-    judged["copying"]["longest"] = [
-        passage and {"file": name, **passage} for name, passage in zip(names, passages, strict=True)
-    ]
-    return judged
+    judged = judge(compositions, reference).to_plain()
+    copying = judged["copying"]
+    # Each passage names its file.
+    longest = [found and {"file": name, **found} for name, found in zip(names, copying["longest"], strict=True)]
+    return {**judged, "copying": {**copying, "longest": longest}}

@@ -80,10 +80,10 @@ def test_what_a_run_composes_is_held_against_its_music(
     # As the pieces of `composer generate` with the run's own sampling are measured.
     player = Composer.load(trained, "last")
     sampling = dataclasses.replace(player.config.sampling, n=2)
-    yardstick, _ = of_run(trained)
+    reference, _ = of_run(trained)
     pieces = [composition.written for composition in player.compose(sampling, player.config.seed)]
-    assert found[0]["copying"]["composed"] == yardstick.copying(pieces)["composed"]
-    assert found[0]["quality"]["distance"] == yardstick.distance(pieces)
+    assert found[0]["copying"]["composed"] == reference.copying(pieces).composed
+    assert found[0]["quality"]["distance"] == reference.distance(pieces)
     assert evaluate(player)["copying"] is None
 
 

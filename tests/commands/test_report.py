@@ -17,7 +17,7 @@ from composer.composing.composer import Composer, Composition
 from composer.composing.setting import Setting, write_setting
 from composer.config.compose import compose
 from composer.config.data import TimeUnit
-from composer.evaluation.reference import Yardstick
+from composer.evaluation.reference import ReferenceMusic
 from composer.music.events import prelude_piece
 from composer.music.midi import read_piece, write_midi
 from composer.runs.layout import METRICS, SUMMARY
@@ -208,7 +208,7 @@ def test_the_arms_of_a_sweep_play_after_the_same_primer(
 
     monkeypatch.setattr(Composer, "generate", spied)
     piece = prelude_piece(TimeUnit.seconds)
-    monkeypatch.setattr(Yardstick, "passages", lambda yardstick, piece: [PASSAGE])
+    monkeypatch.setattr(ReferenceMusic, "passages", lambda reference, piece: [PASSAGE])
     assert cli.run("report", ["outputs/sweep/one", "events=30"]) == 0
     # The arms have the same classes: one primer, the beginning of the piece, whatever each has trained on.
     assert len(primers) == 2

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -73,16 +74,16 @@ def test_a_setting_that_copies_far_more_than_held_out_music_is_not_nearer() -> N
 
 
 class Fixed:
-    """A yardstick that says one distance after the other."""
+    """A reference that says one distance after the other."""
 
     held_out_split = "test"
 
     def __init__(self, distances: list[float | None]) -> None:
         self.distances, self.lengths = iter(distances), []
 
-    def copying(self, pieces: Any) -> dict[str, Any]:
+    def copying(self, pieces: Any) -> Any:
         self.lengths += [len(piece.events) >= 20 for piece in pieces]
-        return {"composed": {"interval_8": 0.2}, "held_out": {"interval_8": 0.3}}
+        return SimpleNamespace(composed={"interval_8": 0.2}, held_out={"interval_8": 0.3})
 
     def distance(self, pieces: Any) -> float | None:
         return next(self.distances)
@@ -92,12 +93,12 @@ def test_each_setting_composes_its_pieces_and_the_nearest_is_chosen(trained: Pat
     player = Composer.load(trained)
     sampling = dataclasses.replace(player.config.sampling, events=20)
     grid = dataclasses.replace(player.config.sampling_grid, pieces=3, temperatures=[0.8, 1.0], top_p=[1.0, 0.9])
-    yardstick = Fixed([0.4, 0.2, 0.1, 0.3])
-    choice = choose(player, sampling, grid, yardstick)  # type: ignore[arg-type]
+    reference = Fixed([0.4, 0.2, 0.1, 0.3])
+    choice = choose(player, sampling, grid, reference)  # type: ignore[arg-type]
     assert choice is not None
     assert choice.setting == Setting(1.0, 1.0)
     assert [one.distance for one in choice.trials] == [0.4, 0.2, 0.1, 0.3]
-    assert yardstick.lengths == [True] * 12
+    assert reference.lengths == [True] * 12
     assert (choice.held_out, choice.copied) == ("test", 0.3)
     assert choose(player, sampling, grid, Fixed([None] * 4)) is None  # type: ignore[arg-type]
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from composer.config.data import TimeUnit
-from composer.evaluation.copying import ORDERS, Reference, measure
+from composer.evaluation.copying import ORDERS, NgramIndex, measure
 from composer.music.events import Events, Piece, Timing, prelude_piece
 from composer.music.markings import Markings
 from composer.music.notes import NoteArrays, excerpts, from_piece, notes_of
@@ -46,7 +46,7 @@ few = st.lists(st.integers(60, 63), max_size=40)
 def test_shares_and_the_longest_run_are_those_of_a_slow_search(
     mine: list[int], others: list[list[int]], transposed: bool
 ) -> None:
-    reference = Reference([notes(other) for other in others])
+    reference = NgramIndex([notes(other) for other in others])
     piece = notes(mine)
     kind = "interval" if transposed else "pitch"
     shares = reference.shares(piece)
@@ -65,7 +65,7 @@ def test_shares_and_the_longest_run_are_those_of_a_slow_search(
 
 @given(few, st.lists(few, max_size=3), st.integers(2, 6))
 def test_passages_are_true_apart_and_none_is_left(mine: list[int], others: list[list[int]], least: int) -> None:
-    reference = Reference([notes(other, f"piece {k}") for k, other in enumerate(others)])
+    reference = NgramIndex([notes(other, f"piece {k}") for k, other in enumerate(others)])
     passages = reference.passages(notes(mine), least=least)
     free, end = [], 0
     for p in passages:
@@ -85,7 +85,7 @@ def test_passages_are_true_apart_and_none_is_left(mine: list[int], others: list[
 def test_a_passage_tells_where_it_is_and_where_it_is_from() -> None:
     tune = [60, 64, 67, 72, 71, 67, 62, 65, 69]
     piece = notes([30, 90, *[pitch + 3 for pitch in tune], 20, 99])
-    (p,) = Reference([notes([1, 50, 2]), notes([40, *tune, 100], "b")]).passages(piece)
+    (p,) = NgramIndex([notes([1, 50, 2]), notes([40, *tune, 100], "b")]).passages(piece)
     assert (p.first, p.notes, p.events, p.transposition) == (2, 9, 17, 3)
     assert (p.start, p.end, p.seconds) == (1.0, 5.5, 4.5)
     assert (p.source, p.source_start) == ("b", 0.5)
@@ -93,30 +93,30 @@ def test_a_passage_tells_where_it_is_and_where_it_is_from() -> None:
 
 def test_a_passage_at_the_end_lasts_until_its_last_release() -> None:
     tune = [60, 64, 67, 72, 71, 67, 62, 65]
-    (p,) = Reference([notes(tune)]).passages(notes([30, *tune]))
+    (p,) = NgramIndex([notes(tune)]).passages(notes([30, *tune]))
     assert p.end == pytest.approx(4.0 + 0.4)
 
 
 def test_nothing_is_quoted_from_nothing_and_by_nothing() -> None:
-    assert Reference([]).longest(notes([60, 62, 64])) is None
-    assert Reference([notes([60, 62, 64])]).longest(notes([])) is None
-    figures = measure([notes([])], Reference([notes([60, 62])]))
+    assert NgramIndex([]).longest(notes([60, 62, 64])) is None
+    assert NgramIndex([notes([60, 62, 64])]).longest(notes([])) is None
+    figures = measure([notes([])], NgramIndex([notes([60, 62])]))
     assert figures == {"notes": 0, "longest_notes": 0, "longest_events": 0, "longest_seconds": 0}
 
 
 def test_a_piece_quotes_itself_and_its_transposition_wholly() -> None:
     piece = notes_of(PRELUDE)
-    figures = measure([piece], Reference([piece]))
+    figures = measure([piece], NgramIndex([piece]))
     assert all(figures[f"{kind}_{n}"] == 1 for kind in ("pitch", "interval") for n in ORDERS)
     assert figures["longest_notes"] == len(piece)
-    (whole,) = Reference([piece]).passages(piece)
+    (whole,) = NgramIndex([piece]).passages(piece)
     assert (whole.notes, whole.events, whole.transposition) == (
         549,
         len(PRELUDE.events) - 5,
         0,
     )  # but for the last releases
     higher = notes([60, 64, 67, 60, 65, 69, 72])
-    moved = measure([higher], Reference([notes([65, 69, 72, 65, 70, 74, 77])]))
+    moved = measure([higher], NgramIndex([notes([65, 69, 72, 65, 70, 74, 77])]))
     assert (moved["pitch_4"], moved["interval_4"], moved["longest_notes"]) == (0, 1, 7)
 
 

@@ -14,7 +14,7 @@ from composer.composing.composer import Composer
 from composer.composing.setting import Setting
 from composer.config.compose import compose
 from composer.evaluation.distance import MAX_SPREADS, MIN_SPREADS, HumanMusic
-from composer.evaluation.reference import Yardstick
+from composer.evaluation.reference import ReferenceMusic
 from composer.music.events import Piece
 from composer.nets.build import build_model
 
@@ -87,10 +87,10 @@ QUICK = (
 )  # fmt: skip
 
 
-def held_out_piece(yardstick: Yardstick) -> Piece:
+def held_out_piece(reference: ReferenceMusic) -> Piece:
     """The test block of a run on one piece, whose first event has its place in the piece."""
-    starts, piece = yardstick.splits.test.positions(), yardstick.pieces[0]
-    begin, end = int(starts.min()), int(starts.max()) + yardstick.data.window_size + 1
+    starts, piece = reference.splits.test.positions(), reference.pieces[0]
+    begin, end = int(starts.min()), int(starts.max()) + reference.data.window_size + 1
     delta_time = piece.events.delta_time[begin:end].copy()
     delta_time[0] = piece.events.delta_time[: begin + 1].sum()
     return dataclasses.replace(piece, events=dataclasses.replace(piece.events[begin:end], delta_time=delta_time))
@@ -110,10 +110,10 @@ def test_pieces_are_ranked_as_the_ear_ranks_them(name: str, tmp_path: Path, requ
     torch.manual_seed(0)
     fresh = build_model(good.config.model, good.vocabulary.sizes)
     players["untrained"] = Composer(fresh, good.vocabulary, good.origin, good.config)
-    yardstick, _ = of_run(tmp_path / "good")
-    human = held_out_piece(yardstick)
-    distances = [yardstick.distance([human])]
-    assert yardstick.quality([human]).noise is None
+    reference, _ = of_run(tmp_path / "good")
+    human = held_out_piece(reference)
+    distances = [reference.distance([human])]
+    assert reference.quality([human]).noise is None
     for kind in ("good", "smoothed", "untrained"):
         # The smoothed network is drawn from as it is, with the noise that composing removes.
         player, own = players[kind], kind == "good"
@@ -123,8 +123,8 @@ def test_pieces_are_ranked_as_the_ear_ranks_them(name: str, tmp_path: Path, requ
         setting = player.setting if own else Setting()
         sampling = dataclasses.replace(setting.fill(player.config.sampling), n=3, events=240)
         pieces = [composition.written for composition in player.compose(sampling, 0)]
-        distances.append(yardstick.distance(pieces))
-        assert kind == "good" or yardstick.quality(pieces).noise is not None
+        distances.append(reference.distance(pieces))
+        assert kind == "good" or reference.quality(pieces).noise is not None
     values = [value for value in distances if value is not None]
     assert len(values) == 4
     # From near to far, each well farther than the one before.

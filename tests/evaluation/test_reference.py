@@ -16,22 +16,22 @@ from composer.data.prepare import split_corpus
 from composer.data.splits import split_windows
 from composer.data.window_sets import Ranges
 from composer.evaluation.legend import QUALITY
-from composer.evaluation.reference import Yardstick
+from composer.evaluation.reference import ReferenceMusic
 from composer.music.events import Events, Piece, ReadPieces, prelude_piece
 from tests.references import covered
 
 PRELUDE = prelude_piece(TimeUnit.seconds)
 
 
-def yardstick(*overrides: str, corpus: Corpus | None = None) -> Yardstick:
+def reference(*overrides: str, corpus: Corpus | None = None) -> ReferenceMusic:
     config = compose(*overrides)
     found = corpus or read_corpus(config.data, config.encoding)
     splits, _ = split_corpus(found, config.data, 0)
-    return Yardstick(found.pieces, splits, config.data, 0)
+    return ReferenceMusic(found.pieces, splits, config.data, 0)
 
 
 def test_the_test_block_and_the_training_music_are_apart() -> None:
-    found = yardstick()
+    found = reference()
     assert found.held_out is not None
     assert found.held_out_split == "test"
     (piece, strikes), events = found.held_out.pieces[0], PRELUDE.events
@@ -56,11 +56,11 @@ def test_the_test_block_and_the_training_music_are_apart() -> None:
     ],
 )
 def test_held_out_music_is_named_and_there_may_be_none(overrides: tuple[str, ...], split: str | None) -> None:
-    found = yardstick(*overrides)
+    found = reference(*overrides)
     assert found.held_out_split == split
     copying, quality = found.copying([PRELUDE]), found.quality([PRELUDE])
-    assert copying["split"] == quality.split == split
-    assert (copying["held_out"] is None) == (quality.held_out is None) == (split is None)
+    assert copying.split == quality.split == split
+    assert (copying.held_out is None) == (quality.held_out is None) == (split is None)
     assert (quality.overlap["held_out"] is None) == (split is None)
     assert quality.distance is not None
     assert quality.distance.to == ("training" if split is None else "held_out and training")
@@ -72,7 +72,7 @@ def test_held_out_music_is_named_and_there_may_be_none(overrides: tuple[str, ...
 def test_what_is_composed_is_compared_with_both_kinds_of_music() -> None:
     three = Corpus(ReadPieces([PRELUDE] * 3), "", [], compose().encoding)
     overrides = ("data=midi", "data.path=.", "data.split=by_piece", "data.group_similarity=null")
-    found = yardstick(*overrides, corpus=three)
+    found = reference(*overrides, corpus=three)
     quality = found.quality([Piece("beginning", PRELUDE.events[:300], PRELUDE.timing)])
     # The held-out piece is the one that trained too.
     assert quality.parts["held_out"] > 3
@@ -83,7 +83,7 @@ def test_what_is_composed_is_compared_with_both_kinds_of_music() -> None:
 
 
 def test_human_music_is_measured_as_composed_music_is() -> None:
-    quality = yardstick().quality([PRELUDE])
+    quality = reference().quality([PRELUDE])
     assert quality.held_out is not None
     for figures in (quality.composed, quality.training, quality.held_out):
         assert {"on_grid", "on_beat", "repetition", "silence", "surprise", "scale_consistency"} <= figures.keys()
@@ -97,7 +97,7 @@ def test_human_music_is_measured_as_composed_music_is() -> None:
 
 
 def test_random_notes_are_far_and_noise() -> None:
-    found, random = yardstick(), np.random.default_rng(0)
+    found, random = reference(), np.random.default_rng(0)
     pitch = random.integers(0, 128, len(PRELUDE.events)).astype(np.uint8)
     noise = dataclasses.replace(PRELUDE, events=dataclasses.replace(PRELUDE.events, pitch=pitch))
     quality, music = found.quality([noise]), found.quality([PRELUDE])
@@ -112,19 +112,19 @@ def test_random_notes_are_far_and_noise() -> None:
 
 
 def test_the_training_piece_copies_itself_and_its_held_out_end_does_not() -> None:
-    copying = yardstick().copying([PRELUDE])
-    assert copying["composed"]["interval_8"] > copying["held_out"]["interval_8"] > 0
-    (longest,) = copying["longest"]
+    copying = reference().copying([PRELUDE])
+    assert copying.composed["interval_8"] > copying.held_out["interval_8"] > 0
+    (longest,) = copying.to_plain()["longest"]
     assert (longest["first"], longest["transposition"], longest["source_start"]) == (0, 0, 0)
-    assert longest["notes"] == len(yardstick().training.strikes[0])
-    assert copying["reference"] == {"pieces": 1, "of": 1, "events": 961}
+    assert longest["notes"] == len(reference().training.strikes[0])
+    assert copying.to_plain()["reference"] == {"pieces": 1, "of": 1, "events": 961}
 
 
 def test_what_strikes_no_note_is_judged_too() -> None:
     silent = Events(np.full(5, 60, np.uint8), np.zeros(5, np.uint8), np.ones(5), TimeUnit.seconds)
-    found = yardstick()
+    found = reference()
     copying, quality = found.copying([Piece("silent", silent)]), found.quality([Piece("silent", silent)])
-    assert (copying["longest"], copying["composed"]["notes"]) == ([None], 0)
+    assert (copying.longest, copying.composed["notes"]) == ([None], 0)
     assert (quality.composed, quality.collapse) == ({}, "it strikes no note")
     assert quality.overlap["composed"] is None
     assert quality.distance is quality.noise is None
@@ -138,17 +138,17 @@ def test_of_many_pieces_a_fixed_draw_is_the_reference(
         track = [mido.Message("note_on", note=60 + (k * j) % 12, velocity=64, time=60) for j in range(80)]
         folder = midi_file([track], name=f"many/{k}.mid").parent
     overrides = ("data=midi", f"data.path={folder}", "data.split=by_piece", "data.window_size=10")
-    whole = yardstick(*overrides)
+    whole = reference(*overrides)
     assert (whole.training.sources, whole.training.of) == (4, 4)
     monkeypatch.setattr("composer.evaluation.reference.MOST_EVENTS", 100)
-    drawn, again = yardstick(*overrides), yardstick(*overrides)
+    drawn, again = reference(*overrides), reference(*overrides)
     assert (drawn.training.sources, drawn.training.of, drawn.training.events) == (2, 4, 160)
     names = [piece.name for piece, _ in drawn.training.pieces]
     assert names == [piece.name for piece, _ in again.training.pieces]
-    assert drawn.copying([PRELUDE])["reference"] == {"pieces": 2, "of": 4, "events": 160}
+    assert drawn.copying([PRELUDE]).to_plain()["reference"] == {"pieces": 2, "of": 4, "events": 160}
     # Large corpora do not list their windows; what these hold is the same.
     monkeypatch.setattr("composer.corpus.corpus.MAX_EVENTS_IN_MEMORY", 1)
-    lazy = yardstick(*overrides)
+    lazy = reference(*overrides)
     assert lazy.splits.train.computed
     assert [piece.name for piece, _ in lazy.training.pieces] == names
     assert [len(piece.events) for piece, _ in lazy.training.pieces] == [80, 80]

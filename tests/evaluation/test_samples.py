@@ -234,11 +234,11 @@ def test_the_summary_holds_the_final_pieces_beside_human_music(sampled: Path) ->
 def test_figures_are_those_of_the_written_piece(sampled: Path) -> None:
     # So small a network holds notes too long: what it draws is not what is heard.
     player = Composer.load(sampled)
-    yardstick, _ = of_run(sampled)
+    reference, _ = of_run(sampled)
     (composition,) = player.compose(player.config.sampling, player.config.seed)
     added = len(composition.written.events) - len(composition.piece.events)
     assert added > 0
-    composed = judge([composition], yardstick)["quality"]["composed"]
+    composed = judge([composition], reference).quality.composed
     assert composed["polyphony"] == pytest.approx(polyphony(notes_of(composition.written)))
     assert composed["polyphony"] < polyphony(notes_of(composition.piece))
     assert composed["released_per_500"] == pytest.approx(500 * added / len(composition.piece.events))
