@@ -28,7 +28,8 @@ from composer.config.training import TrainConfig
 from composer.errors import ComposerError, UsageError
 from composer.runs.code import frozen_conf
 from composer.sweeps.hydra import hydra_command
-from composer.sweeps.jobs import OBJECTIVE, end_with_parent, jobs
+from composer.sweeps.jobs import OBJECTIVE, jobs
+from composer.sweeps.processes import end_with_parent
 
 
 def train(arguments: list[str]) -> None:

@@ -33,6 +33,7 @@ from composer.files import read_json, safe_name, unwritable
 from composer.runs import code as source
 from composer.runs.layout import SWEEP
 from composer.sweeps import jobs as sweep
+from composer.sweeps import processes
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +168,7 @@ class _Sweep:
         sweep.begin(folder, config.name, self.overrides, list(dict.fromkeys(swept)))
         self.folder = folder
         _compose_from(source.frozen_conf(folder))
-        self.listening.enter_context(sweep.stopping(folder))
+        self.listening.enter_context(processes.stopping(folder))
         self.summarise = self.load_summary()
 
 
@@ -213,7 +214,7 @@ def _sweep_job(config: DictConfig) -> float | _Stopped:
         folder=Path(hydra_config.runtime.output_dir),
     )
     try:
-        return sweep.run_job(folder, job, cwd)
+        return processes.run_job(folder, job, cwd)
     except RunInterrupted as error:
         remove_unused(job.folder)  # where it had not begun
         if _current is None:

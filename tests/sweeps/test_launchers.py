@@ -22,6 +22,7 @@ from composer.config import paths
 from composer.errors import RunInterrupted
 from composer.sweeps import hydra as hydra_sweeps
 from composer.sweeps import jobs as sweep
+from composer.sweeps import processes
 
 # The stand-ins leave no configs and metrics, so that there is nothing to compare at the end.
 pytestmark = pytest.mark.filterwarnings("ignore:not compared", "ignore:.*left out of TensorBoard's means")
@@ -65,7 +66,7 @@ def test_what_a_switch_names_exists_in_its_plugin(switch: str, plugin: str) -> N
     node = composed(switch).hydra[switch.split("=")[0].split("/")[1]]
     assert hydra.utils.get_class(node["_target_"])
     if "initializer" in node:
-        assert hydra.utils.instantiate(node.initializer) is sweep.leave_signals
+        assert hydra.utils.instantiate(node.initializer) is processes.leave_signals
 
 
 def test_joblib_is_always_installed() -> None:
@@ -134,7 +135,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[sweep.Job],
             code = STAND_IN.replace("BODY", body).replace("VALUE", repr(value))
             return [sys.executable, "-S", "-c", code, str(job.folder)]
 
-        monkeypatch.setattr(sweep, "_command", command)
+        monkeypatch.setattr(processes, "_command", command)
 
     return install
 
@@ -159,7 +160,7 @@ def test_a_stop_of_the_sweep_reaches_a_job_that_no_signal_reaches(stand_in: Any,
     job = job_in(here / "sweep" / "job")
     when(job.folder / "ready", lambda: (here / "sweep" / sweep.STOP).write_text(f"{int(signal.SIGTERM)}\n"))
     with pytest.raises(RunInterrupted, match="SIGTERM: the sweep was stopped") as caught:
-        sweep.run_job(here / "sweep", job)
+        processes.run_job(here / "sweep", job)
     assert caught.value.exit_status == 143
     assert (job.folder / "saved").read_text() == "2 ", "once, and as Ctrl-C"
     assert sweep.Job.read(job.folder).status == "interrupted"
@@ -170,7 +171,7 @@ def test_a_job_whose_turn_comes_after_the_stop_does_not_begin(stand_in: Any, her
     job = job_in(here / "sweep" / "job")
     (here / "sweep" / sweep.STOP).write_text("2\n")
     with pytest.raises(RunInterrupted, match="SIGINT"):
-        sweep.run_job(here / "sweep", job)
+        processes.run_job(here / "sweep", job)
     assert list(job.folder.iterdir()) == []
 
 

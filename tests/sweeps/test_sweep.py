@@ -23,7 +23,7 @@ from composer.errors import ComposerError, RunInterrupted
 from composer.render.player import TEMPLATE
 from composer.runs import code as source
 from composer.sweeps import jobs as sweep
-from composer.sweeps import overlays
+from composer.sweeps import overlays, processes
 
 # The stand-ins leave no configs, so that there is nothing to compare at the end.
 pytestmark = pytest.mark.filterwarnings("ignore:not compared")
@@ -62,7 +62,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Any:
             code = STAND_IN.replace("BODY", body).replace("METRICS", str(overlays._METRICS))
             return [sys.executable, "-S", "-c", code, str(job.folder), job.swept.get("seed", "0")]
 
-        monkeypatch.setattr(sweep, "_command", command)
+        monkeypatch.setattr(processes, "_command", command)
 
     install({})
     return install
@@ -250,7 +250,7 @@ def test_the_frozen_copy_has_whatever_the_package_reads(tmp_path: Path) -> None:
     # A job reads the chorales' manifest from there.
     asked = "from composer.corpus import chorales; print(chorales.MANIFEST, len(chorales.manifest()))"
     done = subprocess.run(
-        [sys.executable, "-c", asked], env=sweep._environment(tmp_path), capture_output=True, text=True, check=True
+        [sys.executable, "-c", asked], env=processes._environment(tmp_path), capture_output=True, text=True, check=True
     )
     assert done.stdout == f"{package / 'corpus' / 'chorales.csv'} 350\n"
 
@@ -266,7 +266,7 @@ def test_a_yaml_that_is_edited_meanwhile_changes_nothing(edited: Path, tmp_path:
     asked = "import composer.nets.build, composer.config.compose as c; print(c.compose().model.hidden_size)"
     done = subprocess.run(
         [sys.executable, "-c", asked],
-        env=sweep._environment(folder),
+        env=processes._environment(folder),
         capture_output=True,
         text=True,
         check=False,
@@ -314,7 +314,7 @@ def test_a_job_knows_the_commit_that_its_sweep_began_with(tmp_path: Path) -> Non
     sweep.begin(folder, "train", [], [])
     asked = "import json, composer.runs.code as s; print(json.dumps(s.git_state()))"
     done = subprocess.run(
-        [sys.executable, "-c", asked], env=sweep._environment(folder), capture_output=True, check=True
+        [sys.executable, "-c", asked], env=processes._environment(folder), capture_output=True, check=True
     )
     assert json.loads(done.stdout) == json.loads((folder / "sweep.json").read_text())["git"]
 
@@ -359,7 +359,7 @@ def test_a_signal_reaches_the_job_which_saves_and_the_sweep_ends(
     before = signal.getsignal(number)
     # Pytest's own handling of Ctrl-C aside, what is in place is the default.
     with pytest.raises(RunInterrupted, match=number.name) as caught:
-        sweep.run_job(tmp_path / "sweep", job)
+        processes.run_job(tmp_path / "sweep", job)
     assert caught.value.exit_status == 128 + number
     assert (job.folder / "saved").exists()
     assert sweep.Job.read(job.folder).status == "interrupted"
@@ -379,7 +379,7 @@ def test_a_job_ends_when_the_process_that_waits_for_it_is_gone(ignored: bool) ->
 import subprocess, sys, os, signal
 signal.signal(signal.SIGINT, signal.SIG_IGN if {ignored} else signal.default_int_handler)
 code = 'import composer.sweeps.jobs as s, time, sys; s.end_with_parent(); print("ready", flush=True); time.sleep(60)'
-environment = os.environ | {{"{sweep.PARENT}": str(os.getpid())}}
+environment = os.environ | {{"{processes.PARENT}": str(os.getpid())}}
 child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
 child.stdout.readline()
 print(child.pid, flush=True)
