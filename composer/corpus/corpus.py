@@ -19,8 +19,9 @@ from composer.corpus.metadata import SplitPart, read_groups, read_split_file, sp
 from composer.corpus.read_many import Parameters, read_as
 from composer.corpus.store import StoredPieces
 from composer.errors import ComposerError, MidiError
-from composer.music.events import Piece, Pieces, ReadPieces, prelude_piece
+from composer.music.events import Piece, prelude_piece
 from composer.music.midi import check_part, find_files, load
+from composer.music.pieces import Pieces, ReadPieces
 from composer.music.rhythm import is_score
 
 log = logging.getLogger(__name__)

@@ -24,7 +24,8 @@ from composer.config.data import TimeUnit
 from composer.corpus.read_many import Entry, Parameters
 from composer.errors import ComposerError
 from composer.files import read_json
-from composer.music.events import Counts, Events, LeftOut, Piece, Pieces, Timing
+from composer.music.events import Events, LeftOut, Piece, Timing
+from composer.music.pieces import Counts, Pieces
 
 FORMAT = 2
 MANIFEST = "manifest.json"

@@ -23,8 +23,9 @@ from composer.config.data import TimeUnit
 from composer.data.tokens import ArrayTokens, TokenSource
 from composer.data.vocabulary import Vocabulary
 from composer.errors import ComposerError
-from composer.music.events import Piece, Pieces
+from composer.music.events import Piece
 from composer.music.markings import Excerpt, Markings
+from composer.music.pieces import Pieces
 from composer.music.rhythm import BAR_CLASSES, GRID, TOLERANCE_BEATS
 
 Array = NDArray[np.float64]

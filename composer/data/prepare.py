@@ -23,7 +23,8 @@ from composer.data.tokens import TokenSource, encode_pieces
 from composer.data.vocabulary import Fitted, TimeError, Vocabulary, fit
 from composer.errors import ComposerError
 from composer.files import write_atomic
-from composer.music.events import Piece, Pieces
+from composer.music.events import Piece
+from composer.music.pieces import Pieces
 
 # Events whose rhythm is measured.
 MAX_RHYTHM_EVENTS = 1 << 19

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from composer.corpus.store import Store, StoredPieces, fields
 from composer.data.vocabulary import Vocabulary
-from composer.music.events import Pieces
+from composer.music.pieces import Pieces
 
 
 class TokenSource(Protocol):

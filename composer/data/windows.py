@@ -20,7 +20,7 @@ from composer.data.permutation import Permutation
 from composer.data.splits import Supervisable
 from composer.data.tokens import TokenSource
 from composer.data.window_sets import Indices, WindowSet
-from composer.music.events import Pieces
+from composer.music.pieces import Pieces
 from composer.random_streams import RandomStream
 
 # Windows whose numbers are computed at once.

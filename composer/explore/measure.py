@@ -20,7 +20,7 @@ from composer.data.prepare import PreparedData, prepare
 from composer.data.vocabulary import Vocabulary, fit
 from composer.errors import ComposerError
 from composer.explore.histograms import Histogram, equal_bins, equal_ratios, whole_numbers
-from composer.music.events import Counts, Pieces
+from composer.music.pieces import Counts, Pieces
 from composer.random_streams import RandomStream
 from composer.reporting.run_tables import group_lines, leak_lines
 

@@ -17,7 +17,8 @@ from composer.data.splits import split_windows
 from composer.data.window_sets import Ranges
 from composer.evaluation.legend import QUALITY
 from composer.evaluation.reference import Yardstick
-from composer.music.events import Events, Piece, ReadPieces, prelude_piece
+from composer.music.events import Events, Piece, prelude_piece
+from composer.music.pieces import ReadPieces
 from tests.references import covered
 
 PRELUDE = prelude_piece(TimeUnit.seconds)
