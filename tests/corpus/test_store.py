@@ -22,7 +22,7 @@ from composer.corpus import read_many as reading
 from composer.corpus.build_store import build, cache_folder, folder_of
 from composer.corpus.corpus import read_corpus
 from composer.corpus.read_many import Entry, Parameters
-from composer.corpus.store import MANIFEST, MOST_TIMES, Store, decode, encode
+from composer.corpus.store import MANIFEST, MAX_TIMES, Store, decode, encode
 from composer.data.prepare import load_data
 from composer.errors import ComposerError, RunInterrupted
 from composer.music.events import Events
@@ -159,12 +159,12 @@ def test_other_ways_of_reading_have_other_stores(
 
 
 def test_many_different_times_take_wider_numbers() -> None:
-    times = np.sort(np.random.default_rng(0).random(MOST_TIMES + 1))
+    times = np.sort(np.random.default_rng(0).random(MAX_TIMES + 1))
     events = Events(np.full(3, 127, np.uint8), np.full(3, 127, np.uint8), times[[0, -1, 7]], TimeUnit.beats)
     codes = encode(events, times)
     assert codes.dtype == np.uint64
     assert same(decode(codes, times, TimeUnit.beats), events)
-    narrow = encode(Events(events.pitch, events.velocity, times[[0, 1, 2]], TimeUnit.beats), times[:MOST_TIMES])
+    narrow = encode(Events(events.pitch, events.velocity, times[[0, 1, 2]], TimeUnit.beats), times[:MAX_TIMES])
     assert narrow.dtype == np.uint32
 
 
