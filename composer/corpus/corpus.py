@@ -1,4 +1,4 @@
-"""The pieces that a config names: read from one file, or kept in a store for a folder of them."""
+"""The corpus of a run: the pieces that a config names, from one file or through the store of a folder."""
 
 from __future__ import annotations
 

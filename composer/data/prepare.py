@@ -118,7 +118,7 @@ def split_corpus(corpus: Corpus, data: DataConfig, seed: int) -> tuple[Splits, G
     """Divide the windows of a corpus; return them with the groups of pieces that were kept together.
 
     Raises:
-        ComposerError: too few pieces or windows for the shares asked for.
+        ComposerError: too few pieces or windows for the held-out shares.
     """
     pieces = corpus.pieces
     groups = _group(pieces, data.group_similarity, corpus.cache)

@@ -84,16 +84,16 @@ def split_windows(
 
     Args:
         piece_lengths: events of each piece.
-        config: which split, what shares, which blocks.
+        config: the kind of split, the held-out shares and the blocks.
         seed: decides the shuffle, and which pieces are held out.
-        parts: for `data.split=file`, the part of each piece.
+        parts: with `data.split=file`, the part of each piece.
+        groups: (P,) the group of each piece, numbered from 0; whole pieces are held out by whole groups. None is a
+            group for each.
         offsets: where each piece begins; None lays them end to end.
         computed: do not list the windows; a shuffled split is then another permutation.
-        groups: the group of each piece, numbered from 0; whole pieces are held out by whole groups. None is a group for
-            each.
 
     Raises:
-        ComposerError: too few pieces or windows for the shares asked for.
+        ComposerError: too few pieces or windows for the held-out shares.
     """
     if config.split is Split.by_piece and len(piece_lengths) == 1:
         raise ComposerError("data.split=by_piece: needs several pieces; data.split=blocked holds out part of one")
@@ -126,7 +126,7 @@ def split_windows(
 def _take_test(
     pieces: list[range], groups: NDArray[np.int64], config: DataConfig, seed: int
 ) -> tuple[list[range], list[range], NDArray[np.int64]]:
-    """The test's runs, the pieces or segments that are left, and the groups of these pieces."""
+    """Return the runs of the test, the remaining pieces or segments, and the groups of these pieces."""
     if config.test_fraction == 0:
         return [], pieces, groups
     if len(pieces) == 1:
@@ -143,12 +143,12 @@ def _take_test(
 
 def _require_groups(groups: NDArray[np.int64], least: int, config: DataConfig) -> None:
     count = len(np.unique(groups))
-    # Without what puts pieces together there would be as many groups as pieces.
-    way_out = "data.group_similarity=null" if config.group_by is None else "data.group_by=null"
+    # Without the key that groups pieces there are as many groups as pieces.
+    remedy = "data.group_similarity=null" if config.group_by is None else "data.group_by=null"
     if count < least:
         raise ComposerError(
             f"data.split={config.split.name}: needs {least} groups of pieces that are not alike, and "
-            f"the {len(groups)} pieces make {count}; {way_out} takes each piece by itself"
+            f"the {len(groups)} pieces make {count}; {remedy} takes each piece by itself"
         )
 
 
@@ -178,7 +178,7 @@ def list_windows(runs: Sequence[range]) -> ListedWindows:
 def _shuffle(pieces: list[range], config: DataConfig, seed: int, *, computed: bool) -> tuple[WindowSet, WindowSet]:
     """Return training and validation windows, drawn from all by the seed."""
     count = sum(len(piece) for piece in pieces)
-    # A hair above the product, which rounding may put below a whole number.
+    # Slightly above the product, which rounding may put below a whole number.
     train_count = int(count * (1 - config.val_fraction) + 1e-9)
     if computed:
         order = Permutation(count, [seed, RandomStream.SPLIT])
@@ -254,10 +254,10 @@ def _take_pieces(
 
 
 class Supervisable:
-    """Positions that may be trained on as targets: not those where a validation or test window has its own.
+    """Positions that may be trained on as targets: those that are not the target of a validation or test window.
 
-    Only `loss.supervision=every` and `stream` need it: the last step's targets are those of the training windows, which
-    are no other window's.
+    Needed by `loss.supervision=every` and `stream` alone: the target of the last step is that of a training window,
+    which no held-out window shares.
     """
 
     def __init__(self, splits: Splits, window_size: int) -> None:

@@ -238,9 +238,9 @@ def test_the_same_arguments_give_the_same_figures_whatever_the_order_of_the_wind
 def test_a_sample_stands_for_many_windows_and_the_result_says_so(
     data_config: Callable[..., DataConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(baselines, "MOST_COUNTED", 100)
-    monkeypatch.setattr(baselines, "MOST_COPIED", 10)
-    monkeypatch.setattr(baselines, "MOST_COMPARED", 10 * 3 * 5 * 50)
+    monkeypatch.setattr(baselines, "MAX_COUNTED", 100)
+    monkeypatch.setattr(baselines, "MAX_SEARCHED", 10)
+    monkeypatch.setattr(baselines, "MAX_ENTRIES", 10 * 3 * 5 * 50)
     tokens = ArrayTokens(random_piece(2000))
     splits = split_windows([2000], data_config(window_size=5), seed=0)
     measured = measure(tokens, splits, 5, seed=0)
