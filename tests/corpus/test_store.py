@@ -219,9 +219,7 @@ def test_a_change_within_the_clocks_tick_is_noticed(folder: Path, cache: Path, r
     assert read == ["00.mid"]
 
 
-def test_other_parameters_have_their_own_store_and_rebuild_reads_all(
-    folder: Path, cache: Path, read: list[str]
-) -> None:
+def test_other_parameters_have_their_own_store(folder: Path, cache: Path, read: list[str]) -> None:
     store = made(folder, cache, processes=0)
     other = build(folder, find_files(folder), Parameters("all", "seconds", False, False), cache, processes=0)
     assert other.folder != store.folder
@@ -382,7 +380,7 @@ reading.serve()
         ("time.sleep(60)", "reading it took more than 5 seconds"),
     ],
 )
-def test_a_file_that_ends_or_stops_its_reader_costs_that_file_alone(
+def test_file_that_ends_or_stops_its_reader_is_left_out_alone(
     folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, action: str, reason: str
 ) -> None:
     hostile(monkeypatch, action)
