@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 from composer.config.data import Block, DataConfig, Split
 from composer.corpus.metadata import SplitPart
 from composer.data.permutation import Permutation
-from composer.data.window_sets import Indices, ListedWindows, RandomSubset, Ranges, WindowSet
+from composer.data.window_sets import Indices, ListedWindows, RandomSubset, Ranges, WindowSet, positions_of, window_set
 from composer.errors import ComposerError
 from composer.random_streams import RandomStream
 
@@ -65,11 +66,6 @@ def window_runs(
     ]
 
 
-def listed(runs: Sequence[range]) -> Indices:
-    """Return the positions (W,) of all runs."""
-    return np.concatenate([np.empty(0, np.int64), *(np.arange(run.start, run.stop, dtype=np.int64) for run in runs)])
-
-
 def split_windows(
     piece_lengths: Sequence[int],
     config: DataConfig,
@@ -98,7 +94,7 @@ def split_windows(
     if config.split is Split.by_piece and len(piece_lengths) == 1:
         raise ComposerError("data.split=by_piece: needs several pieces; data.split=blocked holds out part of one")
     pieces = window_runs(piece_lengths, config.window_size, config.first_target, offsets)
-    made = Ranges if computed else list_windows
+    made = partial(window_set, computed=computed)
     train: WindowSet
     val: WindowSet
     if config.split is Split.file:
@@ -170,11 +166,6 @@ def _take_validation(
     return [held], rest
 
 
-def list_windows(runs: Sequence[range]) -> ListedWindows:
-    """Return the windows at all positions of `runs`."""
-    return ListedWindows(listed(runs))
-
-
 def _shuffle(pieces: list[range], config: DataConfig, seed: int, *, computed: bool) -> tuple[WindowSet, WindowSet]:
     """Return training and validation windows, drawn from all by the seed."""
     count = sum(len(piece) for piece in pieces)
@@ -184,7 +175,7 @@ def _shuffle(pieces: list[range], config: DataConfig, seed: int, *, computed: bo
         order = Permutation(count, [seed, RandomStream.SPLIT])
         pool = Ranges(pieces)
         return RandomSubset(pool, order, 0, train_count), RandomSubset(pool, order, train_count, count)
-    shuffled = np.random.default_rng([seed, RandomStream.SPLIT]).permutation(listed(pieces))
+    shuffled = np.random.default_rng([seed, RandomStream.SPLIT]).permutation(positions_of(pieces))
     return ListedWindows(shuffled[:train_count]), ListedWindows(shuffled[train_count:])
 
 

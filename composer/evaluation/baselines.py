@@ -72,6 +72,7 @@ class Examples:
         """
         size = self.window_size if context is None else min(context, self.window_size)
         key = [seed, RandomStream.BASELINE_SAMPLE]
+        # The two draws differ so that the figures of earlier runs can be computed again.
         if self.windows.computed:
             starts = sample(self.windows, min(most, MAX_COMPUTED), key).positions()
         elif len(self.windows) <= most:

@@ -149,10 +149,10 @@ def test_of_many_pieces_a_fixed_draw_is_the_reference(
     assert drawn.copying([PRELUDE])["reference"] == {"pieces": 2, "of": 4, "events": 160}
     # Large corpora do not list their windows; what these hold is the same.
     monkeypatch.setattr("composer.corpus.corpus.MAX_EVENTS_IN_MEMORY", 1)
-    lazy = yardstick(*overrides)
-    assert lazy.splits.train.computed
-    assert [piece.name for piece, _ in lazy.training.pieces] == names
-    assert [len(piece.events) for piece, _ in lazy.training.pieces] == [80, 80]
+    computed = yardstick(*overrides)
+    assert computed.splits.train.computed
+    assert [piece.name for piece, _ in computed.training.pieces] == names
+    assert [len(piece.events) for piece, _ in computed.training.pieces] == [80, 80]
 
 
 @pytest.mark.parametrize("size", [1, 3, 10])
