@@ -10,9 +10,9 @@ from torch import Tensor
 from composer.composing.sampling import Session
 from composer.config.sampling import SamplingConfig
 from composer.data.leakage import event_codes
-from composer.data.splits import Splits, listed, window_runs
+from composer.data.splits import Splits, window_runs
 from composer.data.tokens import ArrayTokens
-from composer.data.window_sets import Indices, ListedWindows
+from composer.data.window_sets import Indices, ListedWindows, positions_of
 from composer.data.windows import Windows
 from composer.nets.network import Logits, Network, State
 from composer.nets.recurrent import Recurrent
@@ -20,7 +20,7 @@ from composer.nets.recurrent import Recurrent
 
 def window_starts(piece_lengths: Sequence[int], window_size: int, first_target: int | None = None) -> list[Indices]:
     """Return the first positions of the windows of each piece."""
-    return [listed([run]) for run in window_runs(piece_lengths, window_size, first_target)]
+    return [positions_of([run]) for run in window_runs(piece_lengths, window_size, first_target)]
 
 
 def covered(events: int, starts: Indices, window_size: int) -> NDArray[np.bool_]:

@@ -16,9 +16,9 @@ from composer.corpus.corpus import Corpus, read_corpus
 from composer.data.bar_position import with_bars
 from composer.data.datamodule import scored
 from composer.data.prepare import split_corpus
-from composer.data.splits import Splits, list_windows, window_runs
+from composer.data.splits import Splits, window_runs
 from composer.data.tokens import encode_pieces
-from composer.data.window_sets import Indices, Ranges, WindowSet
+from composer.data.window_sets import Indices, WindowSet, window_set
 from composer.data.windows import BatchOrder, Windows
 from composer.errors import ComposerError
 from composer.evaluation.baselines import Baselines, Examples, measure, skill
@@ -86,7 +86,7 @@ def evaluate(
             warnings.warn(f"data.path={path}: is the run's training data; this is no held-out score", stacklevel=2)
         pieces = corpus.pieces
         runs = window_runs(pieces.lengths.tolist(), data.window_size, data.first_target, pieces.offsets.tolist())
-        parts = {"data": Ranges(runs) if pieces.on_disk else list_windows(runs)}
+        parts = {"data": window_set(runs, computed=pieces.on_disk)}
         training = _training(composer)
         asked = Examples(tokens, parts["data"], data.window_size)
         baselines = {} if training is None else _of_training(composer, training, asked)

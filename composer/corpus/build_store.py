@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from composer.config.data import TimeUnit
 from composer.corpus.read_many import Entry, Parameters, from_bytes, read_all
-from composer.corpus.store import EVENTS, FORMAT, MANIFEST, MOST_TIMES, TIMES, Store, encode, rows
+from composer.corpus.store import EVENTS, FORMAT, MANIFEST, MAX_TIMES, TIMES, Store, encode, rows
 from composer.errors import ComposerError, MidiError, RunInterrupted
 from composer.files import sync_folder, unwritable, write_atomic, write_text
 from composer.music.events import Events
@@ -276,7 +276,7 @@ def _publish(
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     with (temporary / EVENTS).open("wb") as stream:
-        kind = np.dtype(np.uint32 if len(times) <= MOST_TIMES else np.uint64)
+        kind = np.dtype(np.uint32 if len(times) <= MAX_TIMES else np.uint64)
         total = sum(_count(name, journal, known) for name in names)
         header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": (total,)}
         np.lib.format.write_array_header_1_0(stream, header)

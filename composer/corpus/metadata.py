@@ -1,7 +1,7 @@
-"""A CSV file that says which pieces train, validate and test, such as MAESTRO's, and which belong together.
+"""The CSV file of a corpus, such as MAESTRO's: the part of the split and the groups of its pieces.
 
-Its columns that count are `midi_filename`, a path below the folder of the pieces; `split`: `train`, `validation` or
-`test` (as in Hawthorne et al. 2019); and any that the user names, whose equal values make a group.
+The columns that are read are `midi_filename`, a path below the folder of the pieces; `split`: `train`, `validation` or
+`test` (as in Hawthorne et al. 2019); and one named by the user, whose equal values make a group.
 """
 
 from __future__ import annotations
@@ -16,13 +16,21 @@ from composer.errors import ComposerError
 _NAME, _SPLIT = "midi_filename", "split"
 
 
-def split_file(root: Path, given: str | None, asked: str = "data.split=file") -> Path:
-    """The CSV file: the one given, also as a path below the folder, or the only one in the folder.
+class SplitPart(Enum):
+    """The part of a piece in a split that a file gives; the names are those of MAESTRO."""
+
+    train = "train"
+    validation = "validation"
+    test = "test"
+
+
+def split_file(root: Path, given: str | None, setting: str = "data.split=file") -> Path:
+    """Return the path of the CSV file: the one given, also as a path below the folder, or the only one in the folder.
 
     Args:
         root: the folder.
         given: as `data.split_file`.
-        asked: the key that needs the file, with its value, for messages.
+        setting: the key that needs the file, with its value, for messages.
 
     Raises:
         ComposerError: there is none, or several.
@@ -36,12 +44,12 @@ def split_file(root: Path, given: str | None, asked: str = "data.split=file") ->
     found = sorted(path for path in root.glob("*.csv") if path.is_file())
     if len(found) != 1:
         what = "no CSV file" if not found else f"{len(found)} CSV files"
-        raise ComposerError(f"{asked}: {what} in {root}; name the one that is meant: data.split_file=NAME.csv")
+        raise ComposerError(f"{setting}: {what} in {root}; name the one that is meant: data.split_file=NAME.csv")
     return found[0]
 
 
 def read_split_file(path: Path) -> dict[str, SplitPart]:
-    """The part of each path that the file names.
+    """Return the part of each path that the file names.
 
     Raises:
         ComposerError: it cannot be read, lacks a column, says another part, or names a path twice.
@@ -56,7 +64,7 @@ def read_split_file(path: Path) -> dict[str, SplitPart]:
 
 
 def read_groups(path: Path, column: str) -> dict[str, str]:
-    """The value of a column for each path that the file names; not for those where it is empty.
+    """Return the value of a column for each path that the file names, except where it is empty.
 
     Raises:
         ComposerError: the file cannot be read, lacks the column, or names a path twice with different values.
@@ -69,7 +77,7 @@ def read_groups(path: Path, column: str) -> dict[str, str]:
 
 
 def _rows(path: Path, column: str) -> Iterator[tuple[int, str, str]]:
-    """Of each row its line, the path that it names, and its value of a column."""
+    """Yield the line of each row, the path that it names, and its value of a column."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
@@ -83,11 +91,3 @@ def _rows(path: Path, column: str) -> Iterator[tuple[int, str, str]]:
                 yield reader.line_num, name, (row[column] or "").strip()
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ComposerError(f"{path}: cannot be read as CSV ({error})") from error
-
-
-class SplitPart(Enum):
-    """What a piece is for, where a file says so; the names are those of MAESTRO."""
-
-    train = "train"
-    validation = "validation"
-    test = "test"

@@ -1,13 +1,13 @@
 """A corpus on disk: the events of many files as one memory-mapped array.
 
-    CACHE/corpora/KEY/manifest.json     parameters, and what is known of every file; names the version
+    CACHE/corpora/KEY/manifest.json       parameters, the entry of each file, and the name of the version
     CACHE/corpora/KEY/VERSION/events.npy  (N,) uint32, or uint64 where there are over 2^18 different times
     CACHE/corpora/KEY/VERSION/times.npy   (U,) float64, rising: the different times since the previous event
-    CACHE/corpora/KEY/VERSION/groups-*  which of the pieces are alike, where it has been asked (`corpus.py`)
-    CACHE/corpora/KEY/.building/        what an unfinished build has read
+    CACHE/corpora/KEY/VERSION/groups-*.npy  groups of similar pieces, where they were computed (`data/prepare.py`)
+    CACHE/corpora/KEY/.building/          the journal of an unfinished build
 
-An event is `number of its time << 14 | velocity << 7 | pitch`: nothing is lost, and no vocabulary is in it, for that is
-fitted to the training events of a run. The pieces lie end to end in the order of their files.
+An event is coded as `number of its time << 14 | velocity << 7 | pitch`. The code is exact and independent of any
+vocabulary, because that is fitted to the training events of a run. Pieces lie end to end in the order of their files.
 """
 
 from __future__ import annotations
@@ -24,23 +24,24 @@ from composer.config.data import TimeUnit
 from composer.corpus.read_many import Entry, Parameters
 from composer.errors import ComposerError
 from composer.files import read_json
-from composer.music.events import Counts, Events, LeftOut, Piece, Pieces, Timing
+from composer.music.events import Events, LeftOut, Piece, Timing
+from composer.music.pieces import Counts, Pieces
 
 FORMAT = 2
 MANIFEST = "manifest.json"
 EVENTS, TIMES = "events.npy", "times.npy"
 PITCH_BITS, EVENT_BITS = 7, 14
 _MASK = 0x7F
-# Different times that an event of 32 bits can tell apart.
-MOST_TIMES = 1 << (32 - EVENT_BITS)
-# Events that are looked at together when all are.
+# Different times that an event of 32 bits can hold.
+MAX_TIMES = 1 << (32 - EVENT_BITS)
+# Events that are in memory at once when all are read.
 CHUNK = 1 << 20
 
 Codes = NDArray[Any]
 
 
 def encode(events: Events, times: NDArray[np.float64]) -> Codes:
-    """Events as numbers.
+    """Return the codes of events.
 
     Args:
         events: N events.
@@ -49,7 +50,7 @@ def encode(events: Events, times: NDArray[np.float64]) -> Codes:
     Returns:
         (N,) uint32 or uint64.
     """
-    kind = np.uint32 if len(times) <= MOST_TIMES else np.uint64
+    kind = np.uint32 if len(times) <= MAX_TIMES else np.uint64
     codes: Codes = np.searchsorted(times, events.delta_time).astype(kind)
     codes <<= EVENT_BITS
     codes |= np.left_shift(events.velocity, PITCH_BITS, dtype=kind)
@@ -58,12 +59,12 @@ def encode(events: Events, times: NDArray[np.float64]) -> Codes:
 
 
 def fields(codes: Codes) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Codes]:
-    """Return pitches, velocities and numbers of times of events as numbers, of any shape."""
+    """Return pitches, velocities and numbers of times from codes of any shape."""
     return (codes & _MASK).astype(np.uint8), (codes >> PITCH_BITS & _MASK).astype(np.uint8), codes >> EVENT_BITS
 
 
 def decode(codes: Codes, times: NDArray[np.float64], unit: TimeUnit) -> Events:
-    """Return the events that `encode` made numbers of."""
+    """Return the events of codes (N,); the inverse of `encode`."""
     pitch, velocity, time = fields(codes)
     return Events(pitch, velocity, np.asarray(times[time]), unit)
 
@@ -73,13 +74,17 @@ class Store:
 
     Attributes:
         version: the folder of this content.
-        entries: what is known of every file, in the order of the files.
-        events: (N,) the events as numbers, mapped from the disk.
-        times: (U,) what the numbers of the times mean.
+        entries: of each file, in the order of the files.
+        events: (N,) codes of the events, mapped from disk.
+        times: (U,) the time that each number stands for.
     """
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
-        """Args: the store's `folder`, and its `manifest` as read."""
+        """Open the store in `folder`, whose `manifest` has been read.
+
+        Raises:
+            ComposerError: the store is damaged or of another version.
+        """
         self.folder = folder
         try:
             self.parameters = Parameters(**manifest["parameters"])
@@ -95,7 +100,7 @@ class Store:
 
     @classmethod
     def open(cls, folder: Path) -> Store | None:
-        """The store of a folder, or None where there is no whole one of this version."""
+        """Open the store in a folder; return None where there is no undamaged one of this version."""
         try:
             return cls(folder, read_json(folder / MANIFEST))
         except ComposerError:
@@ -103,7 +108,7 @@ class Store:
 
     @property
     def unit(self) -> TimeUnit:
-        """The unit of the times."""
+        """Unit of the times."""
         return TimeUnit[self.parameters.time_unit]
 
     def piece(self, entry: Entry) -> Piece:
@@ -123,7 +128,7 @@ class Store:
         return Counts(pitch, velocity, self.times[time > 0], time[time > 0])
 
     def chunks(self, runs: Sequence[range], overlap: int = 0, bridge: int = 0) -> Iterator[tuple[int, Codes]]:
-        """Yield first position and events as numbers over ranges of positions, at most `CHUNK` at once.
+        """Yield first position and codes of the events in ranges of positions, at most `CHUNK` at once.
 
         Args:
             runs: ranges of positions, rising and without overlap.
@@ -136,7 +141,7 @@ class Store:
 
 
 def _spans(runs: Sequence[range], bridge: int) -> Iterator[tuple[int, int]]:
-    """The runs as (begin, end), those with gaps of at most `bridge` as one."""
+    """Yield ranges as (begin, end), joined where the gap is at most `bridge`."""
     begin = end = None
     for run in runs:
         if end is not None and run.start <= end + bridge:
@@ -150,7 +155,7 @@ def _spans(runs: Sequence[range], bridge: int) -> Iterator[tuple[int, int]]:
 
 
 def rows(entries: list[Entry]) -> list[tuple[Any, ...]]:
-    """Entries as the manifest holds them."""
+    """Return entries as the manifest holds them."""
     return [astuple(entry) for entry in entries]
 
 
@@ -160,7 +165,7 @@ class StoredPieces(Pieces):
     on_disk = True
 
     def __init__(self, store: Store, entries: list[Entry]) -> None:
-        """Args: the `store`, and the `entries` of it that are used."""
+        """Keep the `store`, and those of its `entries` that are used."""
         self.store, self.entries = store, entries
         self.names = [Path(entry.path).name for entry in entries]
         self.lengths = np.array([entry.events for entry in entries], np.int64)
@@ -171,7 +176,7 @@ class StoredPieces(Pieces):
         return self.store.piece(self.entries[number])
 
     def only(self, numbers: Sequence[int]) -> Pieces:
-        """The pieces with these numbers."""
+        """Return the pieces with these numbers."""
         return StoredPieces(self.store, [self.entries[number] for number in numbers])
 
     @property

@@ -1,7 +1,8 @@
-"""From pieces to batches.
+"""From pieces to batches, the same for corpora in memory and on disk.
 
-In reading order: `vocabulary` (classes of note, velocity and time), `splits` (training and held-out windows),
-`leakage` (held-out windows that also occur in training), `window_sets` (start positions of windows), `windows`
-(windows as tensors), `augmentation`, `streams` (consecutive windows for truncated BPTT), `prepare` (all of it for one
-run) and `datamodule`.
+In reading order: `vocabulary` (classes of note, velocity and time), `tokens` (the events of a corpus as classes),
+`window_sets` (start positions of windows), `permutation` (a random order without an array), `splits` (training and
+held-out windows), `leakage` (held-out windows that also occur in training), `encoded_rhythm` (what encoding does to the
+rhythm), `prepare` (all of these for one run), `bar_position` (the place in the bar as a further input), `augmentation`,
+`windows` (windows as tensors), `streams` (consecutive windows for truncated BPTT) and `datamodule`.
 """

@@ -1,12 +1,12 @@
-"""Training windows as variations of the music: in another key, at another speed, louder or softer.
+"""Augmentation: random transposition, tempo and loudness of training windows.
 
-B = batch, L = events of a window, its target too
+B = batch, L = events of a window with its target
 windows  (B, L, 3) uint8 classes
-played   what they were before they became classes
+played   velocities and times of the same events before encoding
 
-A window is varied as a whole, anew each time that it comes. What it becomes is a function of the seed, of how often all
-windows were gone through before, and of the place of its target: a resumed run, several loader processes, several ranks
-and windows of other sizes see the same. Nothing but training is varied.
+A window is varied as a whole, and differently in each pass over the training set. The variation is a function of the
+seed, the number of the pass and the position of the target: it does not depend on resuming, on the number of loader
+processes and ranks, or on the size of windows. Only training windows are varied.
 """
 
 from __future__ import annotations
@@ -21,39 +21,39 @@ from composer.data.vocabulary import Vocabulary
 from composer.data.window_sets import Indices
 from composer.random_streams import RandomStream
 
-# The key, the speed and the strength are drawn apart: one can be left out and the others stay.
+# Drawn independently: each stays the same when another is switched off.
 _TRANSPOSE, _STRETCH, _VELOCITY = range(3)
 
 
 class Played(NamedTuple):
-    """Velocities, and times since the event before in the vocabulary's unit, of one shape."""
+    """Velocities and times since the previous event, in the vocabulary's unit, of one shape."""
 
     velocity: NDArray[np.uint8]
     delta_time: NDArray[np.float64]
 
 
 class Augmentation:
-    """How the windows of a run are varied."""
+    """The variation of the windows of a run."""
 
     def __init__(self, config: AugmentationConfig, vocabulary: Vocabulary, seed: int) -> None:
-        """Args: `config` as typed; the `vocabulary` and `seed` of the run."""
+        """Keep the ranges of `config` and the `vocabulary`, and derive the keys of the draws from `seed`."""
         self.config, self.vocabulary = config, vocabulary
         self.keys = np.random.SeedSequence([seed, RandomStream.AUGMENTATION]).generate_state(3, np.uint64)
 
     @property
     def needs_played(self) -> bool:
-        """Whether `vary` asks for more than the classes."""
+        """Whether `vary` needs velocities and times besides the classes."""
         return self.config.stretch > 1 or self.config.velocity > 1
 
     def vary(
         self, windows: NDArray[np.uint8], played: Played | None, turns: Indices, targets: Indices
     ) -> NDArray[np.uint8]:
-        """Variations of windows, as a new array.
+        """Return variations (B, L, 3) of windows.
 
         Args:
-            windows: (B, L, 3).
-            played: (B, L) each; only where it is needed.
-            turns: (B,) how often all windows were gone through before.
+            windows: (B, L, 3) classes.
+            played: (B, L) each; may be None unless `needs_played`.
+            turns: (B,) the number of earlier passes over all windows.
             targets: (B,) positions of the last events.
         """
         varied = windows.copy()
@@ -72,14 +72,14 @@ class Augmentation:
 
 
 def uniform(key: np.uint64, turns: Indices, targets: Indices) -> NDArray[np.float64]:
-    """(B,) numbers in [0, 1), each a function of the key, its turn (B,) and its target (B,) alone."""
+    """Return numbers (B,) in [0, 1), each a function of the key, its turn (B,) and its target (B,)."""
     mixed = _mixed(_mixed(turns.astype(np.uint64) ^ key) + targets.astype(np.uint64))
     # The upper 53 bits, which a float holds exactly.
     return (mixed >> np.uint64(11)).astype(np.float64) / float(1 << 53)
 
 
 def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """A step and the finaliser of SplitMix64 (Steele, Lea and Flood 2014): neighbours become unlike."""
+    """Return hashes of numbers: a step and the finaliser of SplitMix64 (Steele, Lea and Flood 2014)."""
     mixed = numbers + np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -87,18 +87,18 @@ def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def factor(share: NDArray[np.float64], most: float) -> NDArray[np.float64]:
-    """(B,) factors from 1 / most to most, their logarithms spread evenly, by shares (B,) in [0, 1)."""
+    """Return factors (B,) from 1 / most to most, log-uniform in the shares (B,) in [0, 1)."""
     factors: NDArray[np.float64] = most ** (2 * share - 1)
     return factors
 
 
 def transposed(notes: NDArray[np.uint8], share: NDArray[np.float64], most: int, classes: int) -> NDArray[np.uint8]:
-    """Move windows by so many semitones up or down that every note keeps a class.
+    """Transpose each window by a random interval that keeps every note inside the vocabulary.
 
     Args:
         notes: (B, L) classes; one class is one semitone.
-        share: (B,) in [0, 1), chooses evenly among the moves that are possible.
-        most: semitones.
+        share: (B,) in [0, 1), chooses evenly among the possible intervals.
+        most: largest interval in semitones.
         classes: of the note channel.
     """
     down = np.minimum(notes.min(axis=1), most).astype(np.int64)
@@ -109,6 +109,6 @@ def transposed(notes: NDArray[np.uint8], share: NDArray[np.float64], most: int, 
 
 
 def scaled(velocities: NDArray[np.uint8], factors: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Velocities (B, L) times factors (B,), rounded and kept within 1 .. 127; 0, a release, stays."""
+    """Return velocities (B, L) times factors (B,), rounded and clipped to 1 .. 127; 0, a release, stays."""
     louder = np.clip(np.rint(velocities * factors[:, None]), 1, 127)
     return np.where(velocities > 0, louder, 0).astype(np.uint8)

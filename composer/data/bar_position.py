@@ -1,12 +1,12 @@
-"""The place in the bar as a further input of the network (`model.bar_position`): where in its bar each event stands.
+"""The place of each event in its bar, as a further input of the network (`model.bar_position`).
 
     N = events, B = pieces, V = time classes
     place  beats from the start of the piece
     class  floor(12 * beats from the start of the bar), 0 .. 95, by the piece's time signatures (MIDI's default is 4/4)
 
-The grid of 1/12 beat is that of `rhythm.py`; an event that stands less than its tolerance before a step is on that
-step. Places beyond 8 beats have the class 95. The class is the fourth column of the events that are read, after note,
-velocity and time. Nothing predicts it: in composing it follows from the times that are drawn.
+The grid of 1/12 beat is that of `music/rhythm.py`; an event less than its tolerance before a step is on that step.
+Places beyond 8 beats have the class 95. The class is the fourth column of the input, after note, velocity and time. It
+is not predicted: in composing it follows from the sampled times.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from composer.config.data import TimeUnit
 from composer.data.tokens import ArrayTokens, TokenSource
 from composer.data.vocabulary import Vocabulary
 from composer.errors import ComposerError
-from composer.music.events import Piece, Pieces
+from composer.music.events import Piece
 from composer.music.markings import Excerpt, Markings
+from composer.music.pieces import Pieces
 from composer.music.rhythm import BAR_CLASSES, GRID, TOLERANCE_BEATS
 
 Array = NDArray[np.float64]
@@ -79,7 +80,7 @@ def with_bars(tokens: TokenSource, pieces: Pieces) -> TokenSource:
 
 @dataclass(frozen=True, slots=True)
 class BarStart:
-    """Places in the bar of a primer, and what those of the music after it follow from.
+    """Places in the bar of a primer, and the values that decide those of the music after it.
 
     Attributes:
         primer: (N,) classes of the primer's events.

@@ -1,4 +1,4 @@
-"""The loaders of a run's music."""
+"""The Lightning data module: loaders over the windows of the data of a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from composer.data.window_sets import WindowSet, sample
 from composer.data.windows import BatchOrder, Windows, loader
 from composer.random_streams import RandomStream
 
-# Validation and test need no gradients: larger batches are as exact and quicker.
+# Validation and test need no gradients: larger batches are as exact and faster.
 _EVAL_BATCH = 1024
 
 
@@ -43,15 +43,15 @@ class MusicDataModule(pl.LightningDataModule):
         """Make the loaders.
 
         Args:
-            music: as loaded.
-            config: with `seed`, decides the batches.
-            seed: of the run.
-            supervision: which steps are trained on.
-            augmentation: how training windows are varied; None does not.
-            bar_position: whether the events of the batches have their place in the bar as a fourth column.
+            music: the data of the run.
+            config: sizes of windows, batches and epochs.
+            seed: decides the batches.
+            supervision: the steps that are trained on.
+            augmentation: variation of the training windows; None is none.
+            bar_position: add the place in the bar as a fourth column.
 
         Raises:
-            ComposerError: places in the bar of pieces that have none, or are too many.
+            ComposerError: a file has no bars, or the corpus does not fit into memory with them.
         """
         super().__init__()
         varied = augmentation is not None and augmentation.active

@@ -1,4 +1,4 @@
-"""Rhythm that survives encoding: the share of inter-onset intervals on the grid before and after."""
+"""Rhythm before and after encoding: the share of inter-onset intervals on the grid of 1/12 beat."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def measure_rhythm(pieces: Iterable[Piece], vocabulary: Vocabulary) -> Rhythm | 
 
 
 def _encoded_intervals(piece: Piece, vocabulary: Vocabulary) -> NDArray[np.float64]:
-    """Intervals in beats between the onsets of a piece that was encoded and decoded."""
+    """Return the intervals in beats between the onsets of a piece after encoding and decoding."""
     events = piece.events
     decoded = np.asarray(vocabulary.time_values)[vocabulary.time_classes(events.delta_time)]
     struck = events.velocity > 0

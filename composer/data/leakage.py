@@ -1,4 +1,4 @@
-"""Leakage: how much of the validation set the training set has already seen.
+"""Leakage: the share of the validation windows that also occur in the training set.
 
     N = events, U = different validation windows
 
@@ -33,7 +33,7 @@ Digests = NDArray[np.uint64]
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """How much of the validation set the training set has already seen.
+    """The share of the validation windows that also occur in the training set.
 
     Attributes:
         by_index: share of validation windows whose target event is, at the same position, an input or a target of

@@ -1,8 +1,8 @@
-"""A random order of many numbers by arithmetic, so that none of them has to be kept.
+"""A random permutation that is computed instead of stored.
 
 A generalised Feistel network (Black and Rogaway 2002, section 5): a number is two digits to the base `side`, and each
-round adds a keyed function of one digit to the other. It permutes the numbers below side * side; what falls outside
-the first `count` of them is sent through again (cycle walking) until it falls inside.
+round adds a keyed function of one digit to the other. It permutes the numbers below side * side; a result from `count`
+on is permuted again (cycle walking) until it is below `count`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _ROUNDS = 6
 
 
 class Permutation:
-    """A permutation of 0 .. count - 1, as a function of its key alone; takes no memory."""
+    """A permutation of 0 .. count - 1 as a function of its key; it takes no memory."""
 
     def __init__(self, count: int, key: Sequence[int]) -> None:
-        """Args: `count` numbers; `key` of integers from 0, such as a seed and an epoch."""
+        """Derive the permutation of `count` numbers from `key`, integers from 0 such as a seed and an epoch."""
         self.count = count
         self.side = np.uint64(max(1, math.isqrt(max(0, count - 1)) + 1))
         self.keys = np.random.SeedSequence(list(key)).generate_state(_ROUNDS, np.uint64)
@@ -29,17 +29,17 @@ class Permutation:
         return self.count
 
     def __call__(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where each of the numbers (n,) goes."""
+        """Return the images (n,) of numbers (n,)."""
         return self._walk(numbers, inverse=False)
 
     def inverse(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where each of the numbers (n,) comes from."""
+        """Return the numbers (n,) whose images are these (n,)."""
         return self._walk(numbers, inverse=True)
 
     def _walk(self, numbers: NDArray[np.int64], *, inverse: bool) -> NDArray[np.int64]:
         once = self._back if inverse else self._forth
         found = once(np.asarray(numbers).astype(np.uint64))
-        # side * side exceeds count by 2 * side at the most: for large counts hardly any number walks.
+        # side * side exceeds count by at most 2 * side: of large counts hardly any number is permuted again.
         outside = np.flatnonzero(found >= self.count)
         while len(outside):
             found[outside] = once(found[outside])
@@ -59,7 +59,7 @@ class Permutation:
         return left * self.side + right
 
     def _mixed(self, digit: NDArray[np.uint64], key: np.uint64) -> NDArray[np.uint64]:
-        """A function of digit and key that looks random, below `side`: the finaliser of SplitMix64 (Steele 2014)."""
+        """Return a pseudorandom function of digit and key, below `side`: the finaliser of SplitMix64 (Steele 2014)."""
         mixed = digit ^ key
         mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

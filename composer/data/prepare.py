@@ -6,14 +6,14 @@ import hashlib
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from composer.config.data import DataConfig, EncodingConfig
 from composer.corpus import duplicates
-from composer.corpus.corpus import Corpus, read_corpus
+from composer.corpus.corpus import Corpus, read_corpus, unusable_reason
 from composer.corpus.duplicates import Groups
 from composer.corpus.metadata import SplitPart
 from composer.data.encoded_rhythm import Rhythm, measure_rhythm
@@ -23,7 +23,8 @@ from composer.data.tokens import TokenSource, encode_pieces
 from composer.data.vocabulary import Fitted, TimeError, Vocabulary, fit
 from composer.errors import ComposerError
 from composer.files import write_atomic
-from composer.music.events import Piece, Pieces
+from composer.music.events import Piece
+from composer.music.pieces import Pieces
 
 # Events whose rhythm is measured.
 MAX_RHYTHM_EVENTS = 1 << 19
@@ -95,11 +96,29 @@ def prepare(corpus: Corpus, data: DataConfig, seed: int) -> PreparedData:
     )
 
 
+def keep_usable(corpus: Corpus, data: DataConfig, encoding: EncodingConfig) -> tuple[Corpus, list[str]]:
+    """Return a corpus that was read with `check=False` without the pieces that cannot be trained on.
+
+    Returns:
+        The corpus, and for each piece that is left out its name and the reason.
+    """
+    pieces, parts, names = corpus.pieces, corpus.parts, corpus.names
+    reasons = [unusable_reason(piece, data, encoding) for piece in pieces]
+    kept = [number for number, reason in enumerate(reasons) if not reason]
+    usable = replace(
+        corpus,
+        pieces=pieces.only(kept),
+        parts=None if parts is None else [parts[number] for number in kept],
+        names=None if names is None else [names[number] for number in kept],
+    )
+    return usable, [f"{name}: {reason}" for name, reason in zip(pieces.names, reasons, strict=True) if reason]
+
+
 def split_corpus(corpus: Corpus, data: DataConfig, seed: int) -> tuple[Splits, Groups]:
     """Divide the windows of a corpus; return them with the groups of pieces that were kept together.
 
     Raises:
-        ComposerError: too few pieces or windows for the shares asked for.
+        ComposerError: too few pieces or windows for the held-out shares.
     """
     pieces = corpus.pieces
     groups = _group(pieces, data.group_similarity, corpus.cache)

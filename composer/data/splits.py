@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 from composer.config.data import Block, DataConfig, Split
 from composer.corpus.metadata import SplitPart
 from composer.data.permutation import Permutation
-from composer.data.window_sets import Indices, ListedWindows, RandomSubset, Ranges, WindowSet
+from composer.data.window_sets import Indices, ListedWindows, RandomSubset, Ranges, WindowSet, positions_of, window_set
 from composer.errors import ComposerError
 from composer.random_streams import RandomStream
 
@@ -65,11 +66,6 @@ def window_runs(
     ]
 
 
-def listed(runs: Sequence[range]) -> Indices:
-    """Return the positions (W,) of all runs."""
-    return np.concatenate([np.empty(0, np.int64), *(np.arange(run.start, run.stop, dtype=np.int64) for run in runs)])
-
-
 def split_windows(
     piece_lengths: Sequence[int],
     config: DataConfig,
@@ -84,21 +80,21 @@ def split_windows(
 
     Args:
         piece_lengths: events of each piece.
-        config: which split, what shares, which blocks.
+        config: the kind of split, the held-out shares and the blocks.
         seed: decides the shuffle, and which pieces are held out.
-        parts: for `data.split=file`, the part of each piece.
+        parts: with `data.split=file`, the part of each piece.
+        groups: (P,) the group of each piece, numbered from 0; whole pieces are held out by whole groups. None is a
+            group for each.
         offsets: where each piece begins; None lays them end to end.
         computed: do not list the windows; a shuffled split is then another permutation.
-        groups: the group of each piece, numbered from 0; whole pieces are held out by whole groups. None is a group for
-            each.
 
     Raises:
-        ComposerError: too few pieces or windows for the shares asked for.
+        ComposerError: too few pieces or windows for the held-out shares.
     """
     if config.split is Split.by_piece and len(piece_lengths) == 1:
         raise ComposerError("data.split=by_piece: needs several pieces; data.split=blocked holds out part of one")
     pieces = window_runs(piece_lengths, config.window_size, config.first_target, offsets)
-    made = Ranges if computed else list_windows
+    made = partial(window_set, computed=computed)
     train: WindowSet
     val: WindowSet
     if config.split is Split.file:
@@ -126,7 +122,7 @@ def split_windows(
 def _take_test(
     pieces: list[range], groups: NDArray[np.int64], config: DataConfig, seed: int
 ) -> tuple[list[range], list[range], NDArray[np.int64]]:
-    """The test's runs, the pieces or segments that are left, and the groups of these pieces."""
+    """Return the runs of the test, the remaining pieces or segments, and the groups of these pieces."""
     if config.test_fraction == 0:
         return [], pieces, groups
     if len(pieces) == 1:
@@ -143,12 +139,12 @@ def _take_test(
 
 def _require_groups(groups: NDArray[np.int64], least: int, config: DataConfig) -> None:
     count = len(np.unique(groups))
-    # Without what puts pieces together there would be as many groups as pieces.
-    way_out = "data.group_similarity=null" if config.group_by is None else "data.group_by=null"
+    # Without the key that groups pieces there are as many groups as pieces.
+    remedy = "data.group_similarity=null" if config.group_by is None else "data.group_by=null"
     if count < least:
         raise ComposerError(
             f"data.split={config.split.name}: needs {least} groups of pieces that are not alike, and "
-            f"the {len(groups)} pieces make {count}; {way_out} takes each piece by itself"
+            f"the {len(groups)} pieces make {count}; {remedy} takes each piece by itself"
         )
 
 
@@ -170,21 +166,16 @@ def _take_validation(
     return [held], rest
 
 
-def list_windows(runs: Sequence[range]) -> ListedWindows:
-    """Return the windows at all positions of `runs`."""
-    return ListedWindows(listed(runs))
-
-
 def _shuffle(pieces: list[range], config: DataConfig, seed: int, *, computed: bool) -> tuple[WindowSet, WindowSet]:
     """Return training and validation windows, drawn from all by the seed."""
     count = sum(len(piece) for piece in pieces)
-    # A hair above the product, which rounding may put below a whole number.
+    # Slightly above the product, which rounding may put below a whole number.
     train_count = int(count * (1 - config.val_fraction) + 1e-9)
     if computed:
         order = Permutation(count, [seed, RandomStream.SPLIT])
         pool = Ranges(pieces)
         return RandomSubset(pool, order, 0, train_count), RandomSubset(pool, order, train_count, count)
-    shuffled = np.random.default_rng([seed, RandomStream.SPLIT]).permutation(listed(pieces))
+    shuffled = np.random.default_rng([seed, RandomStream.SPLIT]).permutation(positions_of(pieces))
     return ListedWindows(shuffled[:train_count]), ListedWindows(shuffled[train_count:])
 
 
@@ -254,10 +245,10 @@ def _take_pieces(
 
 
 class Supervisable:
-    """Positions that may be trained on as targets: not those where a validation or test window has its own.
+    """Positions that may be trained on as targets: those that are not the target of a validation or test window.
 
-    Only `loss.supervision=every` and `stream` need it: the last step's targets are those of the training windows, which
-    are no other window's.
+    Needed by `loss.supervision=every` and `stream` alone: the target of the last step is that of a training window,
+    which no held-out window shares.
     """
 
     def __init__(self, splits: Splits, window_size: int) -> None:

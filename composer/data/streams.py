@@ -1,14 +1,14 @@
-"""Training on streams: pieces read from end to end, many side by side, the state carried from batch to batch.
+"""Truncated backpropagation through time: pieces read from end to end, with the state kept from batch to batch.
 
-B = streams side by side, T = window_size, the steps between two steps of the optimiser
+B = parallel streams, T = window_size, the steps between two steps of the optimiser
 windows (B, T + 1, 3) uint8: T inputs and the event after each
-rows    (B, 3) int64: first position, steps that count, and 1 where the state begins anew
+rows    (B, 3) int64: first position, steps that count, and 1 where the state is reset
 
 Backpropagation through time is cut every T steps, the state is not (truncated backpropagation, Williams and Peng 1990).
-A pass lays the training segments, runs of events that training windows cover, end to end in an order of its own, cut
-into chunks of T steps, and gives every stream an equal share of these. The state begins anew with each segment and each
-share. An epoch makes T passes, each beginning one event later in every segment: so it takes as many steps as one over
-windows, and the cuts fall everywhere.
+A pass lays the training segments, runs of events that training windows cover, end to end in a random order, cuts them
+into chunks of T steps, and gives every stream an equal share of these. The state is reset at the start of each segment
+and each share. An epoch makes T passes, each beginning one event later in every segment: so it takes as many steps as
+an epoch over windows, and the cuts fall at every position.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Streamed(NamedTuple):
     Attributes:
         windows: (B, T + 1, 3) classes.
         mask: (B, T) bool, false where event t + 1 may not be trained on.
-        fresh: (B,) bool, true where the state begins anew.
+        fresh: (B,) bool, true where the state is reset.
     """
 
     windows: Tensor
@@ -61,7 +61,7 @@ def segments(train: WindowSet, offsets: NDArray[np.int64], window_size: int) -> 
 
 
 class Streams(Dataset[Streamed]):
-    """Gathers the batches that `StreamOrder` asks for."""
+    """The batches of the rows of a `StreamOrder`."""
 
     def __init__(self, tokens: TokenSource, window_size: int, supervisable: Supervisable) -> None:
         """Keep the classes, the steps of a chunk, and the positions that may be trained on."""
@@ -69,9 +69,9 @@ class Streams(Dataset[Streamed]):
         self.steps = np.arange(window_size + 1)
 
     def __getitem__(self, rows: Indices) -> Streamed:
-        """The batch of rows (B, 3)."""
+        """Return the batch of rows (B, 3)."""
         begins, counts, fresh = rows.T
-        # What lies behind a chunk's last step is read and never counts.
+        # Events behind a chunk's last step are read and masked.
         positions = np.minimum(begins[:, None] + self.steps, len(self.tokens) - 1)
         mask = (self.steps[:-1] < counts[:, None]) & self.supervisable[positions[:, 1:]]
         return Streamed(
@@ -80,15 +80,15 @@ class Streams(Dataset[Streamed]):
 
 
 class StreamOrder(Sampler[Indices]):
-    """The rows of each batch of an epoch: a function of (seed, epoch) alone."""
+    """The rows of each batch of an epoch: a function of seed and epoch alone."""
 
     def __init__(self, runs: Sequence[range], window_size: int, streams: int, seed: int) -> None:
         """Lay out the passes.
 
         Args:
             runs: the training segments.
-            window_size: steps of a chunk, and passes of an epoch.
-            streams: side by side, where there is a chunk for each.
+            window_size: steps per chunk, and passes per epoch.
+            streams: parallel streams, where there is a chunk for each.
             seed: decides the order of the segments, with the epoch.
         """
         self.begins = np.array([run.start for run in runs], np.int64)
@@ -102,13 +102,13 @@ class StreamOrder(Sampler[Indices]):
         return sum(self.sizes)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next; Lightning calls it before each."""
+        """Choose the epoch of the next pass; Lightning calls it before each."""
         if epoch != self.epoch:
             self.start_batch = 0
         self.epoch = epoch
 
     def start_at(self, epoch: int, batch: int) -> None:
-        """Begin in the middle: the next pass is `epoch` from its batch number `batch` on."""
+        """Begin the next pass at batch number `batch` of `epoch`."""
         self.epoch, self.start_batch = epoch, batch
 
     def __iter__(self) -> Iterator[Indices]:
@@ -120,12 +120,12 @@ class StreamOrder(Sampler[Indices]):
                 yield from self._pass(skipped, begin)
 
     def _chunks(self, skipped: int) -> Indices:
-        """(R,) chunks of each segment without its first events: as many steps as it then has events but one."""
+        """Return the chunks (R,) of each segment without its first `skipped` events; its first event is no target."""
         found: Indices = -(-np.maximum(0, self.lengths - skipped - 1) // self.window_size)
         return found
 
     def _pass(self, skipped: int, begin: int) -> Iterator[Indices]:
-        """The rows of the batches of a pass, from its batch number `begin` on."""
+        """Yield the rows of the batches of a pass, from its batch number `begin` on."""
         key = [self.seed, self.epoch, skipped, RandomStream.SEGMENTS]
         order = Permutation(len(self.begins), key)(np.arange(len(self.begins)))
         before = np.cumsum([0, *self._chunks(skipped)[order].tolist()])
@@ -138,7 +138,7 @@ class StreamOrder(Sampler[Indices]):
             segment, chunk = order[place], numbers - before[place]
             first = self.begins[segment] + skipped + chunk * self.window_size
             left = self.begins[segment] + self.lengths[segment] - 1 - first
-            # A share that is a chunk shorter has nothing more in the last batch.
+            # A share that is one chunk shorter is empty in the last batch.
             steps = np.where(numbers < shares[1:], np.minimum(left, self.window_size), 0)
             fresh = (chunk == 0) | (step == 0)
             yield np.stack([first, steps, fresh], axis=1)

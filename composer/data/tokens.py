@@ -1,4 +1,4 @@
-"""Classes of the events of a corpus: an array in memory, or made from a store when they are needed.
+"""Tokens: the classes of the events of a corpus, as an array or computed from a store.
 
 N = events of all pieces, one after another, B = any number of windows, C = channels: note, velocity and time, and
 with `model.bar_position` the place in the bar
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from composer.corpus.store import Store, StoredPieces, fields
 from composer.data.vocabulary import Vocabulary
-from composer.music.events import Pieces
+from composer.music.pieces import Pieces
 
 
 class TokenSource(Protocol):
@@ -67,10 +67,10 @@ class ArrayTokens:
 
 
 class StoredTokens:
-    """Classes of the events of a store, made when they are needed.
+    """Classes of the events of a store, computed when they are needed.
 
-    Classes on disk would be read two to five times as quickly (`benchmarks/large_store.py`), but either is far ahead of
-    any training, and each vocabulary, so each seed of a sweep, would need its own copy.
+    Reading classes from disk would be two to five times faster (`benchmarks/large_store.py`), but both are much faster
+    than training, and each vocabulary, and so each seed of a sweep, would need its own copy.
     """
 
     def __init__(self, store: Store, vocabulary: Vocabulary) -> None:

@@ -28,7 +28,7 @@ _KMEANS_ROUNDS = 100
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What each class means. Made by `fit`, kept in the checkpoint as plain values.
+    """The meaning of each class: fitted by `fit`, kept in the checkpoint as plain values.
 
     Attributes:
         time_edges: lower edge of each positive time class, ascending, in `time_unit`.
@@ -47,12 +47,12 @@ class Vocabulary:
 
     @property
     def sizes(self) -> tuple[int, int, int]:
-        """Classes of the note, velocity and time channels."""
+        """Number of classes of the note, velocity and time channels."""
         velocities = len(self.velocity_values) or VELOCITIES
         return (self.pitch_high - self.pitch_low + 1, velocities, len(self.time_edges) + 1)
 
     def encode(self, events: Events) -> NDArray[np.uint8]:
-        """Classes of the events.
+        """Return the classes of events.
 
         A time below the first edge is of class 1, a time above the training maximum of the last class.
 
@@ -67,7 +67,7 @@ class Vocabulary:
         """
         if events.time_unit is not self.time_unit:
             raise ComposerError(
-                f"encoding.time_unit={self.time_unit.name}: the events are in {events.time_unit.name}; read them anew"
+                f"encoding.time_unit={self.time_unit.name}: the events are in {events.time_unit.name}; read them again"
             )
         outside = (events.pitch < self.pitch_low) | (events.pitch > self.pitch_high)
         if outside.any():
@@ -81,7 +81,7 @@ class Vocabulary:
         return np.stack(classes, axis=1).astype(np.uint8)
 
     def decode(self, classes: NDArray[Any]) -> Events:
-        """Events of (N, 3) classes; exact but for the time and a binned velocity, which are the class's value."""
+        """Return the events of classes (N, 3), exact but for times and binned velocities: those of the class."""
         velocity = classes[:, 1]
         if self.velocity_values:
             velocity = np.asarray(self.velocity_values)[velocity]
@@ -93,12 +93,12 @@ class Vocabulary:
         )
 
     def velocity_classes(self, velocity: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Classes (N,) of velocities (N,)."""
+        """Return the classes of velocities of any shape."""
         return _binned(velocity, len(self.velocity_values) - 1) if self.velocity_values else velocity
 
     def time_classes(self, delta_time: NDArray[np.float64]) -> NDArray[np.uint8]:
-        """Classes (N,) of times (N,) in the vocabulary's unit."""
-        # Without edges there was no positive time to learn from: all times are class 0.
+        """Return the classes of times of any shape, in the vocabulary's unit."""
+        # Without edges there was no positive time in training: all times are class 0.
         lowest = min(1, len(self.time_edges))
         positive = np.maximum(lowest, np.searchsorted(self.time_edges, delta_time, side="right"))
         return np.where(delta_time > 0, positive, 0).astype(np.uint8)
@@ -119,7 +119,7 @@ class Vocabulary:
         return TimeError(float(np.average(errors, weights=counts)), float(errors.max()), self.time_unit)
 
     def to_plain(self) -> dict[str, Any]:
-        """Plain values for a checkpoint."""
+        """Return plain values for a checkpoint."""
         plain: dict[str, Any] = {
             "pitch_low": self.pitch_low,
             "pitch_high": self.pitch_high,
@@ -131,7 +131,7 @@ class Vocabulary:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Vocabulary:
-        """The inverse of `to_plain`.
+        """Return the vocabulary of plain values; the inverse of `to_plain`.
 
         Raises:
             ComposerError: the values do not describe a vocabulary.
@@ -170,11 +170,11 @@ class TimeError:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A vocabulary, and what it makes of the training events that it was fitted to.
+    """A vocabulary with its errors on the training events that it was fitted to.
 
     Attributes:
         time_error: round-trip error of their times.
-        longest: the largest of these; longer ones are in the last class with it.
+        longest: the largest of these times; longer ones are in its class.
     """
 
     vocabulary: Vocabulary
@@ -214,22 +214,22 @@ def fit(
 def _vocabulary(
     config: EncodingConfig, edges: list[float], values: list[float], velocities: NDArray[np.int64] | None
 ) -> Vocabulary:
-    heard = () if config.velocity_bins is None else _velocity_values(config.velocity_bins, velocities)
-    return Vocabulary(config.pitch_low, config.pitch_high, config.unit, tuple(edges), (0.0, *values), heard)
+    decoded = () if config.velocity_bins is None else _velocity_values(config.velocity_bins, velocities)
+    return Vocabulary(config.pitch_low, config.pitch_high, config.unit, tuple(edges), (0.0, *values), decoded)
 
 
 def _binned(velocity: NDArray[np.uint8], bins: int) -> NDArray[np.uint8]:
-    """Class 0 for 0, and 1 to `bins` for 1 to 127."""
+    """Return class 0 for velocity 0, and classes 1 to `bins` for 1 to 127."""
     classes = 1 + (velocity.astype(np.int64) - 1) * bins // (VELOCITIES - 1)
     return np.where(velocity > 0, classes, 0).astype(np.uint8)
 
 
 def _velocity_values(bins: int, counts: NDArray[np.int64] | None) -> tuple[int, ...]:
-    """What each class decodes to: the mean of its members, or of the velocities that would be in it, to the nearest.
+    """Return the value of each class: the rounded mean of its members; without any, of all velocities of the class.
 
     Args:
         bins: classes besides that of 0.
-        counts: (128,) how often each velocity occurs; None is never.
+        counts: (128,) how often each velocity occurs; None counts none.
     """
     velocities = np.arange(VELOCITIES, dtype=np.uint8)
     classes = _binned(velocities, bins)
@@ -244,13 +244,13 @@ def _velocity_values(bins: int, counts: NDArray[np.int64] | None) -> tuple[int, 
 def _edges(
     config: EncodingConfig, distinct: NDArray[np.float64], counts: NDArray[np.int64], ranked: NDArray[np.float64]
 ) -> list[float]:
-    """Lower edges of the classes of the positive times.
+    """Return the lower edges of the classes of positive times.
 
     Args:
-        config: how to divide.
+        config: the kind of binning.
         distinct: (U,) the different times, rising.
-        counts: (U,) how often each occurs; only k-means asks.
-        ranked: (time_bins,) the times at equal shares of all.
+        counts: (U,) how often each occurs; used by k-means only.
+        ranked: (time_bins,) the quantiles of all times.
     """
     bins = config.bins
     if not len(distinct):
@@ -260,7 +260,7 @@ def _edges(
     if len(distinct) <= bins:
         return [float(edge) for edge in distinct]
     if config.time_binning is TimeBinning.quantile:
-        # Equal edges fall together.
+        # Equal edges become one.
         return [float(edge) for edge in np.unique(ranked)]
     return _kmeans_edges(distinct, counts, bins)
 
@@ -270,11 +270,11 @@ def _distinct_classes(
 ) -> tuple[list[float], list[float]]:
     """Return edges and values of a class for each time that occurs, so that times on a grid stay on it.
 
-    Of more than `time_bins` different times the commonest and the longest have a class; another time is of the class of
-    the nearest.
+    Of more than `time_bins` different times the most frequent and the longest have a class; any other time is in the
+    class of the nearest.
     """
     if len(distinct) > config.bins:
-        # The commonest first, of equals the shorter.
+        # The most frequent first, of equals the shorter.
         order = np.argsort(-counts[:-1], kind="stable")[: config.bins - 1]
         distinct = distinct[np.sort(np.append(order, len(distinct) - 1))]
     between = (distinct[1:] + distinct[:-1]) / 2
@@ -282,7 +282,7 @@ def _distinct_classes(
 
 
 def _equal_width_edges(low: float, high: float, bins: int) -> list[float]:
-    """Lower edges such that the class of t is exactly 1 + floor((t - low) / width), as floats compute it."""
+    """Return edges such that the class of t is exactly 1 + floor((t - low) / width) in floating point."""
     width = (high - low) / bins
     if width == 0:
         return [low]
@@ -300,7 +300,7 @@ def _equal_width_edges(low: float, high: float, bins: int) -> list[float]:
 
 
 def _kmeans_edges(distinct: NDArray[np.float64], counts: NDArray[np.int64], bins: int) -> list[float]:
-    """Lower edges half-way between the centres of Lloyd's algorithm, started at the quantiles of the distinct times."""
+    """Return edges midway between the centres of Lloyd's algorithm, started at the quantiles of the distinct times."""
     centres = distinct[(np.arange(bins) * 2 + 1) * len(distinct) // (2 * bins)]
     for _ in range(_KMEANS_ROUNDS):
         member = np.searchsorted((centres[1:] + centres[:-1]) / 2, distinct, side="right")

@@ -11,7 +11,7 @@ any size can be split.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import ClassVar
 
@@ -226,6 +226,16 @@ class RandomSubset(WindowSet):
     def pool(self) -> WindowSet:
         """The ranges that the subset was drawn from."""
         return self.ranges
+
+
+def positions_of(runs: Sequence[range]) -> Indices:
+    """Return the positions (W,) of all runs, in their order."""
+    return np.concatenate([np.empty(0, np.int64), *(np.arange(run.start, run.stop, dtype=np.int64) for run in runs)])
+
+
+def window_set(runs: Sequence[range], *, computed: bool) -> WindowSet:
+    """Return the windows at all positions of `runs`, as ranges if `computed` and else listed."""
+    return Ranges(runs) if computed else ListedWindows(positions_of(runs))
 
 
 def sample(windows: WindowSet, most: int | None, key: list[int]) -> WindowSet:

@@ -20,7 +20,7 @@ from composer.data.permutation import Permutation
 from composer.data.splits import Supervisable
 from composer.data.tokens import TokenSource
 from composer.data.window_sets import Indices, WindowSet
-from composer.music.events import Pieces
+from composer.music.pieces import Pieces
 from composer.random_streams import RandomStream
 
 # Windows whose numbers are computed at once.
@@ -51,7 +51,7 @@ class Windows(Dataset[Tensor | Supervised]):
         augmentation: Augmentation | None = None,
         pieces: Pieces | None = None,
     ) -> None:
-        """Keep what batches are gathered from.
+        """Keep the sources of the batches.
 
         Args:
             tokens: classes of all events.
@@ -88,7 +88,7 @@ class Windows(Dataset[Tensor | Supervised]):
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Indices:
-    """The order of `count` windows in an epoch: a function of (seed, epoch) alone, whatever ran before."""
+    """Return the order of `count` windows in an epoch: a function of seed and epoch, independent of earlier epochs."""
     return np.random.default_rng([seed, epoch, RandomStream.EPOCH]).permutation(count)
 
 
@@ -112,18 +112,18 @@ class BatchOrder(Sampler[Indices]):
         arithmetic: bool = False,
         endless: bool = False,
     ) -> None:
-        """Keep what decides the order.
+        """Keep the values that decide the order.
 
         Args:
-            count: windows.
-            batch_size: windows of a batch, over all processes.
+            count: number of windows.
+            batch_size: windows per batch, over all processes.
             seed: decides the order, with the epoch.
-            shuffle: whether there is an order but the plain one.
+            shuffle: draw a random order per epoch; otherwise the windows come as numbered.
             rank: the number of this process.
-            world: how many processes there are.
-            per_epoch: windows of an epoch; None is all. Epochs go on in one order of all, then in the next.
-            arithmetic: the order is another one, which is computed batch by batch and takes no memory.
-            endless: numbers go on: window k is `count` + k when all are gone through for the second time, and so on.
+            world: the number of processes.
+            per_epoch: windows per epoch; None is all. An epoch continues the order of all windows where the last ended.
+            arithmetic: compute another random order batch by batch, without memory.
+            endless: the numbers continue: window k is `count` + k in the second pass over all, and so on.
         """
         self.count, self.batch_size, self.seed, self.shuffle = count, batch_size, seed, shuffle
         self.rank, self.world, self.arithmetic, self.endless = rank, world, arithmetic, endless
@@ -134,29 +134,29 @@ class BatchOrder(Sampler[Indices]):
         return -(-self.per_epoch // self.batch_size)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next; Lightning calls it before each."""
+        """Choose the epoch of the next pass; Lightning calls it before each."""
         if epoch != self.epoch:
             self.start_batch = 0
         self.epoch = epoch
 
     def start_at(self, epoch: int, batch: int) -> None:
-        """Begin in the middle: the next pass is `epoch` from its batch number `batch` on."""
+        """Begin the next pass at batch number `batch` of `epoch`."""
         self.epoch, self.start_batch = epoch, batch
 
     def __iter__(self) -> Iterator[Indices]:
         for whole in self._batches():
             share = whole[self.rank :: self.world]
-            # Every process must take part in every step: one without a share gets a window that does not count.
+            # Every process must take part in every step: one without a share gets a window that is not counted.
             yield share if len(share) else whole[:1]
 
     def _batches(self) -> Iterator[Indices]:
-        """The numbers of the windows of each batch, over all processes."""
+        """Yield the numbers of the windows of each batch, over all processes."""
         if not self.count:
             return
-        # Places in an endless row of orders of all windows, as many as there are passes.
+        # Places in the endless sequence of orders of all windows.
         first = self.epoch * self.per_epoch
         begin, end = first + self.start_batch * self.batch_size, first + self.per_epoch
-        # Many batches at once: arithmetic has its price by the call.
+        # Many batches at once: the cost of arithmetic is per call.
         step = self.batch_size * max(1, _BLOCK // self.batch_size)
         order, number = self._order(begin // self.count), begin // self.count
         for place in range(begin, end, step):
@@ -172,7 +172,7 @@ class BatchOrder(Sampler[Indices]):
                 yield block[k : k + self.batch_size]
 
     def _order(self, turn: int) -> Callable[[Indices], Indices]:
-        """The order of the windows the first, second, ... time that all of them are gone through."""
+        """Return the order of the windows in pass `turn` over all of them, as a function from places to numbers."""
         if not self.shuffle:
             return lambda places: places
         if self.arithmetic:
@@ -180,11 +180,11 @@ class BatchOrder(Sampler[Indices]):
         return epoch_order(self.count, self.seed, turn).__getitem__
 
     def counted(self, batch: int) -> tuple[int, int]:
-        """Windows of a batch that this process counts, and those of the whole batch."""
+        """Return the windows of a batch that this process counts, and those of the whole batch."""
         whole = min(self.batch_size, self.per_epoch - batch * self.batch_size)
         return len(range(self.rank, whole, self.world)), whole
 
 
 def loader(windows: Windows, order: BatchOrder, num_workers: int) -> DataLoader[Any]:
-    """A loader that asks `windows` for whole batches in `order`."""
+    """Return a loader that takes whole batches from `windows` in `order`."""
     return DataLoader(windows, sampler=order, batch_size=None, num_workers=num_workers)

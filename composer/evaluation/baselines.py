@@ -1,16 +1,16 @@
-"""Predictions that need no network: what an accuracy has to beat before it says anything.
+"""Baselines: predictions without a network, which an accuracy must exceed to mean anything.
 
 W = windows of one set, T = window_size
 predictions  (W, 4) int32: note, velocity, time, and the three as one number, the joint event
 
-majority     the commonest in training
+majority     the most frequent in training
 repeat_last  the event before the target
-markov       the commonest after the last k events in training, k chosen on the validation windows
-nearest      what followed the training context that agrees with this one in most entries
+markov       the most frequent after the last k events in training, k chosen on the validation windows
+nearest      the successor of the training context that agrees with this one in most entries
 
-The accuracy of a channel asks whether its column is right, the joint accuracy whether the joint column is. For majority
-and markov that is the commonest joint event, not the three commonest classes put together, which may be an event that
-never occurs: each figure is the best that its counts can do. Ties go to the lowest class and the earliest window.
+The accuracy of a channel is that of its column, the joint accuracy that of the joint column. For majority and markov
+the joint prediction is the most frequent joint event, not the three most frequent classes, which may never occur
+together: each figure is the best for its counts. Ties go to the lowest class and the earliest window.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from composer.data.window_sets import Indices, WindowSet, sample
 from composer.random_streams import RandomStream
 
 Predictions = NDArray[np.int32]
-# What `measure` finds: for each baseline its figures.
+# The result of `measure`: the figures of each baseline.
 Baselines = dict[str, dict[str, Any]]
 
-HIGHEST_ORDER = 8
-# Above these a seeded sample stands for all, so that a corpus takes seconds too; the result says how many were used.
-MOST_COUNTED = 1_000_000
-MOST_COPIED = 1_000
-# Of windows that are not listed, so that the tables of counts stay below some 300 MB.
+MAX_ORDER = 8
+# Windows above which a seeded sample is used, so that any corpus takes seconds; the result has the number used.
+MAX_COUNTED = 1_000_000
+MAX_SEARCHED = 1_000
+# Windows that are counted where they are not listed: the tables then take at most some 300 MB.
 MAX_COMPUTED = 1 << 19
-# Entries compared by `nearest` for one split.
-MOST_COMPARED = 2_000_000_000
+# Entries that `nearest` compares per split.
+MAX_ENTRIES = 2_000_000_000
 
-# Pairs of windows compared at once: they fit into a core's cache.
+# Pairs of windows that are compared at once: they fit into the cache of a core.
 _PAIRS = 1 << 19
 
 
@@ -72,6 +72,7 @@ class Examples:
         """
         size = self.window_size if context is None else min(context, self.window_size)
         key = [seed, RandomStream.BASELINE_SAMPLE]
+        # The two draws differ so that the figures of earlier runs can be computed again.
         if self.windows.computed:
             starts = sample(self.windows, min(most, MAX_COMPUTED), key).positions()
         elif len(self.windows) <= most:
@@ -127,19 +128,19 @@ def repeat_last(scored: Contexts) -> Predictions:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What came most often after the contexts of one length.
+    """The most frequent event after each context of one length.
 
     Attributes:
         contexts: (C,) their digests, rising.
-        commonest: (C, 4) the prediction after each.
+        commonest: (C, 4) the prediction for each.
     """
 
     contexts: NDArray[np.uint64]
     commonest: Predictions
 
 
-def count(train: Contexts, highest: int = HIGHEST_ORDER) -> list[Counts]:
-    """Count what follows the last 0, 1, ... `highest` events; no more than the window holds."""
+def count(train: Contexts, highest: int = MAX_ORDER) -> list[Counts]:
+    """Return the counts after the last 0, 1, ... `highest` events, of at most the size of the window."""
     targets, tables = train.targets(), []
     for order in range(min(highest, train.window_size) + 1):
         contexts, numbers = np.unique(train.last(order), return_inverse=True)
@@ -149,7 +150,7 @@ def count(train: Contexts, highest: int = HIGHEST_ORDER) -> list[Counts]:
 
 
 def _commonest(groups: NDArray[np.int64], classes: NDArray[np.int32]) -> NDArray[np.int32]:
-    """(G,) the commonest class (below 2^24) of each group 0 .. G - 1, the lowest of several."""
+    """Return the most frequent class (G,), below 2^24, of each group 0 .. G - 1, the lowest of several."""
     pairs, counts = np.unique(groups << 24 | classes, return_counts=True)
     group = pairs >> 24
     # Within a group the largest count first; the sort is stable, so that equal counts stay in the classes' order.
@@ -159,9 +160,9 @@ def _commonest(groups: NDArray[np.int64], classes: NDArray[np.int32]) -> NDArray
 
 
 def markov(tables: list[Counts], scored: Contexts) -> list[Predictions]:
-    """Predictions of a Markov chain of each order; order 0 is the majority.
+    """Return the predictions of a Markov chain of each order; order 0 is the majority.
 
-    Order k says what `tables[k]` says of the last k events, and where training never had these, what order k - 1 says.
+    Order k predicts by `tables[k]`; for a context that does not occur in training it predicts as order k - 1.
     """
     predicted = np.zeros((len(scored), 4), np.int32)
     orders = []
@@ -175,7 +176,7 @@ def markov(tables: list[Counts], scored: Contexts) -> list[Predictions]:
 
 
 def nearest(train: Contexts, scored: Contexts) -> Predictions:
-    """Copy what followed the training context that is most similar to each scored one.
+    """Predict the successor of the training context that is most similar to each scored one.
 
     Most similar is the context that agrees in most of the 3 T entries, place by place. Of several it is the one with
     more channels right in the last event, then in the event before it, and so on; of several still, the earliest
@@ -196,13 +197,19 @@ def nearest(train: Contexts, scored: Contexts) -> Predictions:
 
 
 def _nearest(contexts: NDArray[np.uint8], entries: NDArray[np.uint8], asked: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """(S,) the number of the context nearest to each asked (S, T, 3), of `contexts` (W, T, 3), `entries` (3 T, W)."""
+    """Return the number (S,) of the context nearest to each asked one.
+
+    Args:
+        contexts: (W, T, 3) to choose from.
+        entries: (3 T, W) the same, transposed.
+        asked: (S, T, 3).
+    """
     agreeing = np.zeros((len(asked), len(contexts)), np.uint8 if len(entries) < 256 else np.uint32)
     equal = np.empty(agreeing.shape, np.bool_)
     for known, wanted in zip(entries, asked.reshape(len(asked), -1).T, strict=True):
         np.equal(known, wanted[:, None], out=equal)
         np.add(agreeing, equal.view(np.uint8), out=agreeing)
-    # Those that are left of each row stand together, the earliest first.
+    # The remaining contexts of each row are adjacent, the earliest first.
     row, left = np.nonzero(agreeing == agreeing.max(axis=1, keepdims=True))
     for event in reversed(range(asked.shape[1])):
         if len(row) == len(asked):
@@ -214,7 +221,7 @@ def _nearest(contexts: NDArray[np.uint8], entries: NDArray[np.uint8], asked: NDA
 
 
 def accuracies(predicted: Predictions, scored: Contexts, split: str) -> dict[str, float]:
-    """The metrics by key as a network's (`metrics.py`), with the number of windows that were scored."""
+    """Return the metrics by the keys of a network's (`training/metrics.py`), with the number of scored windows."""
     *channels, joint = (predicted == scored.targets()).mean(axis=0).tolist()
     return {
         f"accuracy/{split}": sum(channels) / 3,
@@ -234,7 +241,7 @@ def measure(
     """Fit every baseline on the training windows, and score it on the validation and test windows.
 
     The order of `markov` is the one from 1 on that is best on the validation windows, the lowest of several. Its figure
-    there is therefore the best of several, and a little too good.
+    there is therefore slightly optimistic.
 
     Args:
         tokens: classes of all events.
@@ -244,15 +251,15 @@ def measure(
         other: score these windows instead, as the split `data`.
 
     Returns:
-        For each baseline the accuracies by key; how many windows it was fitted on (`windows_train`) and scored on,
-        fewer than there are where a sample stands for them; for `markov` its `order`.
+        For each baseline the accuracies by key; the number of windows it was fitted on (`windows_train`) and scored on,
+        fewer than exist where they were sampled; for `markov` its `order`.
     """
     train, val, test = (Examples(tokens, part, window_size) for part in (splits.train, splits.val, splits.test))
     scored = {"val": val, "test": test} if other is None else {"data": other}
-    counted = train.sample(MOST_COUNTED, seed, HIGHEST_ORDER)
-    copied = train.sample(max(1, MOST_COMPARED // (MOST_COPIED * 3 * window_size)), seed)
+    counted = train.sample(MAX_COUNTED, seed, MAX_ORDER)
+    copied = train.sample(max(1, MAX_ENTRIES // (MAX_SEARCHED * 3 * window_size)), seed)
     tables = count(counted)
-    chooser = val.sample(MOST_COUNTED, seed, HIGHEST_ORDER)
+    chooser = val.sample(MAX_COUNTED, seed, MAX_ORDER)
     by_order = [accuracies(predicted, chooser, "val")["accuracy/val"] for predicted in markov(tables, chooser)]
     best_order = 1 + int(np.argmax(by_order[1:]))
     results: Baselines = {
@@ -264,7 +271,7 @@ def measure(
     for split, asked in scored.items():
         if not len(asked):
             continue
-        many, few = asked.sample(MOST_COUNTED, seed, HIGHEST_ORDER), asked.sample(MOST_COPIED, seed)
+        many, few = asked.sample(MAX_COUNTED, seed, MAX_ORDER), asked.sample(MAX_SEARCHED, seed)
         orders = markov(tables, many)
         results["majority"] |= accuracies(orders[0], many, split)
         results["repeat_last"] |= accuracies(repeat_last(many), many, split)
@@ -274,15 +281,15 @@ def measure(
 
 
 def best(baselines: Baselines, split: str) -> float | None:
-    """The highest accuracy that a baseline has on a split; None where none was scored."""
+    """Return the highest accuracy of a baseline on a split; None where none was scored."""
     key = f"accuracy/{split}"
     return max((figures[key] for figures in baselines.values() if key in figures), default=None)
 
 
 def skill(accuracy: float, baseline: float) -> float | None:
-    """How much of the way from a baseline to perfection an accuracy has come: 0 is no better, 1 is perfect.
+    """Return the skill of an accuracy over a baseline: 0 is the baseline, 1 is perfect.
 
     The skill score (A - A_ref) / (A_perfect - A_ref) of weather forecasting, Heidke's when the reference is chance
-    (Murphy 1988; Wilks 2011, section 8.1.4). None beside a perfect baseline, which leaves no way to go.
+    (Murphy 1988; Wilks 2011, section 8.1.4). None for a perfect baseline.
     """
     return None if baseline == 1 else (accuracy - baseline) / (1 - baseline)

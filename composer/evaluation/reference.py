@@ -34,8 +34,9 @@ from composer.evaluation.quality import (
 )
 from composer.evaluation.structure import structure
 from composer.evaluation.surprise import MAX_NOTES, MarkovModel, cross_bits, noise
-from composer.music.events import Piece, Pieces
+from composer.music.events import Piece
 from composer.music.notes import NoteArrays, excerpts, notes_of
+from composer.music.pieces import Pieces
 from composer.random_streams import RandomStream
 
 # Events at which the draw of pieces ends: quotations are searched for in so much training music.

@@ -16,11 +16,11 @@ from composer.config.data import DataConfig, EncodingConfig
 from composer.corpus.corpus import read_corpus
 from composer.data.encoded_rhythm import measure_rhythm
 from composer.data.leakage import transposed_digests, window_digests
-from composer.data.prepare import PreparedData, prepare
+from composer.data.prepare import PreparedData, keep_usable, prepare
 from composer.data.vocabulary import Vocabulary, fit
 from composer.errors import ComposerError
 from composer.explore.histograms import Histogram, equal_bins, equal_ratios, whole_numbers
-from composer.music.events import Counts, Pieces
+from composer.music.pieces import Counts, Pieces
 from composer.random_streams import RandomStream
 from composer.reporting.run_tables import group_lines, leak_lines
 
@@ -170,7 +170,7 @@ def explore(data: DataConfig, encoding: EncodingConfig, seed: int) -> Exploratio
     """
     corpus = read_corpus(data, encoding, check=False)
     encoding = corpus.encoding
-    usable, unusable = corpus.usable(data, encoding)
+    usable, unusable = keep_usable(corpus, data, encoding)
     music, problem = None, "no piece can be trained on"
     if len(usable.pieces):
         try:

@@ -134,11 +134,13 @@ def stop_signal(sweep: Path) -> int | None:
 
 
 def sweep_stopped(number: int) -> RunInterrupted:
+    """Return the error that ends a sweep on a signal."""
     name = signal.Signals(number).name
     return RunInterrupted(f"{name}: the sweep was stopped, and its jobs saved; the same command goes on", number)
 
 
 def objective(job: Job) -> float:
+    """Return the figure of a completed job that a sweeper minimises."""
     return float(job.summary[OBJECTIVE])
 
 

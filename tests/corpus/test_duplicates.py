@@ -58,7 +58,7 @@ def test_shingles_know_neither_pitch_nor_time_nor_velocity() -> None:
     assert shingles(piece_of(melody(2))).tolist() != one.tolist()
 
 
-def test_simultaneous_strikes_count_from_low_to_high_in_whatever_order_the_file_has_them() -> None:
+def test_shingles_sort_simultaneous_notes_by_pitch() -> None:
     rng = np.random.default_rng(3)
     chords = [sorted(rng.choice(np.arange(40, 80), 3, replace=False).tolist()) for _ in range(40)]
 

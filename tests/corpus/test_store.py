@@ -22,7 +22,7 @@ from composer.corpus import read_many as reading
 from composer.corpus.build_store import build, cache_folder, folder_of
 from composer.corpus.corpus import read_corpus
 from composer.corpus.read_many import Entry, Parameters
-from composer.corpus.store import MANIFEST, MOST_TIMES, Store, decode, encode
+from composer.corpus.store import MANIFEST, MAX_TIMES, Store, decode, encode
 from composer.data.prepare import load_data
 from composer.errors import ComposerError, RunInterrupted
 from composer.music.events import Events
@@ -159,12 +159,12 @@ def test_other_ways_of_reading_have_other_stores(
 
 
 def test_many_different_times_take_wider_numbers() -> None:
-    times = np.sort(np.random.default_rng(0).random(MOST_TIMES + 1))
+    times = np.sort(np.random.default_rng(0).random(MAX_TIMES + 1))
     events = Events(np.full(3, 127, np.uint8), np.full(3, 127, np.uint8), times[[0, -1, 7]], TimeUnit.beats)
     codes = encode(events, times)
     assert codes.dtype == np.uint64
     assert same(decode(codes, times, TimeUnit.beats), events)
-    narrow = encode(Events(events.pitch, events.velocity, times[[0, 1, 2]], TimeUnit.beats), times[:MOST_TIMES])
+    narrow = encode(Events(events.pitch, events.velocity, times[[0, 1, 2]], TimeUnit.beats), times[:MAX_TIMES])
     assert narrow.dtype == np.uint32
 
 
@@ -219,9 +219,7 @@ def test_a_change_within_the_clocks_tick_is_noticed(folder: Path, cache: Path, r
     assert read == ["00.mid"]
 
 
-def test_other_parameters_have_their_own_store_and_rebuild_reads_all(
-    folder: Path, cache: Path, read: list[str]
-) -> None:
+def test_other_parameters_have_their_own_store(folder: Path, cache: Path, read: list[str]) -> None:
     store = made(folder, cache, processes=0)
     other = build(folder, find_files(folder), Parameters("all", "seconds", False, False), cache, processes=0)
     assert other.folder != store.folder
@@ -382,7 +380,7 @@ reading.serve()
         ("time.sleep(60)", "reading it took more than 5 seconds"),
     ],
 )
-def test_a_file_that_ends_or_stops_its_reader_costs_that_file_alone(
+def test_file_that_ends_or_stops_its_reader_is_left_out_alone(
     folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, action: str, reason: str
 ) -> None:
     hostile(monkeypatch, action)

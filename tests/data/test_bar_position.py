@@ -29,9 +29,10 @@ from composer.data.tokens import ArrayTokens
 from composer.data.vocabulary import fit
 from composer.data.windows import Supervised
 from composer.errors import ComposerError
-from composer.music.events import Events, Piece, ReadPieces, Timing, excerpt_of, in_unit
+from composer.music.events import Events, Piece, Timing, excerpt_of, in_unit
 from composer.music.markings import Markings
 from composer.music.midi import write_midi
+from composer.music.pieces import ReadPieces
 from composer.music.rhythm import BAR_CLASSES
 from composer.nets.build import build_model
 from composer.runs.checkpoint import Origin

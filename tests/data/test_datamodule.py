@@ -204,9 +204,7 @@ def test_music_of_a_folder_lays_the_pieces_end_to_end(of_folder: Data, encoding_
     assert (music.leak.by_index, music.leak.by_content) == (0.0, 0.0)
 
 
-def test_music_of_the_prelude_leaks_when_shuffled_and_not_by_index_when_blocked(
-    data_config: Data, encoding_config: Encoding
-) -> None:
+def test_prelude_leaks_shuffled_and_not_by_index_blocked(data_config: Data, encoding_config: Encoding) -> None:
     shuffled = load_data(data_config(), encoding_config(), seed=0)
     # 1068 windows: 107 test, 30 on each side are the gap, and 901 are left.
     assert [len(part) for part in (shuffled.splits.train, shuffled.splits.val, shuffled.splits.test)] == [810, 91, 107]
@@ -224,9 +222,7 @@ def test_too_little_music_for_the_split_is_explained(
         load_data(config, encoding_config(), seed=0)
 
 
-def test_runs_that_share_a_first_target_share_classes_parts_and_batches(
-    data_config: Data, encoding_config: Encoding
-) -> None:
+def test_first_target_decides_classes_parts_and_batches(data_config: Data, encoding_config: Encoding) -> None:
     trained, held = [], []
     for size in (5, 20, 40):
         config = data_config(window_size=size, first_target=40)

@@ -1,4 +1,4 @@
-"""Corpora that are too large to be listed: the same questions have the same answers as on small ones."""
+"""Large corpora: windows that are not listed and tokens that are not held give the figures of small corpora."""
 
 import dataclasses
 import runpy
@@ -64,7 +64,7 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def lazily(monkeypatch: pytest.MonkeyPatch) -> None:
+def unlisted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("composer.corpus.corpus.MAX_EVENTS_IN_MEMORY", 100)
     monkeypatch.setattr("composer.corpus.store.CHUNK", 333)
 
@@ -85,7 +85,7 @@ def windows_of(music: PreparedData, windows: WindowSet, size: int) -> list[bytes
 @pytest.mark.parametrize("first_target", [None, 20])
 @pytest.mark.parametrize("binning", TimeBinning)
 @pytest.mark.parametrize("split", [Split.blocked, Split.by_piece])
-def test_a_large_corpus_has_the_parts_classes_and_leak_of_a_small_one(
+def test_large_corpus_has_parts_classes_and_leak_of_a_small_one(
     songs: Path,
     data_config: Data,
     encoding_config: Encoding,
@@ -109,7 +109,7 @@ def test_a_large_corpus_has_the_parts_classes_and_leak_of_a_small_one(
     assert large.events == small.events < len(large.tokens)
 
 
-def test_the_groups_and_folds_of_a_large_corpus_are_those_of_a_small_one(
+def test_large_corpus_has_groups_and_folds_of_a_small_one(
     tmp_path: Path, data_config: Data, encoding_config: Encoding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = write_songs(tmp_path / "songs")
@@ -140,7 +140,7 @@ def test_the_groups_and_folds_of_a_large_corpus_are_those_of_a_small_one(
         assert windows_of(large, getattr(large.splits, part), 10) == windows_of(small, getattr(small.splits, part), 10)
 
 
-def test_binned_velocities_of_a_large_corpus_are_those_of_a_small_one(
+def test_large_corpus_has_binned_velocities_of_a_small_one(
     songs: Path, data_config: Data, encoding_config: Encoding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = data_config(source=Source.midi, path=str(songs), split=Split.by_piece, window_size=10)
@@ -150,7 +150,7 @@ def test_binned_velocities_of_a_large_corpus_are_those_of_a_small_one(
     assert windows_of(large, large.splits.val, 10) == windows_of(small, small.splits.val, 10)
 
 
-def test_the_leak_of_short_windows_is_that_of_a_small_corpus_too(
+def test_large_corpus_has_leak_of_short_windows_of_a_small_one(
     songs: Path, data_config: Data, encoding_config: Encoding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = data_config(source=Source.midi, path=str(songs), split=Split.blocked, window_size=2)
@@ -159,7 +159,7 @@ def test_the_leak_of_short_windows_is_that_of_a_small_corpus_too(
     assert 0 < large.leak.by_content < large.leak.by_transposition < 1
 
 
-def test_a_shuffled_large_corpus_is_another_draw_of_the_same_shares(
+def test_large_corpus_shuffled_is_another_draw_of_same_shares(
     songs: Path, data_config: Data, encoding_config: Encoding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = data_config(source=Source.midi, path=str(songs), window_size=10)
@@ -180,7 +180,7 @@ def test_a_shuffled_large_corpus_is_another_draw_of_the_same_shares(
     assert not held.train.contains(held.val.positions()).any()
 
 
-@pytest.mark.usefixtures("lazily")
+@pytest.mark.usefixtures("unlisted")
 def test_no_supervised_step_is_a_held_out_target(songs: Path, data_config: Data, encoding_config: Encoding) -> None:
     data = data_config(source=Source.midi, path=str(songs), window_size=10)
     music = load_data(data, encoding_config(), seed=0)
@@ -224,7 +224,7 @@ def test_a_vocabulary_of_counts_is_that_of_the_times(
     assert (counted.mean, counted.maximum) == pytest.approx((error.mean, error.maximum), abs=1e-9)
 
 
-@pytest.mark.usefixtures("lazily")
+@pytest.mark.usefixtures("unlisted")
 def test_baselines_of_a_store_are_those_of_its_windows(
     songs: Path, data_config: Data, encoding_config: Encoding
 ) -> None:
@@ -282,7 +282,7 @@ def test_eval_windows_is_a_fixed_draw_and_training_windows_stay(data_config: Dat
     assert sum(map(len, module.test_dataloader())) == 20
 
 
-@pytest.mark.usefixtures("lazily")
+@pytest.mark.usefixtures("unlisted")
 def test_a_large_corpus_trains_resumes_composes_and_is_scored(songs: Path, tmp_path: Path) -> None:
     keys = [
         *("data=midi", f"data.path={songs}", "data.window_size=10", "data.windows_per_epoch=300"),

@@ -118,7 +118,7 @@ def test_by_piece_holds_out_test_pieces_first(data_config: Data) -> None:
     assert sorted(train + val + test) == [0, 1, 5, 6, 10, 11, 15, 16, 20, 21]
 
 
-def test_several_pieces_hold_out_a_test_piece_for_the_other_splits_too(data_config: Data) -> None:
+def test_several_pieces_hold_out_a_test_piece_in_every_split(data_config: Data) -> None:
     config = data_config(window_size=3, split=Split.shuffled, val_fraction=0.25, test_fraction=0.1)
     train, val, test = lists(split_windows([5, 5, 5, 5, 5], config, seed=0))
     assert test == [20, 21]
@@ -174,7 +174,7 @@ def test_no_group_of_pieces_is_divided(
 
 
 @given(count=st.integers(2, 12), seed=st.integers(0, 1000), fraction=st.floats(0.01, 0.9))
-def test_pieces_that_are_not_alike_are_held_out_as_the_seed_orders_them(
+def test_different_pieces_are_held_out_in_the_seed_order(
     data_config: Data, count: int, seed: int, fraction: float
 ) -> None:
     config = data_config(window_size=4, split=Split.by_piece, val_fraction=fraction, test_fraction=0.0)
@@ -286,7 +286,7 @@ def positions(starts: NDArray[np.int64], window_size: int) -> set[int]:
 
 
 @given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=5), changes=configs, seed=st.integers(0, 2**32 - 1))
-def test_held_out_windows_share_no_event_and_no_window_is_lost_needlessly(
+def test_held_out_windows_share_no_event_and_gaps_are_minimal(
     data_config: Data, lengths: list[int], changes: dict[str, Any], seed: int
 ) -> None:
     config = data_config(**changes)
@@ -387,7 +387,7 @@ def test_too_little_music_tells_the_counts_and_the_way_out(
 # A first target that does not depend on the window
 
 
-def test_first_target_gives_every_window_size_the_same_targets_in_the_same_order(data_config: Data) -> None:
+def test_first_target_gives_every_window_size_the_same_targets(data_config: Data) -> None:
     changes = {"split": Split.shuffled, "val_fraction": 0.3, "test_fraction": 0.2, "first_target": 4}
     # 20 events have the targets 4 .. 19: round(0.2 * 16) = 3 in the middle are the test, 4 on each side the gap.
     expected = ([5, 19, 18], [4, 17], [10, 11, 12])
@@ -400,7 +400,7 @@ def test_first_target_gives_every_window_size_the_same_targets_in_the_same_order
     assert sorted([*(alone.train.positions() + 3), *(alone.val.positions() + 3)]) == [3, 4, 5, 6, 16, 17, 18, 19]
 
 
-def test_first_target_leaves_a_gap_of_that_many_events_around_a_block(data_config: Data) -> None:
+def test_first_target_is_the_gap_around_a_block(data_config: Data) -> None:
     config = data_config(
         window_size=1, first_target=3, split=Split.blocked, val_fraction=0.2, val_block=Block.middle, test_fraction=0.0
     )
@@ -418,7 +418,7 @@ def test_first_target_leaves_a_gap_of_that_many_events_around_a_block(data_confi
     seed=st.integers(0, 1000),
     longer=st.integers(0, 5),
 )
-def test_targets_are_those_of_windows_as_long_as_the_first_target(
+def test_first_target_has_the_targets_of_windows_that_long(
     data_config: Data, lengths: list[int], changes: dict[str, Any], seed: int, longer: int
 ) -> None:
     size = changes["window_size"]
@@ -452,7 +452,7 @@ def test_too_little_music_for_the_first_target_names_it(data_config: Data) -> No
     seed=st.integers(0, 1000),
     longer=st.integers(0, 5),
 )
-def test_no_held_out_target_may_be_trained_on_and_every_other_event_may(
+def test_supervisable_excludes_held_out_targets_alone(
     data_config: Data, lengths: list[int], changes: dict[str, Any], seed: int, longer: int
 ) -> None:
     size = changes["window_size"]
@@ -476,7 +476,7 @@ def test_leak_by_index_asks_where_the_target_lies() -> None:
     assert (measured.by_index, measured.by_content) == (2 / 3, 1 / 3)
 
 
-def test_leak_by_content_asks_whether_the_window_is_heard_elsewhere() -> None:
+def test_leak_by_content_counts_windows_that_occur_in_training() -> None:
     # The events 0 1 2 return at 5 and, with another last event, at 9.
     tokens = tokens_of([0, 1, 2, 7, 8, 0, 1, 2, 9, 0, 1, 3])
     measured = leak(tokens, splits_at([0], [5, 9]), 2)

@@ -85,7 +85,7 @@ def test_each_pass_reads_every_segment_on_and_on(lengths: list[int], size: int, 
             assert max(map(len, batches)) == min(map(len, batches)) <= streams
 
 
-def test_the_order_is_a_function_of_seed_and_epoch_and_can_begin_anywhere() -> None:
+def test_stream_order_depends_on_seed_and_epoch_alone() -> None:
     runs = [range(0, 40), range(50, 95), range(100, 171), range(200, 222)]
     whole = StreamOrder(runs, 6, 3, seed=1)
     whole.set_epoch(2)
@@ -112,7 +112,7 @@ def test_the_state_begins_anew_with_a_segment_and_a_share_alone() -> None:
 # Batches
 
 
-def test_a_batch_holds_the_events_and_masks_what_is_held_out_or_beyond() -> None:
+def test_stream_batch_masks_held_out_events_and_those_beyond() -> None:
     tokens = np.arange(60, dtype=np.uint8).reshape(20, 3)
     supervisable = np.ones(20, np.bool_)
     supervisable[3] = False
@@ -142,7 +142,7 @@ def test_no_held_out_target_is_trained_on_and_all_else_is(
     assert found == trained - held
 
 
-def test_a_store_too_large_to_be_listed_has_the_streams_of_a_small_one(
+def test_large_corpus_has_the_streams_of_a_small_one(
     tmp_path: Path, data_config: Data, encoding_config: Encoding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(4):

@@ -102,7 +102,7 @@ def test_last_class_of_the_article_holds_the_largest_time_alone(encoding_config:
     ]
 
 
-def test_where_rounding_lowers_the_formula_the_last_class_is_empty(encoding_config: Encoding) -> None:
+def test_last_class_is_empty_where_rounding_lowers_the_formula(encoding_config: Encoding) -> None:
     # In floats floor((3.81 - 3.19) / ((3.81 - 3.19) / 7)) is 6: the largest time falls in class 7, none in class 8.
     assert math.floor((3.81 - 3.19) / ((3.81 - 3.19) / 7)) == 6
     vocabulary = fit(encoding_config(time_bins=7), array([3.19, 3.81]))
@@ -112,7 +112,7 @@ def test_where_rounding_lowers_the_formula_the_last_class_is_empty(encoding_conf
     assert classes_of(fit(encoding_config(time_bins=7), array([1.0, 8.0])), [1.0, 8.0]) == [1, 8]
 
 
-def test_times_closer_than_their_intervals_still_make_a_vocabulary(encoding_config: Encoding) -> None:
+def test_times_closer_than_intervals_make_a_vocabulary(encoding_config: Encoding) -> None:
     # A rounding step apart: the ten intervals between them hold no float of their own.
     times = [0.1, math.nextafter(0.1, 1)]
     vocabulary = fit(encoding_config(), array(times))
@@ -150,9 +150,7 @@ def test_velocity_bins_worked_by_hand(encoding_config: Encoding) -> None:
 
 
 @given(bins=st.integers(1, 127), played=st.lists(st.integers(0, 127), max_size=40))
-def test_a_binned_velocity_decodes_into_its_own_class_and_a_release_stays_one(
-    encoding_config: Encoding, bins: int, played: list[int]
-) -> None:
+def test_binned_velocity_decodes_into_its_own_class(encoding_config: Encoding, bins: int, played: list[int]) -> None:
     vocabulary = fit(encoding_config(velocity_bins=bins), array([1.0]), velocities=often(played))
     every = events_of([60] * 128, [*range(128)], [1.0] * 128)
     classes = vocabulary.encode(every)
@@ -232,7 +230,7 @@ def test_few_distinct_times_have_a_class_each(
     binning=st.sampled_from([b for b in TimeBinning if b is not TimeBinning.distinct]),
     bins=st.integers(1, 30),
 )
-def test_a_class_decodes_to_the_mean_of_its_training_members_and_back(
+def test_class_decodes_to_the_mean_of_its_members_and_back(
     encoding_config: Encoding, times: list[float], binning: TimeBinning, bins: int
 ) -> None:
     vocabulary = fit(encoding_config(time_binning=binning, time_bins=bins), array(times))
@@ -289,7 +287,7 @@ def test_equal_times_decode_to_themselves_however_many(
     training=tick_times,
     binning=st.sampled_from(TimeBinning),
 )
-def test_pitch_and_velocity_are_exact_and_the_time_error_is_as_reported(
+def test_decoding_is_exact_but_for_the_reported_time_error(
     encoding_config: Encoding, events: list[tuple[int, int, float]], training: list[float], binning: TimeBinning
 ) -> None:
     pitch, velocity, times = (list(column) for column in zip(*events, strict=True))

@@ -51,7 +51,7 @@ def test_a_batch_is_a_copy() -> None:
     assert tokens.tolist() == tokens_of(20).tolist()
 
 
-def test_a_supervised_batch_says_of_each_step_whether_the_event_after_it_may_be_trained_on() -> None:
+def test_supervised_batch_masks_each_step_by_the_event_after_it() -> None:
     tokens = tokens_of(9)
     supervisable = np.array([0, 1, 1, 0, 1, 1, 1, 0, 1], np.bool_)
     windows = windows_at(tokens, [0, 2, 5], 3, supervisable)

@@ -59,7 +59,7 @@ def said(predicted: NDArray[np.int32]) -> str:
 # By hand
 
 
-def test_majority_is_of_each_channel_and_the_joint_event_is_one_that_occurs() -> None:
+def test_majority_joint_event_is_one_that_occurs() -> None:
     # Targets after the first event: notes 1 1 2 2 3 -> 1 (a tie), velocities 5 6 7 7 7 -> 7, times all 0;
     # the event 2 7 0 comes twice, the three classes 1 7 0 never stand together.
     train = examples([(9, 9, 9), (1, 5, 0), (1, 6, 0), (2, 7, 0), (2, 7, 0), (3, 7, 0)], [0, 1, 2, 3, 4], 1)
@@ -82,7 +82,7 @@ def test_repeat_last_is_the_event_before_the_target() -> None:
     assert repeat_last(scored).tolist() == [joint(4, 5, 6), joint(7, 8, 9)]
 
 
-def test_markov_backs_off_to_the_longest_context_that_training_had() -> None:
+def test_markov_backs_off_to_the_longest_known_context() -> None:
     # Targets: b c b d b c. After a: nothing but b; after b: c twice, d once; after ab: c, d; after cb: d.
     train = notes("abcbdbc", [0, 1, 2, 3, 4, 5], 1)
     assert said(markov(count(train), train)[1]) == "bcbcbc"
@@ -101,7 +101,7 @@ def test_markov_counts_each_channel_after_the_joint_context() -> None:
     assert markov(count(train), train)[1].tolist() == [[1, 4, 0, joint(1, 3, 0)[3]]] * 3
 
 
-def test_the_order_is_the_lowest_that_is_best_on_the_validation_windows() -> None:
+def test_markov_order_is_the_lowest_best_on_validation() -> None:
     # After a comes b, but after ba comes c: order 2 knows that, and order 3 has never heard zba.
     tokens = np.array([(ord(letter), 0, 0) for letter in "xxabxxabxbaczbac"], np.uint8)
     results = measure(ArrayTokens(tokens), splits_at([0, 4, 8], [12]), 3, seed=0)
@@ -202,7 +202,7 @@ def test_markov_equals_counting_in_dictionaries(events: Events, window_size: int
 
 
 @given(events=pieces, window_size=st.integers(1, 10))
-def test_on_its_own_training_targets_a_longer_context_is_never_worse(events: Events, window_size: int) -> None:
+def test_markov_on_training_is_never_worse_with_longer_contexts(events: Events, window_size: int) -> None:
     train = examples(events, [*range(len(events) - window_size)], window_size)
     measured = [accuracies(predicted, train, "train") for predicted in markov(count(train), train)]
     for shorter, longer in zip(measured, measured[1:], strict=False):
@@ -226,7 +226,7 @@ def random_piece(length: int) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 4, (length, 3)).astype(np.uint8)
 
 
-def test_the_same_arguments_give_the_same_figures_whatever_the_order_of_the_windows(
+def test_figures_do_not_depend_on_the_order_of_the_windows(
     data_config: Callable[..., DataConfig],
 ) -> None:
     tokens = ArrayTokens(random_piece(300))
@@ -238,9 +238,9 @@ def test_the_same_arguments_give_the_same_figures_whatever_the_order_of_the_wind
 def test_a_sample_stands_for_many_windows_and_the_result_says_so(
     data_config: Callable[..., DataConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(baselines, "MOST_COUNTED", 100)
-    monkeypatch.setattr(baselines, "MOST_COPIED", 10)
-    monkeypatch.setattr(baselines, "MOST_COMPARED", 10 * 3 * 5 * 50)
+    monkeypatch.setattr(baselines, "MAX_COUNTED", 100)
+    monkeypatch.setattr(baselines, "MAX_SEARCHED", 10)
+    monkeypatch.setattr(baselines, "MAX_ENTRIES", 10 * 3 * 5 * 50)
     tokens = ArrayTokens(random_piece(2000))
     splits = split_windows([2000], data_config(window_size=5), seed=0)
     measured = measure(tokens, splits, 5, seed=0)
@@ -255,7 +255,7 @@ def test_a_sample_stands_for_many_windows_and_the_result_says_so(
     assert measure(tokens, splits, 5, seed=1) != measured
 
 
-def test_a_split_without_windows_has_no_figures_and_other_windows_can_be_scored(
+def test_split_without_windows_has_no_figures(
     data_config: Callable[..., DataConfig],
 ) -> None:
     tokens = ArrayTokens(random_piece(200))

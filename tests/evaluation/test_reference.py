@@ -17,7 +17,8 @@ from composer.data.splits import split_windows
 from composer.data.window_sets import Ranges
 from composer.evaluation.legend import QUALITY
 from composer.evaluation.reference import ReferenceMusic
-from composer.music.events import Events, Piece, ReadPieces, prelude_piece
+from composer.music.events import Events, Piece, prelude_piece
+from composer.music.pieces import ReadPieces
 from tests.references import covered
 
 PRELUDE = prelude_piece(TimeUnit.seconds)
@@ -111,7 +112,7 @@ def test_random_notes_are_far_and_noise() -> None:
     assert (plain["distance"], plain["distance_among"]) == (quality.distance.value, quality.distance.among)
 
 
-def test_the_training_piece_copies_itself_and_its_held_out_end_does_not() -> None:
+def test_training_piece_copies_itself_and_held_out_end_does_not() -> None:
     copying = reference().copying([PRELUDE])
     assert copying.composed["interval_8"] > copying.held_out["interval_8"] > 0
     (longest,) = copying.to_plain()["longest"]
@@ -155,7 +156,7 @@ def test_of_many_pieces_a_fixed_draw_is_the_reference(
 
 
 @pytest.mark.parametrize("size", [1, 3, 10])
-def test_what_windows_hold_is_the_same_for_listed_ones_and_for_runs(size: int) -> None:
+def test_music_of_listed_windows_is_that_of_ranges(size: int) -> None:
     config = compose(f"data.window_size={size}", "data.split=blocked").data
     listed = split_windows([40, 60, 50], config, 0).train
     starts = listed.positions()
