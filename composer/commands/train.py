@@ -35,7 +35,7 @@ from composer.runs.summary import data_figures, early_end_recorded, stopped_by_s
 from composer.training.callbacks import run_callbacks
 from composer.training.metrics import score
 from composer.training.module import ComposerModule
-from composer.training.state import STATE_KEY, TrainingState
+from composer.training.state import TrainingState
 from composer.training.trainer import make_trainer, quiet_lightning, set_up_torch
 
 # Keys that may differ when a run is resumed: they do not change what was already computed.
@@ -267,7 +267,7 @@ def _resume_at(prepared: Prepared, module: ComposerModule, datamodule: MusicData
     """
     max_epochs = prepared.config.trainer.max_epochs
     if prepared.newest is not None:
-        epoch, batch = state.position = ckpt.check_resumable(*prepared.newest, module.model, STATE_KEY)
+        epoch, batch = state.position = ckpt.check_resumable(*prepared.newest, module.model)
         datamodule.start_at(epoch, batch)
         if max_epochs < epoch:
             finished = f"{display_path(prepared.folder)} has finished {epoch} epochs"

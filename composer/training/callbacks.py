@@ -27,7 +27,7 @@ from composer.runs.record import RunLog
 from composer.training.metrics import score
 from composer.training.module import ComposerModule
 from composer.training.signals import SignalCallback
-from composer.training.state import STATE_KEY, TrainingState
+from composer.training.state import TrainingState
 
 # `loss/val` decides which epoch is the best, and when to stop early.
 MONITOR = "loss/val"
@@ -43,6 +43,19 @@ class ProgressCallback(Callback):
     def __init__(self, state: TrainingState, progress: Progress) -> None:
         """Keep the state to update, and where it is shown."""
         self.state, self.progress = state, progress
+
+    @property
+    def state_key(self) -> str:
+        """The key of the state in a checkpoint."""
+        return ckpt.PROGRESS_KEY
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain values for a checkpoint."""
+        return self.state.to_plain()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the state of a checkpoint."""
+        self.state.update(state_dict)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock and the display."""
@@ -135,6 +148,21 @@ class RecordCallback(Callback):
         # Not `log`: Lightning puts its own function there.
         self.record: RunLog | None = None
 
+    @property
+    def state_key(self) -> str:
+        """The key of the state in a checkpoint."""
+        return ckpt.RECORD_KEY
+
+    def state_dict(self) -> dict[str, Any]:
+        """Write the files to disk and return their lengths, so that a resumed run cuts them back to this checkpoint."""
+        if self.record is not None:
+            self.state.lengths = self.record.lengths()
+        return {"lengths": self.state.lengths}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the lengths of a checkpoint."""
+        self.state.lengths = state_dict["lengths"]
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the files, cut back to the last checkpoint."""
         if trainer.is_global_zero:
@@ -197,7 +225,6 @@ class CheckpointCallback(Checkpoint):
         config: CheckpointConfig,
         values: dict[str, Any],
         state: TrainingState,
-        record: RecordCallback,
         signals: SignalCallback,
     ) -> None:
         """Keep what is saved and when.
@@ -206,27 +233,13 @@ class CheckpointCallback(Checkpoint):
             folder: the run directory.
             config: when a checkpoint is due.
             values: what every checkpoint holds besides the weights (`checkpoint.composer_values`).
-            state: of the training, which every checkpoint holds.
-            record: its lengths at the time of a checkpoint are part of the state.
+            state: of the training.
             signals: a signal makes a checkpoint due, and is answered after it.
         """
         self.folder, self.config, self.values, self.state = folder, config, values, state
-        self.record, self.signals = record, signals
+        self.signals = signals
         self.best_unsaved: dict[str, Any] | None = None
         self.saved_at = time.monotonic()
-
-    @property
-    def state_key(self) -> str:
-        """The key of the state in a checkpoint, which is that of earlier versions too."""
-        return STATE_KEY
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return plain values for the checkpoint."""
-        return self.state.to_plain()
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        self.state.update(state_dict)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the first checkpoint of a new run."""
@@ -234,7 +247,7 @@ class CheckpointCallback(Checkpoint):
         if self.state.new:
             # In a folder of another name first: once `checkpoints` exists, it has held a whole checkpoint.
             beginning = self.folder / f".{CHECKPOINTS}.tmp"
-            self._write_last(trainer, beginning / ckpt.LAST)
+            trainer.save_checkpoint(beginning / ckpt.LAST)
             if trainer.is_global_zero:
                 beginning.rename(self.folder / CHECKPOINTS)
 
@@ -298,13 +311,8 @@ class CheckpointCallback(Checkpoint):
         if self.best_unsaved is not None and trainer.is_global_zero:
             ckpt.save(folder / ckpt.BEST, self.best_unsaved)
         self.best_unsaved = None
-        self._write_last(trainer, folder / ckpt.LAST)
+        trainer.save_checkpoint(folder / ckpt.LAST)
         self.saved_at = time.monotonic()
-
-    def _write_last(self, trainer: pl.Trainer, path: Path) -> None:
-        if self.record.record is not None:
-            self.state.lengths = self.record.record.lengths()
-        trainer.save_checkpoint(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,13 +344,15 @@ def run_callbacks(
     every_epochs = config.logging.histogram_every_epochs
     record = RecordCallback(folder, state, progress, hyperparameters, every_epochs, sample)
     signals = SignalCallback(folder, progress)
-    # The metrics come first, what is written of them next, and the checkpoint that knows how long the record is last.
+    # A run resumes exactly because of this order: metrics are computed before they are recorded, and the checkpoint,
+    # which holds the metrics and the lengths of the record, comes last. A signal is answered after the checkpoint; its
+    # handlers are set first, so that none stops the run between two writes.
     every = [
         signals,
         ProgressCallback(state, progress),
         EarlyStoppingCallback(state, config.trainer.early_stopping_patience),
         record,
         FinalTestCallback(state, record),
-        CheckpointCallback(folder, config.checkpoint, values, state, record, signals),
+        CheckpointCallback(folder, config.checkpoint, values, state, signals),
     ]
     return RunCallbacks(state, every)
