@@ -251,7 +251,7 @@ def finish(run: Run) -> dict[str, Any]:
             **score(composer.model, run.datamodule.test_dataloader(), "test"),
         },
         "baselines": measure(prepared.data.tokens, prepared.data.splits, config.data.window_size, config.seed),
-        "sampling": choose_setting(composer, config, folder, prepared.reference),
+        "sampling": choose_setting(composer, config, folder, prepared.reference, best),
     }
     with _reopened(folder, run.state) if config.logging.sample_media else nullcontext() as record:
         summary |= write_samples(composer, folder, config, prepared.reference, record, run.state.position[0])
