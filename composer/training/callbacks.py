@@ -1,7 +1,7 @@
 """The callbacks of a training run: progress, early stopping, the record, the final test, signals, checkpoints.
 
-They share a `TrainingState` and run in the order of `run_callbacks`: a checkpoint is written when everything else of
-the batch or epoch is done, and only then is a signal answered. A resumed run therefore repeats nothing and misses
+They share a `TrainingState` and run in the order of `run_callbacks`: a checkpoint is written after everything else of
+the batch or epoch, and a signal is answered after the checkpoint. A resumed run therefore repeats nothing and skips
 nothing.
 """
 
@@ -32,13 +32,13 @@ from composer.training.state import TrainingState
 # `loss/val` decides which epoch is the best, and when to stop early.
 MONITOR = "loss/val"
 
-# Composes after an epoch: gets the finished epochs, the network, the record and whether the epoch is the last; returns
-# lines for the log.
+# Composes a sample after an epoch, from the number of finished epochs, the network, the record and whether the epoch is
+# the last; returns lines for the log.
 Sampler = Callable[[int, Network, RunLog, bool], list[str]]
 
 
 class ProgressCallback(Callback):
-    """Updates the position and the metrics of the state, and shows them."""
+    """Position, metrics and best epoch of the state, computed and displayed."""
 
     def __init__(self, state: TrainingState, progress: Progress) -> None:
         """Keep the state to update, and where it is shown."""
@@ -100,14 +100,17 @@ class ProgressCallback(Callback):
 
 
 class EarlyStoppingCallback(Callback):
-    """Ends the training when `loss/val` has not improved for `trainer.early_stopping_patience` epochs."""
+    """End of the training when `loss/val` has not improved for `trainer.early_stopping_patience` epochs.
+
+    Not Lightning's `EarlyStopping`, whose count of epochs is not in checkpoints of earlier versions.
+    """
 
     def __init__(self, state: TrainingState, patience: int | None) -> None:
         """Keep the state to read; a patience of None never stops."""
         self.state, self.patience = state, patience
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Train no further where a resumed run had already ended."""
+        """Stop a resumed run that had already ended."""
         if not self.state.new and self._should_stop():
             trainer.should_stop = True
 
@@ -121,7 +124,7 @@ class EarlyStoppingCallback(Callback):
 
 
 class RecordCallback(Callback):
-    """Writes `metrics.csv` and TensorBoard's event files, in the first process."""
+    """Writer of `metrics.csv` and TensorBoard's event files, in the first process."""
 
     def __init__(
         self,
@@ -145,7 +148,7 @@ class RecordCallback(Callback):
         self.folder, self.state, self.progress = folder, state, progress
         self.hyperparameters, self.histogram_every_epochs = hyperparameters, histogram_every_epochs
         self.sample = sample
-        # Not `log`: Lightning puts its own function there.
+        # Not `log`: Lightning sets an attribute of this name.
         self.record: RunLog | None = None
 
     @property
@@ -164,14 +167,14 @@ class RecordCallback(Callback):
         self.state.lengths = state_dict["lengths"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Open the files, cut back to the last checkpoint."""
+        """Open the files, truncated to the last checkpoint."""
         if trainer.is_global_zero:
             self.record = RunLog(self.folder, self.state.lengths, self.state.position[0] + 1)
             if self.state.new:
                 self.record.describe(self.hyperparameters)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the row of the epoch, histograms and a sample where they are due."""
+        """Write the row of the epoch, and histograms and a sample when they are due."""
         assert isinstance(pl_module, ComposerModule)
         state, epoch = self.state, self.state.position[0]
         if self.record is not None:
@@ -198,7 +201,7 @@ class RecordCallback(Callback):
 
 
 class FinalTestCallback(Callback):
-    """Scores the final weights on the test windows, once; nothing is chosen by it."""
+    """Test metrics of the final weights, computed once after the last epoch; no choice depends on them."""
 
     def __init__(self, state: TrainingState, record: RecordCallback) -> None:
         """Keep the state that gets the metrics, and the record that they are written to."""
@@ -217,7 +220,7 @@ class FinalTestCallback(Callback):
 
 
 class CheckpointCallback(Checkpoint):
-    """Writes `last.ckpt` when it is due and `best.ckpt` when `loss/val` has improved, then answers signals."""
+    """Writer of `last.ckpt` when it is due and of `best.ckpt` when `loss/val` has improved; then answers signals."""
 
     def __init__(
         self,
@@ -281,13 +284,13 @@ class CheckpointCallback(Checkpoint):
         return minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
 
     def _agreed(self, trainer: pl.Trainer, due: bool) -> bool:
-        """Return whether any process wants to save: clocks and signals differ, but all must save and stop together."""
+        """Return whether a checkpoint is due in any process: clocks and signals differ, but all must save together."""
         due = due or self._minutes_due() or self.signals.requested is not None
         if trainer.world_size == 1:
             return due
-        wishes = torch.tensor([int(due), self.signals.requested or 0], device=trainer.strategy.root_device)
-        torch.distributed.all_reduce(wishes, torch.distributed.ReduceOp.MAX)
-        due, number = bool(wishes[0]), int(wishes[1])
+        requests = torch.tensor([int(due), self.signals.requested or 0], device=trainer.strategy.root_device)
+        torch.distributed.all_reduce(requests, torch.distributed.ReduceOp.MAX)
+        due, number = bool(requests[0]), int(requests[1])
         self.signals.requested = number or None
         return due
 
@@ -298,13 +301,13 @@ class CheckpointCallback(Checkpoint):
             "state_dict": state,
             "epoch": self.state.position[0],
             "global_step": trainer.global_step,
-            # Without the test, which no choice may depend on.
+            # Without test metrics, which no choice may depend on.
             "metrics": {key: value for key, value in self.state.metrics.items() if not key.endswith("/test")},
             "composer": self.values,
         }
 
     def _save(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Write the best weights, if new, then the whole state: `last` never names a best that is lost."""
+        """Write new best weights, then the whole state: the best epoch in `last.ckpt` is never a lost one."""
         assert isinstance(module, ComposerModule)
         module.check_finite()
         folder = self.folder / CHECKPOINTS
