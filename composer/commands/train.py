@@ -35,10 +35,10 @@ from composer.runs.summary import data_figures, early_end_recorded, stopped_by_s
 from composer.training.callbacks import run_callbacks
 from composer.training.metrics import score
 from composer.training.module import ComposerModule
-from composer.training.state import STATE_KEY, TrainingState
+from composer.training.state import TrainingState
 from composer.training.trainer import make_trainer, quiet_lightning, set_up_torch
 
-# Keys that may differ when a run is resumed: they do not change what was already computed.
+# Keys that may change when a run is resumed: results up to the checkpoint do not depend on them.
 RESUME_KEYS = (
     "trainer.max_epochs",
     "trainer.progress_bar",
@@ -52,24 +52,24 @@ RESUME_KEYS = (
     "data.cache",
     "data.readers",
 )
-# Tells the processes of a strategy of several where the run is.
+# Environment variable with the run directory, for the processes that Lightning starts (`trainer.strategy`).
 FOLDER_VARIABLE = "COMPOSER_RUN_DIR"
 
 
 def start(config: TrainConfig, folder: Path) -> dict[str, Any]:
-    """Begin a run in a folder, or go on with the same run there; returns its summary.
+    """Start a run in a folder, or resume the same run there; return its summary.
 
-    A scheduler that runs a job again (Slurm's requeue) and a sweep that is started again come here with the config and
-    the folder of before: the run goes on where it was saved.
+    A requeued job of a scheduler (Slurm) and a restarted sweep call it with the config and the folder of their first
+    start, and resume at the newest checkpoint.
 
     Raises:
-        ComposerError: the config, the data or the machine does not allow it (nothing is written then), the folder holds
-            another run, or the training failed (`summary.json` says how).
+        ComposerError: the config, the data or the machine does not allow it (then nothing is written), the folder holds
+            another run, or the training failed (`summary.json` gives the reason).
     """
     if not main_process():
         folder = Path(os.environ.get(FOLDER_VARIABLE, folder))
     if config.data.path is not None:
-        # A run is resumed and composed with from other folders too.
+        # The run may be resumed or composed with from another working directory.
         path = str(Path(config.data.path).expanduser().absolute())
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, path=path))
     changed: list[str] = []
@@ -85,14 +85,15 @@ def start(config: TrainConfig, folder: Path) -> dict[str, Any]:
 
 
 def resume(run: str, arguments: list[str]) -> dict[str, Any]:
-    """Continue a run in place.
+    """Resume a run in its folder; return its summary.
 
     Args:
         run: the run directory.
-        arguments: overrides; only those of `RESUME_KEYS` that change something are allowed.
+        arguments: overrides of its config; only keys of `RESUME_KEYS` may change.
 
     Raises:
-        ComposerError: no such run, nothing whole to resume from, or a key that must not change.
+        UsageError: an argument is a flag.
+        ComposerError: there is no such run, every checkpoint is damaged, or another key changes.
     """
     flags = [a for a in arguments if a.startswith("-")]
     if flags:
@@ -118,12 +119,12 @@ def _may_change(key: str) -> bool:
 
 
 def train(config: TrainConfig, folder: Path, changed: Sequence[str] = ()) -> dict[str, Any]:
-    """Train to the end whatever the folder already holds; return the summary.
+    """Train a run from its newest checkpoint, or from the start, to its end; return the summary.
 
     Args:
         config: of the run.
         folder: the run directory.
-        changed: keys of the config that differ from those of the run in the folder.
+        changed: keys whose values differ from those of the run in the folder.
 
     Raises:
         ComposerError: see `start`.
@@ -136,7 +137,7 @@ def train(config: TrainConfig, folder: Path, changed: Sequence[str] = ()) -> dic
             return summary
         if main_process():
             _begin(run, changed)
-        # Processes that Lightning starts for a strategy of several must find this folder, not make one of their own.
+        # Processes that Lightning starts must use this folder and not create others.
         os.environ[FOLDER_VARIABLE] = str(folder.absolute())
         with early_end_recorded(folder, lambda: _figures(run)):
             fit(run)
@@ -150,12 +151,12 @@ def train(config: TrainConfig, folder: Path, changed: Sequence[str] = ()) -> dic
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What a run starts from.
+    """Data and newest checkpoint of a run.
 
     Attributes:
         config: of the run.
         folder: the run directory.
-        newest: path and content of the checkpoint to go on from; None for a new run.
+        newest: path and content of the checkpoint to resume from; None for a new run.
         data: pieces, vocabulary and split.
         reference: the music that composed pieces are compared with.
     """
@@ -172,7 +173,7 @@ class Run:
     """A run that is ready to train.
 
     Attributes:
-        prepared: what it starts from.
+        prepared: its config, folder, data and newest checkpoint.
         module: network, loss and optimiser.
         datamodule: batches.
         state: epoch and batch that come next, and the metrics so far.
@@ -197,7 +198,7 @@ def prepare(config: TrainConfig, folder: Path) -> Prepared:
 
 
 def build(prepared: Prepared) -> Run:
-    """Make network, batches, callbacks and Trainer."""
+    """Build network, batches, callbacks and Trainer, at the position of the newest checkpoint."""
     config, folder, data = prepared.config, prepared.folder, prepared.data
     # The initial weights are a function of the seed alone.
     pl.seed_everything(config.seed, verbose=False)
@@ -251,7 +252,7 @@ def finish(run: Run) -> dict[str, Any]:
             **score(composer.model, run.datamodule.test_dataloader(), "test"),
         },
         "baselines": measure(prepared.data.tokens, prepared.data.splits, config.data.window_size, config.seed),
-        "sampling": choose_setting(composer, config, folder, prepared.reference),
+        "sampling": choose_setting(composer, config, folder, prepared.reference, best),
     }
     with _reopened(folder, run.state) if config.logging.sample_media else nullcontext() as record:
         summary |= write_samples(composer, folder, config, prepared.reference, record, run.state.position[0])
@@ -260,14 +261,14 @@ def finish(run: Run) -> dict[str, Any]:
 
 
 def _resume_at(prepared: Prepared, module: ComposerModule, datamodule: MusicDataModule, state: TrainingState) -> bool:
-    """Move a run that has begun to where its checkpoint was written; return whether all its epochs are trained.
+    """Set the position of a run to that of its newest checkpoint; return whether all its epochs are trained.
 
     Raises:
         ComposerError: the checkpoint does not fit the run, or has more epochs than `trainer.max_epochs`.
     """
     max_epochs = prepared.config.trainer.max_epochs
     if prepared.newest is not None:
-        epoch, batch = state.position = ckpt.check_resumable(*prepared.newest, module.model, STATE_KEY)
+        epoch, batch = state.position = ckpt.check_resumable(*prepared.newest, module.model)
         datamodule.start_at(epoch, batch)
         if max_epochs < epoch:
             finished = f"{display_path(prepared.folder)} has finished {epoch} epochs"
@@ -284,7 +285,7 @@ def _completed(folder: Path) -> dict[str, Any] | None:
 
 
 def _begin(run: Run, changed: Sequence[str]) -> None:
-    """Write manifest and config: from here on the folder holds a run, and one that is not over."""
+    """Write manifest and config; remove the summary and setting of an earlier end where more epochs follow."""
     config, folder, newest = run.prepared.config, run.prepared.folder, run.prepared.newest
     write_manifest(config, folder, run.prepared.data, changed)
     write_text(folder / CONFIG, run_file.to_yaml(config))
@@ -292,13 +293,13 @@ def _begin(run: Run, changed: Sequence[str]) -> None:
         (folder / SUMMARY).unlink(missing_ok=True)
         write_setting(folder, None)
     if newest is not None and newest[0].name == ckpt.PREVIOUS:
-        # The damaged last.ckpt must not take the place of the whole one when the next is written.
+        # The next checkpoint renames last.ckpt to previous.ckpt: the damaged file must not replace the whole one.
         ckpt.keep(newest[0], newest[0].with_name(ckpt.LAST))
     print(describe(config, folder, run.prepared.data, run.module.model), flush=True)
 
 
 def _figures(run: Run) -> dict[str, Any]:
-    """Return what `summary.json` says whatever the status."""
+    """Return the entries of `summary.json` for every status."""
     state = run.state
     return {
         "epochs": state.position[0],
@@ -310,21 +311,21 @@ def _figures(run: Run) -> dict[str, Any]:
 
 
 def _hyperparameters(config: TrainConfig) -> dict[str, Any]:
-    """Return what distinguishes runs in TensorBoard: every key but those that have no influence on the result."""
-    silent = (
+    """Return the hyperparameters for TensorBoard: all keys that influence the trained weights."""
+    ignored = (
         *("name", "resume", "checkpoint", "logging", "sampling", "sampling_grid", "trainer.progress_bar"),
         *("data.store", "data.cache", "data.readers"),
     )
     flat = run_file.flatten(dataclasses.asdict(config))
-    return {key: value for key, value in flat.items() if not any(f"{key}.".startswith(f"{s}.") for s in silent)}
+    return {key: value for key, value in flat.items() if not any(f"{key}.".startswith(f"{s}.") for s in ignored)}
 
 
 @contextmanager
 def _reopened(folder: Path, state: TrainingState) -> Iterator[RunLog]:
-    """Open the record for what follows the training, in a file that no checkpoint knows.
+    """Open the record again after the training, in an event file that no checkpoint lists.
 
-    A later end of the same run cuts the record back to the last checkpoint first, and so does a run that is resumed
-    with more epochs: nothing stands there twice.
+    The next to open the record, to end the run again or to train more epochs, truncates it to the last checkpoint, so
+    that nothing is repeated.
     """
     record = RunLog(folder, state.lengths, state.position[0] + 1)
     try:

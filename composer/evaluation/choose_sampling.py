@@ -144,8 +144,10 @@ def _rank(trial: Trial) -> tuple[float, float, float]:
     return trial.distance, abs(trial.setting.temperature - 1), 1 - trial.setting.top_p
 
 
-def choose_setting(composer: Composer, config: TrainConfig, folder: Path, reference: ReferenceMusic) -> dict[str, Any]:
-    """Choose what a run composes with where its config leaves that open, and keep it.
+def choose_setting(
+    composer: Composer, config: TrainConfig, folder: Path, reference: ReferenceMusic, best: dict[str, Any]
+) -> dict[str, Any]:
+    """Choose temperature and top_p of a run where its config leaves them open, and save them.
 
     The choice is compared with validation music where that is kept apart from the training, so that the figures of the
     final pieces, which are compared with test music, have no part in it. Shuffled validation windows are in the
@@ -156,9 +158,13 @@ def choose_setting(composer: Composer, config: TrainConfig, folder: Path, refere
         config: of the run, which may compose otherwise than the one that wrote the checkpoint.
         folder: the run directory, where `sampling.json` and `best.ckpt` get the setting.
         reference: the music to compare with.
+        best: content of `best.ckpt`.
 
     Returns:
         The node `sampling` of `summary.json`.
+
+    Raises:
+        ComposerError: a file cannot be written.
     """
     if config.data.split is not Split.shuffled and len(reference.splits.val):
         reference = reference.with_validation_held_out()
@@ -168,8 +174,6 @@ def choose_setting(composer: Composer, config: TrainConfig, folder: Path, refere
     if setting != composer.setting:
         composer.setting = setting
         # The file alone then composes as the run does.
-        path = folder / CHECKPOINTS / ckpt.BEST
-        values = ckpt.load(path)
-        values["composer"] = {**values["composer"], "sampling": setting.to_plain()}
-        ckpt.save(path, values)
+        values = {**best, "composer": {**best["composer"], "sampling": setting.to_plain()}}
+        ckpt.save(folder / CHECKPOINTS / ckpt.BEST, values)
     return setting.to_plain() if choice is None else choice.to_plain()

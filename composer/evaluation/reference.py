@@ -170,7 +170,9 @@ class Quality:
 class ReferenceMusic:
     """The music of a run, read when it is first needed."""
 
-    def __init__(self, pieces: Pieces, splits: Splits, data: DataConfig, seed: int) -> None:
+    def __init__(
+        self, pieces: Pieces, splits: Splits, data: DataConfig, seed: int, training: Part | None = None
+    ) -> None:
         """Keep what is needed.
 
         Args:
@@ -178,7 +180,9 @@ class ReferenceMusic:
             splits: the windows.
             data: how they were divided.
             seed: decides the draw.
+            training: the training music, where another `ReferenceMusic` has read it.
         """
+        self._training = training
         self.pieces, self.splits, self.data, self.seed = pieces, splits, data, seed
         self._rows = lru_cache(2)(self._measure_rows)
         self._human = lru_cache(2)(self._measure_human)
@@ -186,10 +190,8 @@ class ReferenceMusic:
     def with_validation_held_out(self) -> ReferenceMusic:
         """Return the same training music, with the validation windows as the held-out music."""
         splits = replace(self.splits, test=ListedWindows(np.empty(0, np.int64)))
-        found = ReferenceMusic(self.pieces, splits, self.data, self.seed)
-        # The same music, which may take long to read.
-        found.training = self.training
-        return found
+        # Training music may take long to read: both share it.
+        return ReferenceMusic(self.pieces, splits, self.data, self.seed, self.training)
 
     @property
     def held_out_split(self) -> str | None:
@@ -198,10 +200,12 @@ class ReferenceMusic:
             return "test"
         return None if self.data.split is Split.shuffled else "val"
 
-    @cached_property
+    @property
     def training(self) -> Part:
         """Music that some training window holds."""
-        return self._read(self.splits.train, MOST_EVENTS)
+        if self._training is None:
+            self._training = self._read(self.splits.train, MOST_EVENTS)
+        return self._training
 
     @cached_property
     def held_out(self) -> Part | None:

@@ -28,6 +28,10 @@ from composer.runs.layout import CHECKPOINTS
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 FORMAT = 1
+# Keys of `callbacks`, where Lightning saves the state of each callback: position and metrics, lengths of the record.
+PROGRESS_KEY, RECORD_KEY = "ProgressCallback", "RecordCallback"
+# In checkpoints of earlier versions one callback of this name held both.
+_COMBINED_KEY = "RunCallback"
 # Places per beat.
 MAX_GRID = 96
 _MARK = b"sha256:"
@@ -150,7 +154,17 @@ def load(path: Path) -> dict[str, Any]:
         raise ComposerError(f"{path}: not a checkpoint of composer")
     if values["composer"].get("format") != FORMAT:
         raise ComposerError(f"{path}: written by another version of composer")
+    _split_combined_state(values)
     return values
+
+
+def _split_combined_state(values: dict[str, Any]) -> None:
+    """Move the training state of a checkpoint of an earlier version to the keys of this one."""
+    callbacks = values.get("callbacks")
+    if isinstance(callbacks, dict) and isinstance(state := callbacks.pop(_COMBINED_KEY, None), dict):
+        if "lengths" in state:
+            callbacks[RECORD_KEY] = {"lengths": state.pop("lengths")}
+        callbacks[PROGRESS_KEY] = state
 
 
 def load_newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
@@ -203,26 +217,26 @@ def check_fits(path: Path, values: dict[str, Any], model: torch.nn.Module) -> No
         )
 
 
-def check_resumable(path: Path, values: dict[str, Any], model: torch.nn.Module, state_key: str) -> tuple[int, int]:
-    """Check that a checkpoint holds a training of this model; the epoch and batch that come next.
+def check_resumable(path: Path, values: dict[str, Any], model: torch.nn.Module) -> tuple[int, int]:
+    """Check that a checkpoint holds a training of this model; return the epoch and batch that come next.
 
     Args:
-        path: for the message.
-        values: the checkpoint.
-        model: what its weights and its optimiser's moments must fit.
-        state_key: of the training state, under `callbacks`.
+        path: of the checkpoint, for messages.
+        values: its content.
+        model: the network, whose parameters the weights and the moments of the optimiser must fit.
 
     Raises:
-        ComposerError: it holds weights alone, or what it holds contradicts itself.
+        ComposerError: it holds weights alone, or its parts contradict each other.
     """
     check_fits(path, values, model)
-    if state_key not in values.get("callbacks", {}):
+    if PROGRESS_KEY not in values.get("callbacks", {}):
         raise ComposerError(f"{path}: holds weights but no training to go on with")
     try:
-        state = values["callbacks"][state_key]
-        epoch, batch = (int(number) for number in state["position"])
-        for key in ("steps", "best_epoch", "best_value", "metrics", "lengths", "seconds"):
-            state[key]
+        progress = values["callbacks"][PROGRESS_KEY]
+        epoch, batch = (int(number) for number in progress["position"])
+        for key in ("steps", "best_epoch", "best_value", "metrics", "seconds"):
+            progress[key]
+        values["callbacks"][RECORD_KEY]["lengths"]
         moments = values["optimizer_states"][0]["state"]
         for number, parameter in enumerate(model.parameters()):
             for name in ("exp_avg", "exp_avg_sq"):

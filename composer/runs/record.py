@@ -1,7 +1,7 @@
-"""The written record of a run: `metrics.csv` and TensorBoard, a row and a point an epoch.
+"""The record of a run: `metrics.csv` and TensorBoard's event files, with one row and one point per epoch.
 
-A checkpoint remembers how long each file was when it was written. Resuming cuts the files back to that length, so that
-no point is there twice and none comes from work that was lost; what follows goes into a TensorBoard file of its own.
+A checkpoint holds the length of each file at the time of its writing. A resumed run truncates the files to these
+lengths, so that no point is repeated and none is left of lost work, and continues in a new event file.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ _COMPOSED = (
 
 
 class RunLog:
-    """Appends to the record of one run directory."""
+    """Writer of the record of one run directory."""
 
     def __init__(self, folder: Path, lengths: dict[str, int] | None = None, next_epoch: int = 0) -> None:
-        """Begin or go on.
+        """Open the files of a new or a resumed run.
 
         Args:
             folder: the run directory.
-            lengths: file lengths in bytes from a checkpoint; files are cut back to them and unknown ones removed.
-                None begins a new record.
-            next_epoch: the first epoch (counted from 1) that will be written, when going on.
+            lengths: file lengths in bytes from a checkpoint; files are truncated to them and other files of the record
+                removed. None starts a new record.
+            next_epoch: the first epoch (from 1) that a resumed run writes.
         """
         self.folder = folder
         cut_back(folder, lengths or {})
@@ -52,18 +52,18 @@ class RunLog:
         number = len(event_files(folder))
         self.events = EventFile(folder / f"{EVENTS_PREFIX}{number:06d}")
         if lengths is not None:
-            # A TensorBoard that is watching drops what it has read of the lost epochs.
+            # A running TensorBoard then drops its points of the lost epochs.
             self.events.write(Event(step=next_epoch, session_log=SessionLog(status=SessionLog.START)))
         self.csv = (folder / METRICS).open("a", encoding="utf-8", newline="")
 
     def describe(self, hyperparameters: dict[str, Any]) -> None:
-        """Write what is said once: the hyperparameters, and which charts belong together."""
-        # Imported late: only a training process needs them, and they take a while.
+        """Write the hyperparameters and the layout of charts, once per run."""
+        # Imported late: only training needs it, and the import is slow.
         from torch.utils.tensorboard.summary import hparams
 
         plain = {key: _hyperparameter(value) for key, value in hyperparameters.items()}
-        # Without the account of the experiment that comes first: TensorBoard then finds by itself in which keys the
-        # runs differ, shows those first, and takes the metrics from the scalars of the runs, as they are at any time.
+        # Without the summary of the experiment, which comes first, TensorBoard itself finds the keys in which runs
+        # differ, shows them first, and reads the metrics from the scalars of the runs.
         _, *session = hparams(plain, {})  # type: ignore[no-untyped-call]
         for summary in session:
             self.events.summary(summary)
@@ -74,7 +74,7 @@ class RunLog:
         self.events.layout(layout)
 
     def add_row(self, epoch: int, step: int, metrics: dict[str, float]) -> None:
-        """Write an epoch's metrics; `epoch` counts finished epochs, `step` optimiser steps."""
+        """Write the metrics of an epoch; `epoch` is the number of finished epochs, `step` of optimiser steps."""
         row = {"epoch": epoch, "step": step, **metrics}
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, fieldnames=list(row), lineterminator="\n")
@@ -86,16 +86,16 @@ class RunLog:
         self.add_scalars(epoch, metrics)
 
     def add_scalars(self, epoch: int, metrics: dict[str, float]) -> None:
-        """Write points to TensorBoard, all in one record."""
+        """Write points to TensorBoard, in one record."""
         self.events.scalars(epoch, metrics)
         self.events.flush()
 
     def add_image(self, epoch: int, tag: str, png: bytes) -> None:
-        """Write a picture to TensorBoard."""
+        """Write an image to TensorBoard."""
         self.events.image(epoch, tag, png)
 
     def add_audio(self, epoch: int, tag: str, wav: bytes, rate: int, frames: int) -> None:
-        """Write a sound to TensorBoard: frames of one channel at a rate in hertz."""
+        """Write audio to TensorBoard: a WAV file with one channel, its rate in hertz and its number of frames."""
         self.events.audio(epoch, tag, wav, rate, frames)
 
     def add_histograms(self, epoch: int, model: nn.Module) -> None:
@@ -105,12 +105,12 @@ class RunLog:
         for name, parameter in model.named_parameters():
             values = parameter.detach().cpu()
             if bool(torch.isfinite(values).all()):
-                # As many bins as tell a spike at zero from its surroundings.
+                # 64 bins separate a spike at zero from the values around it.
                 summary = histogram(f"weights/{name}", values.numpy(), 64)  # type: ignore[no-untyped-call]
                 self.events.summary(summary, epoch)
 
     def lengths(self) -> dict[str, int]:
-        """Write everything down for good and tell each file's length in bytes."""
+        """Write the files to disk (fsync) and return the length of each in bytes, by name."""
         self.events.flush()
         self.csv.flush()
         lengths = {}
@@ -127,12 +127,12 @@ class RunLog:
 
 
 def event_files(folder: Path) -> list[Path]:
-    """TensorBoard's files in a run directory, in the order of writing."""
+    """Return TensorBoard's files in a run directory, in the order of writing."""
     return sorted(folder.glob(f"{EVENTS_PREFIX}*"))
 
 
 def cut_back(folder: Path, lengths: dict[str, int]) -> None:
-    """Cut the record of a folder back to the given file lengths; files without one are removed."""
+    """Truncate the files of a record to the given lengths in bytes; remove files without one."""
     for path in [folder / METRICS, *event_files(folder)]:
         if not path.exists():
             continue

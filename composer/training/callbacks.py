@@ -1,7 +1,7 @@
 """The callbacks of a training run: progress, early stopping, the record, the final test, signals, checkpoints.
 
-They share a `TrainingState` and run in the order of `run_callbacks`: a checkpoint is written when everything else of
-the batch or epoch is done, and only then is a signal answered. A resumed run therefore repeats nothing and misses
+They share a `TrainingState` and run in the order of `run_callbacks`: a checkpoint is written after everything else of
+the batch or epoch, and a signal is answered after the checkpoint. A resumed run therefore repeats nothing and skips
 nothing.
 """
 
@@ -27,22 +27,35 @@ from composer.runs.record import RunLog
 from composer.training.metrics import score
 from composer.training.module import ComposerModule
 from composer.training.signals import SignalCallback
-from composer.training.state import STATE_KEY, TrainingState
+from composer.training.state import TrainingState
 
 # `loss/val` decides which epoch is the best, and when to stop early.
 MONITOR = "loss/val"
 
-# Composes after an epoch: gets the finished epochs, the network, the record and whether the epoch is the last; returns
-# lines for the log.
+# Composes a sample after an epoch, from the number of finished epochs, the network, the record and whether the epoch is
+# the last; returns lines for the log.
 Sampler = Callable[[int, Network, RunLog, bool], list[str]]
 
 
 class ProgressCallback(Callback):
-    """Updates the position and the metrics of the state, and shows them."""
+    """Position, metrics and best epoch of the state, computed and displayed."""
 
     def __init__(self, state: TrainingState, progress: Progress) -> None:
         """Keep the state to update, and where it is shown."""
         self.state, self.progress = state, progress
+
+    @property
+    def state_key(self) -> str:
+        """The key of the state in a checkpoint."""
+        return ckpt.PROGRESS_KEY
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain values for a checkpoint."""
+        return self.state.to_plain()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the state of a checkpoint."""
+        self.state.update(state_dict)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock and the display."""
@@ -87,14 +100,17 @@ class ProgressCallback(Callback):
 
 
 class EarlyStoppingCallback(Callback):
-    """Ends the training when `loss/val` has not improved for `trainer.early_stopping_patience` epochs."""
+    """End of the training when `loss/val` has not improved for `trainer.early_stopping_patience` epochs.
+
+    Not Lightning's `EarlyStopping`, whose count of epochs is not in checkpoints of earlier versions.
+    """
 
     def __init__(self, state: TrainingState, patience: int | None) -> None:
         """Keep the state to read; a patience of None never stops."""
         self.state, self.patience = state, patience
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Train no further where a resumed run had already ended."""
+        """Stop a resumed run that had already ended."""
         if not self.state.new and self._should_stop():
             trainer.should_stop = True
 
@@ -108,7 +124,7 @@ class EarlyStoppingCallback(Callback):
 
 
 class RecordCallback(Callback):
-    """Writes `metrics.csv` and TensorBoard's event files, in the first process."""
+    """Writer of `metrics.csv` and TensorBoard's event files, in the first process."""
 
     def __init__(
         self,
@@ -132,18 +148,33 @@ class RecordCallback(Callback):
         self.folder, self.state, self.progress = folder, state, progress
         self.hyperparameters, self.histogram_every_epochs = hyperparameters, histogram_every_epochs
         self.sample = sample
-        # Not `log`: Lightning puts its own function there.
+        # Not `log`: Lightning sets an attribute of this name.
         self.record: RunLog | None = None
 
+    @property
+    def state_key(self) -> str:
+        """The key of the state in a checkpoint."""
+        return ckpt.RECORD_KEY
+
+    def state_dict(self) -> dict[str, Any]:
+        """Write the files to disk and return their lengths, so that a resumed run cuts them back to this checkpoint."""
+        if self.record is not None:
+            self.state.lengths = self.record.lengths()
+        return {"lengths": self.state.lengths}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the lengths of a checkpoint."""
+        self.state.lengths = state_dict["lengths"]
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Open the files, cut back to the last checkpoint."""
+        """Open the files, truncated to the last checkpoint."""
         if trainer.is_global_zero:
             self.record = RunLog(self.folder, self.state.lengths, self.state.position[0] + 1)
             if self.state.new:
                 self.record.describe(self.hyperparameters)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the row of the epoch, histograms and a sample where they are due."""
+        """Write the row of the epoch, and histograms and a sample when they are due."""
         assert isinstance(pl_module, ComposerModule)
         state, epoch = self.state, self.state.position[0]
         if self.record is not None:
@@ -170,7 +201,7 @@ class RecordCallback(Callback):
 
 
 class FinalTestCallback(Callback):
-    """Scores the final weights on the test windows, once; nothing is chosen by it."""
+    """Test metrics of the final weights, computed once after the last epoch; no choice depends on them."""
 
     def __init__(self, state: TrainingState, record: RecordCallback) -> None:
         """Keep the state that gets the metrics, and the record that they are written to."""
@@ -189,7 +220,7 @@ class FinalTestCallback(Callback):
 
 
 class CheckpointCallback(Checkpoint):
-    """Writes `last.ckpt` when it is due and `best.ckpt` when `loss/val` has improved, then answers signals."""
+    """Writer of `last.ckpt` when it is due and of `best.ckpt` when `loss/val` has improved; then answers signals."""
 
     def __init__(
         self,
@@ -197,7 +228,6 @@ class CheckpointCallback(Checkpoint):
         config: CheckpointConfig,
         values: dict[str, Any],
         state: TrainingState,
-        record: RecordCallback,
         signals: SignalCallback,
     ) -> None:
         """Keep what is saved and when.
@@ -206,27 +236,13 @@ class CheckpointCallback(Checkpoint):
             folder: the run directory.
             config: when a checkpoint is due.
             values: what every checkpoint holds besides the weights (`checkpoint.composer_values`).
-            state: of the training, which every checkpoint holds.
-            record: its lengths at the time of a checkpoint are part of the state.
+            state: of the training.
             signals: a signal makes a checkpoint due, and is answered after it.
         """
         self.folder, self.config, self.values, self.state = folder, config, values, state
-        self.record, self.signals = record, signals
+        self.signals = signals
         self.best_unsaved: dict[str, Any] | None = None
         self.saved_at = time.monotonic()
-
-    @property
-    def state_key(self) -> str:
-        """The key of the state in a checkpoint, which is that of earlier versions too."""
-        return STATE_KEY
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return plain values for the checkpoint."""
-        return self.state.to_plain()
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        self.state.update(state_dict)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the first checkpoint of a new run."""
@@ -234,7 +250,7 @@ class CheckpointCallback(Checkpoint):
         if self.state.new:
             # In a folder of another name first: once `checkpoints` exists, it has held a whole checkpoint.
             beginning = self.folder / f".{CHECKPOINTS}.tmp"
-            self._write_last(trainer, beginning / ckpt.LAST)
+            trainer.save_checkpoint(beginning / ckpt.LAST)
             if trainer.is_global_zero:
                 beginning.rename(self.folder / CHECKPOINTS)
 
@@ -268,13 +284,13 @@ class CheckpointCallback(Checkpoint):
         return minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
 
     def _agreed(self, trainer: pl.Trainer, due: bool) -> bool:
-        """Return whether any process wants to save: clocks and signals differ, but all must save and stop together."""
+        """Return whether a checkpoint is due in any process: clocks and signals differ, but all must save together."""
         due = due or self._minutes_due() or self.signals.requested is not None
         if trainer.world_size == 1:
             return due
-        wishes = torch.tensor([int(due), self.signals.requested or 0], device=trainer.strategy.root_device)
-        torch.distributed.all_reduce(wishes, torch.distributed.ReduceOp.MAX)
-        due, number = bool(wishes[0]), int(wishes[1])
+        requests = torch.tensor([int(due), self.signals.requested or 0], device=trainer.strategy.root_device)
+        torch.distributed.all_reduce(requests, torch.distributed.ReduceOp.MAX)
+        due, number = bool(requests[0]), int(requests[1])
         self.signals.requested = number or None
         return due
 
@@ -285,26 +301,21 @@ class CheckpointCallback(Checkpoint):
             "state_dict": state,
             "epoch": self.state.position[0],
             "global_step": trainer.global_step,
-            # Without the test, which no choice may depend on.
+            # Without test metrics, which no choice may depend on.
             "metrics": {key: value for key, value in self.state.metrics.items() if not key.endswith("/test")},
             "composer": self.values,
         }
 
     def _save(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Write the best weights, if new, then the whole state: `last` never names a best that is lost."""
+        """Write new best weights, then the whole state: the best epoch in `last.ckpt` is never a lost one."""
         assert isinstance(module, ComposerModule)
         module.check_finite()
         folder = self.folder / CHECKPOINTS
         if self.best_unsaved is not None and trainer.is_global_zero:
             ckpt.save(folder / ckpt.BEST, self.best_unsaved)
         self.best_unsaved = None
-        self._write_last(trainer, folder / ckpt.LAST)
+        trainer.save_checkpoint(folder / ckpt.LAST)
         self.saved_at = time.monotonic()
-
-    def _write_last(self, trainer: pl.Trainer, path: Path) -> None:
-        if self.record.record is not None:
-            self.state.lengths = self.record.record.lengths()
-        trainer.save_checkpoint(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,13 +347,15 @@ def run_callbacks(
     every_epochs = config.logging.histogram_every_epochs
     record = RecordCallback(folder, state, progress, hyperparameters, every_epochs, sample)
     signals = SignalCallback(folder, progress)
-    # The metrics come first, what is written of them next, and the checkpoint that knows how long the record is last.
+    # A run resumes exactly because of this order: metrics are computed before they are recorded, and the checkpoint,
+    # which holds the metrics and the lengths of the record, comes last. A signal is answered after the checkpoint; its
+    # handlers are set first, so that none stops the run between two writes.
     every = [
         signals,
         ProgressCallback(state, progress),
         EarlyStoppingCallback(state, config.trainer.early_stopping_patience),
         record,
         FinalTestCallback(state, record),
-        CheckpointCallback(folder, config.checkpoint, values, state, record, signals),
+        CheckpointCallback(folder, config.checkpoint, values, state, signals),
     ]
     return RunCallbacks(state, every)

@@ -1,6 +1,11 @@
-"""Sums over windows that turn into the metrics of an epoch; exact whatever the batches were.
+"""Metrics of an epoch: loss and accuracies, as means over all windows that do not depend on the batch size.
 
-The keys are those of TensorBoard, `metrics.csv` and `summary.json`; the part after the slash says on which split.
+Keys are the same in TensorBoard, `metrics.csv` and `summary.json`, and end in the split:
+
+loss/SPLIT              sum of the mean NLL of the three channels, in nats per event
+accuracy/SPLIT          mean of the accuracies of the three channels
+accuracy_joint/SPLIT    share of windows with all three channels right
+nll_CHANNEL/SPLIT, accuracy_CHANNEL/SPLIT
 """
 
 from __future__ import annotations
@@ -14,24 +19,24 @@ from composer.config.limits import CHANNELS
 from composer.nets.network import Logits, Network
 from composer.training.losses import nll
 
-# Three NLLs, three counts of right channels, the count of all three right, the count of windows.
-_WIDTH = 8
+# NLL of each channel (3), right predictions of each channel (3), windows with all channels right, windows.
+_SUMS = 8
 
 
 class MetricSums:
-    """Running sums in double precision, on the model's device: one small addition a batch, read once an epoch."""
+    """Running sums over windows, (8,) float64 on the model's device, so that no batch waits for a GPU."""
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
-        """Args: `device` of the batches."""
-        self.sums = torch.zeros(_WIDTH, dtype=torch.float64, device=device)
+        """Start from zero on the device of the batches."""
+        self.sums = torch.zeros(_SUMS, dtype=torch.float64, device=device)
 
     @torch.no_grad()
     def add(self, logits: Logits, targets: Tensor, nll: Tensor) -> None:
         """Add a batch.
 
         Args:
-            logits: (B, V[channel]) each; their likeliest classes are the prediction.
-            targets: (B, 3) classes; columns that are read and not predicted may follow.
+            logits: (B, V[channel]) each; the likeliest class of each is the prediction.
+            targets: (B, 3 or more) classes; the columns after the third are inputs only.
             nll: (3,) mean negative log-likelihoods of the batch, in nats.
         """
         predicted = torch.stack([channel.argmax(-1) for channel in logits], dim=1)
@@ -42,7 +47,7 @@ class MetricSums:
         self.sums += batch
 
     def values(self, split: str) -> dict[str, float]:
-        """The metrics by key; empty before any window was added."""
+        """Return the metrics by key; empty before any window is added."""
         sums = self.sums.tolist()
         count = sums[-1]
         if not count:
@@ -60,12 +65,12 @@ class MetricSums:
 
 @torch.no_grad()
 def score(model: Network, batches: Iterable[Tensor], split: str) -> dict[str, float]:
-    """Metrics of a model, dropout off, over batches (B, T + 1, 3) of windows; empty without any.
+    """Return the metrics of a model in evaluation mode (no dropout); empty without batches.
 
     Args:
-        model: left in the mode that it was in.
-        batches: for example a loader of `MusicDataModule`.
-        split: what the keys end in.
+        model: its mode is restored.
+        batches: (B, T + 1, 3) windows, for example a loader of `MusicDataModule`.
+        split: end of the keys.
     """
     training = model.training
     device = model.linear.weight.device

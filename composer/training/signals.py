@@ -1,4 +1,4 @@
-"""Signals during the training: finish the batch, save, then stop."""
+"""Signals during training: finish the batch, save a checkpoint, then stop."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ ONE_REQUEST_SECONDS = 1.0
 
 
 class SignalCallback(Callback):
-    """Listens to signals while the model trains; `CheckpointCallback` answers them when it has saved."""
+    """Handlers of signals during training; `CheckpointCallback` answers a signal after it has saved."""
 
     def __init__(self, folder: Path, progress: Progress) -> None:
         """Keep the run directory for messages, and where they are shown."""
         self.folder, self.progress = folder, progress
         self.requested: int | None = None
         self._requested_at = 0.0
-        # Those from before the Trainer. Whoever listened before, submitit for example, is called after the checkpoint.
+        # Handlers from before the Trainer, for example submitit's, are called after the checkpoint.
         self._outer = {int(number): signal.getsignal(number) for number in SIGNALS}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take over the signals, after Lightning has set its own handlers, which do not save."""
+        """Set the handlers, in place of Lightning's, which do not save."""
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
 
@@ -57,7 +57,7 @@ class SignalCallback(Callback):
         number, self.requested = self.requested, None
         outer = self._outer[number]
         if callable(outer) and outer is not signal.default_int_handler:
-            # submitit requeues the job and exits here; on SIGTERM, which announces a preemption, it lets us go on.
+            # submitit requeues the job and exits here; on SIGTERM, which announces a preemption, it returns.
             outer(number, None)
             if number == signal.SIGTERM:
                 return

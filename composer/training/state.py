@@ -1,4 +1,4 @@
-"""The state of a training run that its checkpoints hold besides weights and optimiser."""
+"""The state of a training run that its checkpoints hold in addition to weights and optimiser."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-# Lightning files the state of a callback under the name of its class. In runs of earlier versions one callback of this
-# name held all of it; they are resumed by the same key.
-STATE_KEY = "RunCallback"
-
 
 @dataclass(slots=True)
 class TrainingState:
-    """Where a training stands; the callbacks of a run share one, and a checkpoint holds it.
+    """Position, metrics and clock of a training, shared by the callbacks of a run.
 
     Attributes:
         position: epoch and batch that come next.
@@ -21,7 +17,8 @@ class TrainingState:
         best_epoch: finished epochs when `loss/val` was lowest; 0 before the first epoch.
         best_value: the lowest `loss/val`.
         metrics: of the last finished epoch, and of the test windows after the last one.
-        lengths: length in bytes of each file of the record at the last checkpoint; None before the first.
+        lengths: length in bytes of each file of the record at the last checkpoint; None before the first. Saved by
+            `RecordCallback`, all else by `ProgressCallback`.
         last: whether the epoch that just ended is the last one; not saved.
     """
 
@@ -42,7 +39,7 @@ class TrainingState:
 
     @property
     def new(self) -> bool:
-        """Whether no checkpoint has been written yet."""
+        """Whether the run has no checkpoint yet."""
         return self.lengths is None
 
     def start_clock(self) -> None:
@@ -60,22 +57,20 @@ class TrainingState:
         return self._seconds
 
     def to_plain(self) -> dict[str, Any]:
-        """Return plain values for a checkpoint."""
+        """Return plain values for a checkpoint, without `lengths`."""
         return {
             "position": list(self.position),
             "steps": self.steps,
             "best_epoch": self.best_epoch,
             "best_value": self.best_value,
             "metrics": self.metrics,
-            "lengths": self.lengths,
             "seconds": self.seconds,
         }
 
     def update(self, plain: dict[str, Any]) -> None:
-        """Take over the values of a checkpoint."""
+        """Restore the values of a checkpoint."""
         epoch, batch = plain["position"]
         self.position = (epoch, batch)
         self.steps = plain["steps"]
         self.best_epoch, self.best_value = plain["best_epoch"], plain["best_value"]
-        self.metrics, self.lengths = plain["metrics"], plain["lengths"]
-        self._seconds = plain["seconds"]
+        self.metrics, self._seconds = plain["metrics"], plain["seconds"]

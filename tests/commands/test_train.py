@@ -42,6 +42,8 @@ QUICK = (
     "sampling_grid.pieces=0",
     "logging.sample_media=false",
 )
+# What the one callback of earlier versions saved under `RunCallback`.
+OLD_STATE = {"position", "steps", "best_epoch", "best_value", "metrics", "lengths", "seconds"}
 BATCHES = 14  # 863 training windows of the prelude in batches of 64
 
 
@@ -277,6 +279,27 @@ def test_a_run_of_an_older_version_is_resumed_scored_and_composed_with(finished:
     resume(str(old), [])
 
 
+def test_a_run_with_the_state_of_one_old_callback_resumes_to_the_same_end(
+    finished: Path, tmp_path: Path, interrupt_at: Callable[[int, int], None]
+) -> None:
+    run = tmp_path / "run"
+    interrupt_at(1, 5)
+    with pytest.raises(RunInterrupted):
+        start(quick(), run)
+    path = run / "checkpoints" / "last.ckpt"
+    values = ckpt.load(path)
+    # As checkpoints were up to version 50a75f9: one callback held the position and the lengths of the record.
+    callbacks = values["callbacks"]
+    values["callbacks"] = {"RunCallback": {**callbacks["ProgressCallback"], **callbacks["RecordCallback"]}}
+    assert values["callbacks"]["RunCallback"].keys() == OLD_STATE
+    ckpt.save(path, values)
+    with path.open("rb") as stream:
+        assert torch.load(stream, weights_only=True)["callbacks"].keys() == {"RunCallback"}
+    resume(str(run), [])
+    assert_same_run(finished, run)
+    assert last(run)["callbacks"].keys() == {"ProgressCallback", "RecordCallback"}
+
+
 def test_a_key_that_must_not_change_is_refused_in_an_older_run_too(finished: Path, tmp_path: Path) -> None:
     old = tmp_path / "old"
     shutil.copytree(finished, old)
@@ -323,7 +346,7 @@ def test_a_scheduler_that_listens_is_told_after_the_checkpoint_and_its_requeued_
     run, told = tmp_path / "run", []
 
     def requeue(number: int, frame: object) -> None:
-        told.append((number, last(run)["callbacks"]["RunCallback"]["position"]))
+        told.append((number, last(run)["callbacks"]["ProgressCallback"]["position"]))
         raise SystemExit(0)
 
     before = signal.signal(signal.SIGUSR2, requeue)

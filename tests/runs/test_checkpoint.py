@@ -148,8 +148,9 @@ def test_a_checkpoint_without_a_training_state_is_not_resumed(run: Path) -> None
     "damage",
     [
         lambda values: values["optimizer_states"][0]["state"][0].update(exp_avg=torch.zeros(3)),
-        lambda values: values["callbacks"]["RunCallback"].pop("position"),
-        lambda values: values["callbacks"]["RunCallback"].update(position="x"),
+        lambda values: values["callbacks"]["ProgressCallback"].pop("position"),
+        lambda values: values["callbacks"]["ProgressCallback"].update(position="x"),
+        lambda values: values["callbacks"]["RecordCallback"].pop("lengths"),
         lambda values: values.pop("optimizer_states"),
     ],
 )
@@ -229,9 +230,9 @@ def test_a_full_disk_ends_the_run_with_a_line_and_the_checkpoint_intact(small_di
     assert "\n" not in str(error.value)
     assert json.loads((folder / "summary.json").read_text())["status"] == "failed"
     _, values = ckpt.load_newest(folder) or (None, {})
-    assert values["callbacks"]["RunCallback"]["position"][0] >= 1
+    assert values["callbacks"]["ProgressCallback"]["position"][0] >= 1
     (small_disk / "other").unlink()
-    epochs = values["callbacks"]["RunCallback"]["position"][0] + 1
+    epochs = values["callbacks"]["ProgressCallback"]["position"][0] + 1
     summary = resume(str(folder), [f"trainer.max_epochs={epochs}"])
     assert summary["status"] == "completed"
 
