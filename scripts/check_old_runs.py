@@ -5,7 +5,7 @@
 A git worktree of the commit trains small runs: one to the end, and the same one half-way. This code resumes the
 second; weights, metrics.csv, summary.json (times aside) and the composed pieces must be those of the first. One run is
 killed by SIGKILL; a sweep lacks a job, which this code trains; a store of MIDI files must be read without reading a
-file again. What `compare` prints of the sweep must be the same text. Exit status 1 if anything differs.
+file again. `compare` must write the same tables. Exit status 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -162,9 +162,11 @@ def check_sweep(old: Path, folder: Path, check: Check) -> None:
     """Continue a sweep that lacks a job, and compare its arms."""
     own = ("train", "-m", *SMALL, "trainer.max_epochs=2", "regularizer=none,l1", "seed=0,1", "hydra.sweep.dir=sweep")
     composer(old, folder, *own)
-    texts = [composer(old, folder, "compare", "sweep", "figures=false")]
-    texts.append(composer(ROOT, folder, "compare", "sweep", "figures=false"))
-    check("compare a sweep", [] if texts[0] == texts[1] else ["the printed text"])
+    for number, code in enumerate((old, ROOT)):
+        composer(code, folder, "compare", "sweep", "figures=false", f"output=compared{number}")
+    tables = ("table.csv", "runs.csv")
+    made = [[(folder / f"compared{number}" / name).read_bytes() for name in tables] for number in (0, 1)]
+    check("compare a sweep", [] if made[0] == made[1] else list(tables))
     job = next(path for path in sorted((folder / "sweep").iterdir()) if (path / "summary.json").exists())
     before = summary(job)
     shutil.rmtree(job)

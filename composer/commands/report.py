@@ -178,7 +178,7 @@ def _figures(run: Run) -> Section:
     columns, rows = accuracy_rows(result_rows(str(s["split"]), s), s.get("baselines", {}))
     return Section(
         heading="Figures",
-        text="Loss in nats an event. Accuracy is the mean of the three channels; joint counts events that are right "
+        text="Loss in nats per event. Accuracy is the mean of the three channels; joint counts events that are right "
         "in all three. Skill is the way from the best predictor without a network (0) to perfect (1).",
         tables=[Table(columns=columns, rows=rows, caption="Accuracy by split, and what needs no network")],
     )

@@ -57,7 +57,7 @@ def _verdict(c: Comparison, arm: Arm) -> str:
     if d is None:
         return f"{what}: no seed that both have, so nothing can be said."
     places = typeset.digits([typeset.spread(d)])
-    nats = f" {unit(c.metric)}" if unit(c.metric) == "nats an event" else ""
+    nats = f" {unit(c.metric)}" if unit(c.metric) == "nats per event" else ""
     value = f"{d.mean:+.{places}f}{nats}"
     if d.interval is None:
         return f"{what}: {value} over {count(d.n, 'pair')}: too few seeds for an interval ({FEWEST} at least)."

@@ -17,8 +17,8 @@ SPLITS = ("val", "test")
 PREDICTORS = {"majority": "majority", "repeat_last": "repeat last", "markov": "Markov", "nearest": "nearest context"}
 ACCURACIES = ("accuracy", *(f"accuracy_{channel}" for channel in CHANNELS), "accuracy_joint")
 _UNITS = {
-    "loss": "nats an event",
-    "nll": "nats an event",
+    "loss": "nats per event",
+    "nll": "nats per event",
     "accuracy": "share of events",
     "skill": "share of the way to 1",
 }

@@ -85,7 +85,7 @@ def learning(curves: dict[str, NDArray[np.float64]], split: str) -> bytes:
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
             axes.set_ylim(0, 1.02 if kind == "accuracy" else None)
-        loss.set_ylabel("loss (nats an event)")
+        loss.set_ylabel("loss (nats per event)")
         accuracy.set_ylabel("accuracy (share of events)")
         accuracy.legend(loc="lower right", fontsize=8)
         return _png(figure)
@@ -144,7 +144,7 @@ def curves(c: Comparison) -> list[Figure]:
         for axes in grid[1]:
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        grid[0][0].set_ylabel("loss (nats an event)")
+        grid[0][0].set_ylabel("loss (nats per event)")
         grid[0][0].set_ylim(0, 1.03 * max(highest, trained))
         grid[1][0].set_ylabel("accuracy (share of events)")
         grid[1][0].set_ylim(0, 1.02)

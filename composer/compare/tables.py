@@ -76,7 +76,7 @@ def split_table(c: Comparison, split: str) -> Table | None:
     if f"accuracy/{split}" not in c.metrics:
         return None
     table = _metric_table(c, columns, f"On {c.split(split)}: mean and standard deviation over seeds")
-    notes = ["accuracies in shares of events, loss in nats an event"]
+    notes = ["accuracies in shares of events, loss in nats per event"]
     if c.predictors:
         notes.append("skill: (accuracy - best without a network) / (1 - best without a network), seed by seed")
     if split == "val":

@@ -61,7 +61,7 @@ def context(found: dict[str, Any], names: dict[str, str], window_size: int) -> F
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel("events read before the target")
-    grid[0][0].set_ylabel("nats an event")
+    grid[0][0].set_ylabel("nats per event")
     legend_below(figure, *grid[0][0].get_legend_handles_labels())
     return figure
 

@@ -11,7 +11,7 @@ from composer.reporting.run_tables import copied, judged
 NOTES = """\
 perplexity: e to the loss, the number of equally likely events (note, velocity, time: classes) that would be as hard
 ECE: expected calibration error, 15 bins; bits are those of classes, not of times within a class
-skill over: the accuracy's way from that baseline (0) to perfect (1)"""
+skill over: where the accuracy lies between that baseline (0) and perfect (1)"""
 
 _ACCURACIES = ("accuracy", *(f"accuracy_{channel}" for channel in (*CHANNELS, "joint")))
 _BASELINES = {"majority": "majority", "repeat_last": "repeat last", "markov": "Markov", "nearest": "nearest context"}

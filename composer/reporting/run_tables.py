@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from composer.nets.network import Network
 
 UNITS = """\
-loss in nats an event; accuracy is the mean of the three channels, joint is all three right
-skill: the accuracy's way from the split's best baseline (0) to perfect (1), below 0 worse than it"""
+loss in nats per event; accuracy is the mean of the three channels, joint is all three right
+skill: where the accuracy lies between the best baseline of the split (0) and perfect (1)"""
 
 # Columns of the lines that follow a run's table.
 WIDTH = 100

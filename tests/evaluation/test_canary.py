@@ -1,6 +1,6 @@
 """Canaries: on random music nothing can be predicted, so that whatever is better than chance is a leak.
 
-Every event draws its note, velocity and time from four classes each: chance is 3 ln 4 = 4.159 nats an event. A network
+Every event draws its note, velocity and time from four classes each: chance is 3 ln 4 = 4.159 nats per event. A network
 that trains far longer than is good for it can only do worse, unless it is told its validation targets.
 """
 
