@@ -188,3 +188,9 @@ def test_a_module_says_what_it_is_for(path: Path) -> None:
 
 def test_no_module_is_a_drawer_for_everything() -> None:
     assert not [path for path in MODULES if re.search(r"util|helper|common|misc", path.stem)]
+
+
+def test_names_of_tests_have_at_most_60_characters() -> None:
+    for path in Path(__file__).parent.rglob("test_*.py"):
+        names = [node.name for node in ast.walk(parse(path)) if isinstance(node, ast.FunctionDef)]
+        assert [name for name in names if name.startswith("test_") and len(name) > 60] == [], path

@@ -243,9 +243,7 @@ def test_a_misspelt_key_in_a_users_own_experiment_is_one_line(capsys: pytest.Cap
     assert not (folder / "outputs").exists()
 
 
-def test_a_mistake_in_the_current_folder_removes_nothing_of_the_users(
-    capsys: pytest.CaptureFixture[str], folder: Path
-) -> None:
+def test_error_in_current_folder_removes_no_user_files(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     (folder / ".git").mkdir()
     (folder / "notes.log").write_text("mine")
     assert cli.run("train", ["hydra.run.dir=.", "seed=-1"]) == 1
@@ -268,7 +266,7 @@ def test_a_developer_gets_the_whole_traceback(
     assert os.environ["HYDRA_FULL_ERROR"] == "1"
 
 
-def test_an_error_of_ours_is_not_dressed_up_as_a_mistake_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_internal_error_is_not_shown_as_a_user_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(config: TrainConfig, folder: Path) -> dict[str, Any]:
         raise ValueError("a bug")
 

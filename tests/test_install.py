@@ -58,7 +58,7 @@ def test_the_tests_run_against_the_checkout() -> None:
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_every_module_and_config_and_nothing_else(wheel: Path) -> None:
+def test_wheel_holds_every_module_and_config_only(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         files = {name for name in archive.namelist() if not name.endswith("/")}
         configs_alike = {
@@ -78,7 +78,7 @@ def test_the_wheel_holds_every_module_and_config_and_nothing_else(wheel: Path) -
 
 
 @pytest.mark.slow
-def test_an_installed_wheel_trains_and_composes_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
+def test_installed_wheel_trains_and_composes(installed: Path, tmp_path: Path) -> None:
     # -P: the current folder is not searched; PYTHONPATH comes before the editable install of the checkout.
     environment = {"PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"}
     where = "import composer, composer.config.compose as c; print(composer.__file__, c.CONF_DIR, sep='\\n')"

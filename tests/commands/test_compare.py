@@ -182,7 +182,7 @@ def test_the_gap_is_train_against_val(sweep: Path) -> None:
     assert c.estimates[c.baseline, "gap/loss"].mean == pytest.approx(3 - 2 * 0.84 - 1.0)
 
 
-def test_skill_is_measured_from_the_best_predictor_without_a_network(sweep: Path) -> None:
+def test_skill_is_relative_to_the_best_baseline(sweep: Path) -> None:
     c = of(sweep)
     none, l1 = c.sweep.arms
     assert c.estimates[none, "skill/val"].mean == pytest.approx((0.84 - 0.75) / 0.25)
@@ -215,7 +215,7 @@ def test_another_baseline_turns_the_sign(sweep: Path) -> None:
     assert c.differences[c.sweep.arms[0], "accuracy/val"].mean == pytest.approx(-0.03)
 
 
-def test_arms_with_windows_of_their_own_have_predictors_of_their_own(sweep: Path) -> None:
+def test_arms_with_other_windows_have_other_baselines(sweep: Path) -> None:
     for path in sweep.glob("*l1*/summary.json"):
         edit(path, lambda summary: summary["baselines"]["markov"].update({"accuracy/val": 0.5}))
     titles = [predictor.title for predictor in of(sweep).predictors]
@@ -409,7 +409,7 @@ def test_damage_never_ends_in_a_traceback(name: str, content: str, sweep: Path) 
     assert name in notes(c) + "".join(run.error for arm in c.sweep.arms for run in arm.runs)
 
 
-def test_a_figure_that_is_no_number_leaves_its_run_out_of_that_metric(sweep: Path) -> None:
+def test_nan_excludes_its_run_from_that_metric(sweep: Path) -> None:
     edit(sweep / "regularizer-l1_seed-0" / "summary.json", lambda summary: summary.update({"accuracy/val": None}))
     c = of(sweep)
     assert c.estimates[c.others[0], "accuracy/val"].n == 4
@@ -692,7 +692,7 @@ def copying_sweep(folder: Path, human: float | None = 0.5, l1: float = 0.2) -> P
     return folder
 
 
-def test_what_the_arms_copy_stands_in_a_table_with_held_out_music_below(tmp_path: Path) -> None:
+def test_copying_table_ends_with_held_out_music(tmp_path: Path) -> None:
     c = of(copying_sweep(tmp_path / "l1"), "figures=false")
     table = comparing.tables.copying_table(c)
     assert table is not None
@@ -719,7 +719,7 @@ def test_what_the_arms_copy_stands_in_a_table_with_held_out_music_below(tmp_path
     )
 
 
-def test_the_best_weights_have_the_same_pieces_and_none_may_be_held_out(tmp_path: Path) -> None:
+def test_best_weights_compose_the_same_without_held_out_music(tmp_path: Path) -> None:
     c = of(copying_sweep(tmp_path / "l1", human=None), "weights=best", "metric=copying/interval_8")
     assert c.estimates[c.baseline, "copying/interval_8"].mean == pytest.approx(0.604)
     table = comparing.tables.copying_table(c)

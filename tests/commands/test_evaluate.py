@@ -110,7 +110,7 @@ def test_changed_training_data_is_warned_of(trained: Path) -> None:
     assert results["baselines"]["markov"]["accuracy/val"] > 0
 
 
-def test_other_files_are_scored_whole_and_the_training_data_is_recognised(trained: Path, tmp_path: Path) -> None:
+def test_other_files_are_scored_and_training_data_recognised(trained: Path, tmp_path: Path) -> None:
     other = write_scale(tmp_path / "other.mid", 48)
     results = evaluate(Composer.load(trained), str(other))
     assert results["windows_data"] == 80 - 10
@@ -123,7 +123,7 @@ def test_other_files_are_scored_whole_and_the_training_data_is_recognised(traine
         assert evaluate(Composer.load(trained), str(trained.parent / "piece.mid"))["same_data"]
 
 
-def test_without_the_training_data_other_files_are_scored_without_baselines(
+def test_missing_training_data_leaves_out_baselines(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other, piece = write_scale(tmp_path / "other.mid", 48), trained.parent / "piece.mid"

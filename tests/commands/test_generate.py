@@ -193,7 +193,7 @@ def test_length_in_seconds_is_kept(trained: Path) -> None:
     assert 0 < piece.seconds()[-1] <= 7.5
 
 
-def test_the_default_primer_is_the_first_30_events_and_can_be_included(trained: Path) -> None:
+def test_default_primer_is_the_first_30_events(trained: Path) -> None:
     player = composer.load(trained)
     piece = player.generate(events=5, include_primer=True)
     assert len(piece.piece.events) == 35
@@ -202,7 +202,7 @@ def test_the_default_primer_is_the_first_30_events_and_can_be_included(trained: 
     assert struck.tolist() == [60, 64, 67, 72, 76]
 
 
-def test_a_primer_comes_from_an_offset_or_a_file_and_is_refused_when_too_short(trained: Path, tmp_path: Path) -> None:
+def test_primer_offset_or_file_is_refused_when_too_short(trained: Path, tmp_path: Path) -> None:
     output = f"output={tmp_path / 'out'}"
     with pytest.raises(ComposerError, match="^primer=-3: must be a MIDI file, an offset from 0 on, or none$"):
         Composer.load(trained).primer("-3")
@@ -262,7 +262,7 @@ def messages_of(path: Path) -> list[tuple[float, int, int]]:
     return found
 
 
-def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_pieces(trained: Path, tmp_path: Path) -> None:
+def test_same_seed_gives_same_bytes_for_any_number_of_pieces(trained: Path, tmp_path: Path) -> None:
     for mode in ("window", "stateful"):
         contents = {}
         for n in (1, 3, 70):
@@ -340,7 +340,7 @@ def test_a_key_left_out_in_python_is_that_of_the_command(trained: Path, monkeypa
     assert dataclasses.asdict(used[1]) == dataclasses.asdict(used[0]) | changed
 
 
-def test_the_signature_of_generate_names_every_key_and_repeats_no_value() -> None:
+def test_signature_of_generate_names_every_key_without_values() -> None:
     parameters = inspect.signature(Composer.generate).parameters
     keys = {field.name for field in dataclasses.fields(SamplingConfig)} - {"n"}
     assert set(parameters) == keys | {"self", "seed", "primer", "continue_from"}
@@ -368,7 +368,7 @@ def test_a_notebooks_mistakes_are_named(trained: Path, arguments: dict[str, obje
         composer.load(trained).generate(**arguments)  # type: ignore[arg-type]
 
 
-def test_a_note_held_too_long_is_released_and_nothing_else_changes() -> None:
+def test_note_held_too_long_is_released_and_nothing_else() -> None:
     # 60 is forgotten, 64 is let go in time, 67 too late; 60 is struck again, and ends with the piece.
     rows = [(60, 80, 0.0), (64, 80, 0.5), (64, 0, 1.0), (67, 80, 0.5), (67, 0, 3.0), (60, 70, 0.5)]
     assert list(let_go(rows, 2.5)) == [
@@ -384,7 +384,7 @@ def test_a_note_held_too_long_is_released_and_nothing_else_changes() -> None:
     assert list(let_go(rows, 1.0, kept=5)) == [*rows[:5], (60, 0, 0.0), rows[5]]
 
 
-def test_no_note_of_a_written_piece_is_longer_than_any_that_trained(trained: Path, tmp_path: Path) -> None:
+def test_written_notes_are_no_longer_than_training_notes(trained: Path, tmp_path: Path) -> None:
     player = Composer.load(trained)
     longest = player.origin.longest_note_seconds
     # The last chord of the piece.
@@ -401,7 +401,7 @@ def test_no_note_of_a_written_piece_is_longer_than_any_that_trained(trained: Pat
     assert notes_of(ruled.piece).duration_seconds.max() < 3 + 1e-6
 
 
-def test_a_checkpoint_that_knows_no_longest_note_composes_as_it_did(trained: Path, tmp_path: Path) -> None:
+def test_checkpoint_without_longest_note_composes_as_before(trained: Path, tmp_path: Path) -> None:
     values = ckpt.load(trained / "checkpoints" / "best.ckpt")
     del values["composer"]["origin"]["longest_note_seconds"]
     ckpt.save(tmp_path / "old.ckpt", values)

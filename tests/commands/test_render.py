@@ -122,7 +122,7 @@ def test_it_decays_like_a_piano(pitch: int) -> None:
     assert level(released, 0.9, 1.0) < level(released, 0.3, 0.5) - 20
 
 
-def test_high_notes_die_sooner_and_hard_ones_are_brighter_and_louder() -> None:
+def test_high_notes_decay_faster_and_hard_ones_are_brighter() -> None:
     low, high = (audio.synthesize([note(pitch, 0, 2.0)]) for pitch in (40, 88))
     assert level(high, 0.02, 0.1) - level(high, 1, 1.1) > level(low, 0.02, 0.1) - level(low, 1, 1.1) + 6
     both = audio.synthesize([note(60, 0, 1.0, 30), note(60, 2, 1.0, 110)])

@@ -172,7 +172,7 @@ def test_the_loss_never_contains_the_penalty(finished: Path) -> None:
     assert float(row["penalty/train"]) > 0
 
 
-def test_tensorboard_has_hyperparameters_real_metrics_and_charts_of_train_and_validation(finished: Path) -> None:
+def test_tensorboard_has_hyperparameters_metrics_and_charts(finished: Path) -> None:
     accumulator = EventAccumulator(str(finished))
     accumulator.Reload()
     assert "hp_metric" not in accumulator.Tags()["scalars"]
@@ -208,7 +208,7 @@ def test_a_run_stopped_by_ctrl_c_resumes_to_the_same_end(
     assert_same_run(finished, tmp_path / "run")
 
 
-def test_a_run_resumed_twice_and_from_an_older_checkpoint_ends_the_same(
+def test_run_resumed_twice_and_from_older_checkpoint_is_equal(
     finished: Path, tmp_path: Path, interrupt_at: Callable[[int, int], None]
 ) -> None:
     run, copy = tmp_path / "run", tmp_path / "copy"
@@ -226,7 +226,7 @@ def test_a_run_resumed_twice_and_from_an_older_checkpoint_ends_the_same(
     assert_same_run(finished, run)
 
 
-def test_resuming_with_more_epochs_equals_training_longer_at_once(finished: Path, tmp_path: Path) -> None:
+def test_resuming_with_more_epochs_equals_longer_training(finished: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     start(quick("trainer.max_epochs=2"), run)
     resume(str(run), ["trainer.max_epochs=3"])
@@ -260,7 +260,7 @@ def as_if_older(run: Path) -> None:
         ckpt.save(path, values)
 
 
-def test_a_run_of_an_older_version_is_resumed_scored_and_composed_with(finished: Path, tmp_path: Path) -> None:
+def test_run_of_older_version_is_resumed_and_composed_with(finished: Path, tmp_path: Path) -> None:
     old = tmp_path / "old"
     shutil.copytree(finished, old)
     as_if_older(old)
@@ -279,7 +279,7 @@ def test_a_run_of_an_older_version_is_resumed_scored_and_composed_with(finished:
     resume(str(old), [])
 
 
-def test_a_run_with_the_state_of_one_old_callback_resumes_to_the_same_end(
+def test_run_with_state_of_old_callback_resumes_to_same_end(
     finished: Path, tmp_path: Path, interrupt_at: Callable[[int, int], None]
 ) -> None:
     run = tmp_path / "run"
@@ -300,7 +300,7 @@ def test_a_run_with_the_state_of_one_old_callback_resumes_to_the_same_end(
     assert last(run)["callbacks"].keys() == {"ProgressCallback", "RecordCallback"}
 
 
-def test_a_key_that_must_not_change_is_refused_in_an_older_run_too(finished: Path, tmp_path: Path) -> None:
+def test_fixed_key_is_refused_in_an_older_run_too(finished: Path, tmp_path: Path) -> None:
     old = tmp_path / "old"
     shutil.copytree(finished, old)
     as_if_older(old)
@@ -330,7 +330,7 @@ def test_a_folder_that_holds_another_run_is_not_overwritten(finished: Path) -> N
         start(quick("seed=1"), finished)
 
 
-def test_the_same_run_started_again_goes_on_as_a_requeued_job_does(
+def test_same_run_started_again_continues_like_a_requeued_job(
     finished: Path, tmp_path: Path, interrupt_at: Callable[[int, int], None]
 ) -> None:
     interrupt_at(1, 3)
@@ -340,7 +340,7 @@ def test_the_same_run_started_again_goes_on_as_a_requeued_job_does(
     assert_same_run(finished, tmp_path / "run")
 
 
-def test_a_scheduler_that_listens_is_told_after_the_checkpoint_and_its_requeued_job_goes_on(
+def test_scheduler_is_called_after_checkpoint_and_job_continues(
     finished: Path, tmp_path: Path, interrupt_at: Callable[[int, int], None]
 ) -> None:
     run, told = tmp_path / "run", []
@@ -362,7 +362,7 @@ def test_a_scheduler_that_listens_is_told_after_the_checkpoint_and_its_requeued_
     assert_same_run(finished, run)
 
 
-def test_a_termination_that_a_scheduler_waves_through_is_saved_and_trained_past(
+def test_ignored_termination_saves_and_trains_on(
     finished: Path, tmp_path: Path, interrupt_at: Callable[[int, int], None]
 ) -> None:
     told = []
@@ -376,9 +376,7 @@ def test_a_termination_that_a_scheduler_waves_through_is_saved_and_trained_past(
     assert_same_run(finished, tmp_path / "run")
 
 
-def test_signals_are_given_back_and_work_in_the_second_run_of_a_process(
-    tmp_path: Path, interrupt_at: Callable[[int, int], None]
-) -> None:
+def test_signal_handlers_are_restored_between_runs(tmp_path: Path, interrupt_at: Callable[[int, int], None]) -> None:
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
     before = [signal.getsignal(number) for number in numbers]
     start(quick("trainer.max_epochs=1"), tmp_path / "one")
@@ -413,9 +411,7 @@ def test_a_second_ctrl_c_stops_at_once_and_the_run_still_resumes(
     assert_same_run(finished, tmp_path / "run")
 
 
-def test_a_run_is_resumed_from_another_folder_by_the_path_it_was_begun_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_run_is_resumed_from_another_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_midi(tmp_path / "piece.mid", prelude_piece(TimeUnit.seconds))
     monkeypatch.chdir(tmp_path)
     start(quick("data=midi", "data.path=piece.mid", "trainer.max_epochs=1"), tmp_path / "run")
@@ -446,7 +442,7 @@ def test_a_finished_run_that_is_started_again_is_passed_over(
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_a_termination_while_the_final_piece_is_composed_is_heard(
+def test_termination_during_final_composing_is_handled(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("composer.commands.train.write_samples", lambda *arguments: signal.raise_signal(signal.SIGTERM))
@@ -503,7 +499,7 @@ def every_step(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_step_learns_faster_and_is_measured_on_the_same_steps(finished: Path, every_step: Path) -> None:
+def test_every_step_learns_faster_with_comparable_metrics(finished: Path, every_step: Path) -> None:
     before, after = rows(finished), rows(every_step)
     assert list(before[0]) == list(after[0])
     assert float(after[-1]["loss/train"]) < float(before[-1]["loss/train"])
@@ -605,7 +601,7 @@ def test_a_weight_of_zero_trains_the_same_bits_as_no_regularizer(tmp_path: Path)
             assert torch.equal(value, weights(tmp_path / name)[key]), (name, key)
 
 
-def test_proximal_l1_reaches_exact_zeros_where_the_loss_term_does_not(tmp_path: Path) -> None:
+def test_proximal_l1_reaches_exact_zeros_unlike_the_loss_term(tmp_path: Path) -> None:
     for name in ("l1", "proximal_l1"):
         start(quick(f"regularizer={name}", "regularizer.weight=1", "trainer.max_epochs=2"), tmp_path / name)
     zeros = {name: float(rows(tmp_path / name)[-1]["zeros/linear.weight"]) for name in ("l1", "proximal_l1")}
@@ -614,7 +610,7 @@ def test_proximal_l1_reaches_exact_zeros_where_the_loss_term_does_not(tmp_path: 
     assert float(rows(tmp_path / "proximal_l1")[-1]["zeros/all"]) > 0.01
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+def test_nonfinite_loss_stops_and_keeps_last_good_checkpoint(tmp_path: Path) -> None:
     run = tmp_path / "run"
     with pytest.raises(
         ComposerError, match=r"the loss is not finite in epoch \d, batch \d+: lower optimizer\.lr=1e\+30"
@@ -627,7 +623,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     assert all(value.isfinite().all() for value in weights(run).values())
 
 
-def test_early_stopping_ends_after_the_patience_and_a_resumed_run_ends_there_too(tmp_path: Path) -> None:
+def test_early_stopping_ends_resumed_run_at_same_epoch(tmp_path: Path) -> None:
     # A rate of almost nothing lets loss/val move by rounding alone, so the patience runs out.
     config = quick("optimizer.lr=1e-12", "trainer.early_stopping_patience=2", "trainer.max_epochs=50")
     summary = start(config, tmp_path / "run")
@@ -637,7 +633,7 @@ def test_early_stopping_ends_after_the_patience_and_a_resumed_run_ends_there_too
     assert (tmp_path / "run" / "metrics.csv").read_bytes() == before
 
 
-def test_best_ckpt_holds_the_weights_of_the_lowest_validation_loss(tmp_path: Path) -> None:
+def test_best_ckpt_holds_weights_of_lowest_validation_loss(tmp_path: Path) -> None:
     summary = start(quick("optimizer.lr=0.3", "trainer.max_epochs=4"), tmp_path / "run")
     losses = [float(row["loss/val"]) for row in rows(tmp_path / "run")]
     assert summary["best"]["epoch"] == 1 + losses.index(min(losses))

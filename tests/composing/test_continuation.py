@@ -117,7 +117,7 @@ def test_without_a_primer_a_bar_begins(trained: Path) -> None:
     assert piece.name == "Composed, no. 1"
 
 
-def test_checkpoints_of_earlier_versions_compose_without_markings(trained: Path, tmp_path: Path) -> None:
+def test_old_checkpoints_compose_without_markings(trained: Path, tmp_path: Path) -> None:
     values = ckpt.load(trained / "checkpoints" / "best.ckpt")
     del values["composer"]["origin"]["place"]
     ckpt.save(tmp_path / "old.ckpt", values)

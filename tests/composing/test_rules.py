@@ -62,7 +62,7 @@ def test_what_plays_follows_the_events() -> None:
     assert played((2, 5, 1), (2, 0, 1)).closed.item() == 2
 
 
-def test_what_sounds_before_a_piece_is_known_by_its_time_from_there() -> None:
+def test_notes_sounding_before_a_piece_keep_their_time() -> None:
     playing = sounding_after([2, 0, 2, 2], [True, True, False, True], [0.25, 0.5, 1.0, 0.0], 4, "cpu")
     assert playing.sounding.tolist() == [[True, False, True, False]]
     assert playing.struck[0, [0, 2]].tolist() == [-1.0, 0.0]
@@ -106,7 +106,7 @@ def test_a_figure_is_not_played_once_more() -> None:
     assert moves(rule(played((0, 5, 1), (0, 5, 1), (0, 5, 1)))) == ([0, 1, 2, 3], [1, 2, 3])
 
 
-def test_a_rule_that_leaves_nothing_gives_way_for_that_piece_alone() -> None:
+def test_rule_that_leaves_nothing_yields_for_that_piece() -> None:
     first = torch.tensor([[True, True, False], [True, False, False]])
     second = torch.tensor([[False, True, True], [False, True, True]])
     assert meet(first, [second]).tolist() == [[False, True, False], [True, False, False]]

@@ -107,7 +107,7 @@ def test_a_transformer_has_no_running_state() -> None:
 @pytest.mark.parametrize("overrides", [*NETWORKS, "model=transformer", "model=transformer model.heads=chained"])
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("hidden_size", [8, 40, 104])
-def test_a_piece_is_the_same_to_the_bit_whatever_is_composed_beside_it(
+def test_piece_is_bit_identical_in_any_batch(
     overrides: str, mode: Mode, hidden_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # So that a batch is stepped in several parts, the last of them smaller.
@@ -218,7 +218,7 @@ def test_a_beam_is_scored_without_smoothing(overrides: str) -> None:
     assert search.scores[0].item() == pytest.approx(score)
 
 
-def test_a_rule_that_leaves_only_unlikely_classes_still_has_some_to_draw() -> None:
+def test_rule_leaving_unlikely_classes_can_still_draw() -> None:
     # All of the probability is the smoothing's, but for class 0, which the mask forbids.
     logits = torch.tensor([[0.925, 0.025, 0.025, 0.025]]).log()
     allowed = torch.tensor([[False, True, True, False]])
@@ -230,7 +230,7 @@ def test_a_rule_that_leaves_only_unlikely_classes_still_has_some_to_draw() -> No
 
 
 @pytest.mark.parametrize("overrides", ["", "model.heads=chained", "model=transformer", "model=gru model.num_layers=2"])
-def test_a_piece_with_its_own_setting_is_that_of_a_session_with_it(overrides: str) -> None:
+def test_piece_with_own_setting_equals_session_with_it(overrides: str) -> None:
     model, primer = network(overrides).double(), random_events(1, 6).expand(3, -1, -1)
     each = [Setting(1.0, 1.0), Setting(0.5, 1.0), Setting(0.8, 0.6)]
     same = [torch.Generator().manual_seed(1) for _ in each]

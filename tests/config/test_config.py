@@ -130,7 +130,7 @@ def test_every_option_composes_to_the_values_of_its_file(group: str, option: str
     assert flat(config) | expected == flat(config)
 
 
-def test_all_groups_are_directories_of_the_schema_or_whole_experiments() -> None:
+def test_all_groups_are_schema_nodes_or_experiments() -> None:
     groups = {group for group, _ in options()}
     nodes = {key for key, hint in typing.get_type_hints(TrainConfig).items() if dataclasses.is_dataclass(hint)}
     assert groups - nodes == {"experiment", "ablation"}
@@ -179,7 +179,7 @@ def test_defaults_that_code_repeats_are_those_of_conf(default: TrainConfig) -> N
     assert compose("encoding=performance").encoding == default.encoding.resolved(TimeUnit.seconds)
 
 
-def test_a_config_composes_while_a_program_uses_hydra_for_configs_of_its_own(tmp_path: Path) -> None:
+def test_config_composes_inside_another_hydra_program(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("a: 1\n")
     with hydra.initialize_config_dir(str(tmp_path), version_base="1.3"):
         assert hydra.compose("mine").a == 1
@@ -314,7 +314,7 @@ def test_the_articles_counterpart_differs_in_the_penalty_alone() -> None:
     assert without.regularizer.name is RegularizerName.none
 
 
-def test_the_experiment_stands_whatever_the_default_groups_are_and_the_command_line_stands_over_it() -> None:
+def test_experiment_overrides_groups_and_is_overridden() -> None:
     config = compose("experiment=article", "data.test_fraction=0.2", "model=lstm", "seed=7")
     assert (config.data.test_fraction, config.seed, config.name) == (0.2, 7, "article")
 
@@ -644,7 +644,7 @@ def nodes(schema: type[Any]) -> list[type[Any]]:
 
 
 @pytest.mark.parametrize(("key", "value"), pairs(BAD))
-def test_a_value_outside_its_limits_is_refused_under_its_typed_key(key: str, value: str, default: TrainConfig) -> None:
+def test_value_outside_limits_is_refused_by_its_key(key: str, value: str, default: TrainConfig) -> None:
     with pytest.raises(ComposerError, match=rf"^{re.escape(key)}=\S+: must be \S+") as caught:
         change(default, f"{key}={value}")
     assert len(str(caught.value).splitlines()) == 1
@@ -693,7 +693,7 @@ def test_texts_within_their_limits_are_taken(default: TrainConfig) -> None:
 
 
 @pytest.mark.parametrize("key", ["n", "events", "seconds", "temperature", "top_k", "top_p"])
-def test_the_limits_of_sampling_are_those_of_generate_without_the_prefix(key: str) -> None:
+def test_limits_of_sampling_equal_those_of_generate(key: str) -> None:
     values = dataclasses.asdict(compose("run=x", command="generate")) | {key: 0}
     with pytest.raises(ComposerError, match=f"^{key}=0: must be"):
         GenerateConfig(**values)
@@ -880,7 +880,7 @@ def without(text: str, *keys: str) -> str:
         (("regularizer=elastic_net", "optimizer=adamw"), ("optimizer.weight_decay",), "optimizer.weight_decay"),
     ],
 )
-def test_a_config_older_than_some_keys_takes_their_defaults_with_one_warning(
+def test_older_config_takes_defaults_with_one_warning(
     overrides: tuple[str, ...], keys: tuple[str, ...], words: str, tmp_path: Path
 ) -> None:
     config = compose(*overrides)
@@ -892,7 +892,7 @@ def test_a_config_older_than_some_keys_takes_their_defaults_with_one_warning(
     assert len(caught) == 1
 
 
-def test_a_config_older_than_the_search_for_copies_keeps_its_split(tmp_path: Path) -> None:
+def test_config_older_than_duplicate_search_keeps_its_split(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     chorales = without(run_file.to_yaml(compose("data=chorales")), "data.group_similarity", "data.group_by")
     path.write_text(chorales, encoding="utf-8")
@@ -1004,7 +1004,7 @@ def test_a_job_is_named_after_its_overrides(overrides: str, name: str) -> None:
         ("..", "."),
     ],
 )
-def test_jobs_that_are_told_apart_only_by_what_a_name_cannot_hold_have_different_names(one: str, two: str) -> None:
+def test_jobs_that_differ_in_unsafe_characters_differ_in_name(one: str, two: str) -> None:
     assert files.safe_name(one) != files.safe_name(two)
 
 
@@ -1054,9 +1054,7 @@ def test_other_runs_and_other_folders_stay(tmp_path: Path, monkeypatch: pytest.M
     assert other.is_dir()
 
 
-def test_the_current_folder_and_what_is_above_it_is_never_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_current_folder_and_its_parents_are_never_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = litter(tmp_path / "above")
     monkeypatch.chdir(here)
     hydra_sweeps.remove_unused(here)

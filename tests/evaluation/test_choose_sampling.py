@@ -55,7 +55,7 @@ def test_only_what_is_null_is_tried() -> None:
     assert settings(compose().sampling, dataclasses.replace(grid, pieces=0)) == []
 
 
-def test_the_nearest_is_taken_and_of_equals_the_one_near_the_articles() -> None:
+def test_nearest_setting_is_chosen_and_ties_go_to_the_article() -> None:
     assert nearest([trial(0.8, 1.0, 0.3), trial(1.0, 0.9, 0.1), trial(1.0, 1.0, 0.2)], None) == trial(1.0, 0.9, 0.1)
     equal = [trial(0.8, 1.0, 0.1), trial(1.0, 0.9, 0.1), trial(1.0, 1.0, 0.1)]
     assert nearest(equal, None) == equal[2]
@@ -63,7 +63,7 @@ def test_the_nearest_is_taken_and_of_equals_the_one_near_the_articles() -> None:
     assert nearest([trial(0.8, 1.0, None)], 0.5) is None
 
 
-def test_a_setting_that_copies_far_more_than_held_out_music_is_not_nearer() -> None:
+def test_setting_that_copies_too_much_is_not_chosen() -> None:
     copies, keeps = trial(0.8, 0.9, 0.1, copied=0.7), trial(1.0, 1.0, 0.3, copied=0.45)
     assert nearest([copies, keeps], 0.4) == keeps
     assert nearest([copies, keeps], 0.65) == copies
@@ -89,7 +89,7 @@ class Fixed:
         return next(self.distances)
 
 
-def test_each_setting_composes_its_pieces_and_the_nearest_is_chosen(trained: Path) -> None:
+def test_each_setting_composes_and_the_nearest_is_chosen(trained: Path) -> None:
     player = Composer.load(trained)
     sampling = dataclasses.replace(player.config.sampling, events=20)
     grid = dataclasses.replace(player.config.sampling_grid, pieces=3, temperatures=[0.8, 1.0], top_p=[1.0, 0.9])
@@ -103,7 +103,7 @@ def test_each_setting_composes_its_pieces_and_the_nearest_is_chosen(trained: Pat
     assert choose(player, sampling, grid, Fixed([None] * 4)) is None  # type: ignore[arg-type]
 
 
-def test_pieces_of_the_grid_are_those_of_compose_with_the_setting(trained: Path) -> None:
+def test_grid_pieces_equal_those_composed_with_the_setting(trained: Path) -> None:
     player = Composer.load(trained)
     short = dataclasses.replace(player.config.sampling, n=2, events=30)
     each = [Setting(0.7, 1.0), Setting(1.0, 0.9)]
@@ -152,7 +152,7 @@ def test_a_checkpoint_alone_composes_as_its_run(trained: Path, tmp_path: Path) -
     write_setting(trained, chosen)
 
 
-def test_an_older_checkpoint_composes_at_temperature_1_without_a_cut(trained: Path, tmp_path: Path) -> None:
+def test_older_checkpoint_composes_at_temperature_1_uncut(trained: Path, tmp_path: Path) -> None:
     values = ckpt.load(trained / "checkpoints" / "best.ckpt")
     values["composer"].pop("sampling", None)
     ckpt.save(tmp_path / "old.ckpt", values)

@@ -162,7 +162,7 @@ def test_fitness_is_that_of_the_paper_segment_by_segment() -> None:
     assert int(np.argmax(best)) + 1 == 5
 
 
-def test_structure_is_found_where_music_comes_back_and_not_in_noise() -> None:
+def test_structure_is_found_in_repetition_and_not_in_noise() -> None:
     rng = np.random.default_rng(2)
 
     def tune(pitches: np.ndarray) -> NoteArrays:
@@ -186,7 +186,7 @@ def test_overlap_and_divergence_are_the_integrals() -> None:
     assert compare_densities(ones, ones) == pytest.approx((1, 0))
 
 
-def test_densities_far_apart_or_without_width_have_finite_figures() -> None:
+def test_distant_or_degenerate_densities_have_finite_figures() -> None:
     overlap, divergence = compare_densities(np.array([0.0, 0.1, 0.2]), np.array([1e4, 1e4 + 1]))
     assert overlap == pytest.approx(0, abs=1e-6)
     assert np.isfinite(divergence)
@@ -241,7 +241,7 @@ def test_one_pitch_one_time_and_a_loop_are_told() -> None:
     assert collapse(monotony(loop), USUAL).startswith("it ends in a loop, the same events 5 times")
 
 
-def test_a_loop_counts_at_the_end_and_anywhere_in_music_that_did_not_collapse() -> None:
+def test_loop_counts_at_the_end_and_anywhere_in_sound_music() -> None:
     passed = events([*(tune(10) * 5), *tune(100)])
     assert monotony(passed).loop == 1
     assert monotony(passed, anywhere=True).loop >= 5

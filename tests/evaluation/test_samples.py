@@ -137,7 +137,7 @@ def sampled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_piece_is_written_every_so_many_epochs_and_judged_in_tensorboard(sampled: Path) -> None:
+def test_piece_per_interval_is_written_and_judged(sampled: Path) -> None:
     names = sorted(path.name for path in (sampled / "samples").iterdir())
     assert names == ["epoch-0002.mid", "epoch-0004.mid", "train-seed0-000.mid"]
     for name in names:
@@ -154,7 +154,7 @@ def test_a_piece_is_written_every_so_many_epochs_and_judged_in_tensorboard(sampl
     assert "quality/note_density/training" in points
 
 
-def test_every_epoch_begins_from_the_same_primer_and_draws_the_same_numbers(sampled: Path, tmp_path: Path) -> None:
+def test_every_sample_has_the_same_primer_and_random_numbers(sampled: Path, tmp_path: Path) -> None:
     # One more run whose second epoch has the same weights gives the same file, whatever was composed before.
     start(quick("logging.sample_every_epochs=1", "trainer.max_epochs=2"), tmp_path / "run")
     one, two = (folder / "samples" / "epoch-0002.mid" for folder in (sampled, tmp_path / "run"))
@@ -184,7 +184,7 @@ def test_the_training_does_not_notice(overrides: tuple[str, ...], tmp_path: Path
 
 
 @pytest.mark.parametrize("epoch", [1, pytest.param(2, marks=pytest.mark.nightly)])
-def test_a_resumed_run_ends_with_the_same_samples_and_the_same_record(
+def test_resumed_run_ends_with_same_samples_and_record(
     epoch: int, sampled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     update = Progress.update

@@ -98,7 +98,7 @@ def test_scores_are_those_of_one_window_after_another(overrides: str) -> None:
         assert figures["seconds"] == pytest.approx(seconds[piece])
 
 
-def test_no_windows_have_no_figures_and_no_time_has_no_bits_a_second() -> None:
+def test_no_windows_no_figures_and_no_time_no_bits_per_second() -> None:
     model, starts = network("model=lstm"), np.array([0])
     none = score_windows(model, windows_at(TOKENS, starts, SIZE), [], OFFSETS, FixedSeconds(np.zeros(60)))
     assert (none.figures("x"), none.pieces(["a", "b"])) == ({}, {})
@@ -148,7 +148,7 @@ def test_the_calibration_error_is_that_of_guo_et_al() -> None:
         assert sum(each["predictions"] for each in bins[channel]) == 500
 
 
-def test_a_channel_that_is_right_as_often_as_it_says_has_no_error() -> None:
+def test_calibrated_channel_has_no_calibration_error() -> None:
     reliability = Reliability()
     reliability.add(np.full((10, 3), 0.7), np.array([[k < 7] * 3 for k in range(10)]))
     assert reliability.errors("x") == pytest.approx(dict.fromkeys(("ece_note/x", "ece_velocity/x", "ece_time/x"), 0.0))

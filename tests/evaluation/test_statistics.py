@@ -118,7 +118,7 @@ def test_equal_differences_divide_by_nothing() -> None:
     assert not same.covers_zero
 
 
-def test_the_correction_for_few_pairs_is_near_its_usual_approximation() -> None:
+def test_small_sample_correction_is_near_its_approximation() -> None:
     assert hedges_correction(4) == pytest.approx(math.sqrt(2 / math.pi))
     for df in (9, 19, 99):
         assert hedges_correction(df) == pytest.approx(1 - 3 / (4 * df - 1), abs=5e-4)

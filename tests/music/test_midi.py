@@ -214,7 +214,7 @@ def test_running_status_is_read(tmp_path: Path) -> None:
     assert rows(read_piece(path)) == [(60, 64, 0.0), (60, 0, 0.1), (62, 80, 0.1), (62, 0, 0.2)]
 
 
-def test_note_off_is_a_note_on_of_velocity_0_and_its_velocity_is_dropped(midi_file: Build) -> None:
+def test_note_off_is_a_note_on_of_velocity_0(midi_file: Build) -> None:
     with_off = midi_file([[on(60), off(60, 99, time=480), on(62), off(62, time=240)]], name="off.mid")
     with_on = midi_file([[on(60), on(60, 0, time=480), on(62), on(62, 0, time=240)]], name="on.mid")
     assert rows(read_piece(with_off)) == [(60, 64, 0.0), (60, 0, 0.5), (62, 64, 0.0), (62, 0, 0.25)]
@@ -329,7 +329,7 @@ def test_an_unknown_part_names_the_key_and_the_choices(band: Path, part: str) ->
         (raw(b"\x00\x90\x3c\xa8"), "a data byte is over 127; data.clip=true"),
     ],
 )
-def test_an_unusable_file_gives_one_line_that_begins_with_its_path(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_unusable_file_gives_one_line_with_its_path(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "x.mid"
     path.write_bytes(content)
     assert error_line(path).startswith(reason)
@@ -704,7 +704,7 @@ def test_times_equal_the_tempo_integrated_tick_by_tick(
     assert read_piece(path).events.delta_time.tolist() == expected
 
 
-def test_a_program_set_in_another_track_counts_and_a_change_does_not_part_a_note_from_its_release(
+def test_program_of_another_track_counts_and_notes_keep_releases(
     tmp_path: Path,
 ) -> None:
     file = mido.MidiFile(type=1, ticks_per_beat=480)

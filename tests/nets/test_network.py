@@ -29,9 +29,7 @@ def random_tokens(batch: int, length: int, sizes: tuple[int, int, int] = SIZES) 
 
 @pytest.mark.parametrize("sizes", [SIZES, (3, 2, 1)], ids=["many columns in use", "few columns in use"])
 @pytest.mark.parametrize("num_layers", [1, 2])
-def test_weights_outputs_and_gradients_are_those_of_nn_lstm_and_nn_linear(
-    num_layers: int, sizes: tuple[int, int, int]
-) -> None:
+def test_weights_outputs_and_gradients_equal_nn_lstm(num_layers: int, sizes: tuple[int, int, int]) -> None:
     model = network(num_layers).eval()
     lstm, linear = nn.LSTM(229, 16, num_layers, batch_first=True), nn.Linear(16, 229)
     lstm.load_state_dict(model.lstm.state_dict())
@@ -118,7 +116,7 @@ def test_a_dropped_channel_is_all_zeros_in_the_input(num_layers: int, channel: i
 
 
 @pytest.mark.parametrize(("channel", "inputs"), inputs_of("shuffle"), ids=CHANNELS)
-def test_a_shuffled_channel_keeps_its_values_and_no_other_changes(channel: int, inputs: Inputs) -> None:
+def test_shuffled_channel_keeps_values_and_others_unchanged(channel: int, inputs: Inputs) -> None:
     model = network(inputs=inputs)
     tokens = random_tokens(6, 9)
     before = tokens.clone()
@@ -133,7 +131,7 @@ def test_a_shuffled_channel_keeps_its_values_and_no_other_changes(channel: int, 
 
 
 @pytest.mark.parametrize(("channel", "inputs"), inputs_of("shuffle"), ids=CHANNELS)
-def test_a_shuffle_is_drawn_by_the_seed_in_training_and_fixed_in_evaluation(channel: int, inputs: Inputs) -> None:
+def test_shuffle_is_seeded_in_training_and_fixed_in_evaluation(channel: int, inputs: Inputs) -> None:
     model = network(inputs=inputs, dropout=0.0)
     tokens = random_tokens(6, 9)
 

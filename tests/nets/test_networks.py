@@ -71,7 +71,7 @@ def test_every_step_predicts_from_the_events_up_to_it_alone(overrides: str) -> N
 
 
 @pytest.mark.parametrize("overrides", KINDS)
-def test_the_heads_have_their_channels_classes_and_every_weight_a_gradient(overrides: str) -> None:
+def test_heads_have_channel_sizes_and_all_weights_gradients(overrides: str) -> None:
     model = network(overrides)
     windows = random_tokens(32, 9)
     steps = forward_every(model, windows[:, :-1], windows[:, 1:])
@@ -118,7 +118,7 @@ def test_a_chained_channel_knows_those_before_it_and_no_other(overrides: str) ->
 
 
 @pytest.mark.parametrize("overrides", CHAINED)
-def test_a_chained_prediction_is_made_channel_by_channel_without_the_target(overrides: str) -> None:
+def test_chained_prediction_does_not_use_the_target(overrides: str) -> None:
     model = network(overrides).eval()
     hidden = model.last_hidden(random_tokens(20, 9))
     event = torch.zeros(20, 3, dtype=torch.long)
@@ -224,7 +224,7 @@ def test_an_embedding_is_a_row_a_class_side_by_side() -> None:
 
 
 @pytest.mark.parametrize("overrides", DROPPING)
-def test_dropped_weights_and_units_act_in_training_alone_and_repeat_by_seed(overrides: str) -> None:
+def test_dropout_acts_in_training_only_and_repeats_by_seed(overrides: str) -> None:
     model = network(f"{overrides} model.dropout=0")
     tokens = random_tokens(4, 9)
 
@@ -242,7 +242,7 @@ def test_dropped_weights_and_units_act_in_training_alone_and_repeat_by_seed(over
 
 
 @pytest.mark.parametrize("overrides", DROPPING)
-def test_read_step_by_step_equals_torchs_layers_where_nothing_is_dropped(overrides: str) -> None:
+def test_stepping_equals_torch_layers_without_dropout(overrides: str) -> None:
     model = network(f"{overrides} model.dropout=0").double()
     assert isinstance(model, ThreeHeadLSTM | ThreeHeadGRU)
     model.weight_dropout = model.variational_dropout = 0.0
@@ -251,7 +251,7 @@ def test_read_step_by_step_equals_torchs_layers_where_nothing_is_dropped(overrid
     torch.testing.assert_close(hidden, model.encode(tokens))
 
 
-def test_weight_dropout_drops_the_same_recurrent_weights_of_a_batch_and_no_others() -> None:
+def test_weight_dropout_drops_same_recurrent_weights_per_batch() -> None:
     model = network("model=lstm model.weight_dropout=0.5 model.num_layers=2")
     assert isinstance(model, ThreeHeadLSTM)
     for k, (dropped, weight) in enumerate(zip(model.weights(), model.lstm.parameters(), strict=True)):
@@ -295,7 +295,7 @@ def test_a_transformer_refuses_what_only_recurrent_networks_have() -> None:
 # The Transformer
 
 
-def test_rotation_keeps_lengths_and_makes_products_depend_on_the_distance_alone() -> None:
+def test_rotation_makes_products_depend_on_distance_only() -> None:
     generator = torch.Generator().manual_seed(0)
     query, key = (torch.randn(8, generator=generator, dtype=torch.float64) for _ in range(2))
     queries, keys = rotate(query.expand(12, 8)), rotate(key.expand(12, 8))

@@ -129,7 +129,7 @@ def test_a_file_beyond_all_sizes_is_refused_unread(tmp_path: Path) -> None:
         ckpt.load(path)
 
 
-def test_weights_that_do_not_fit_the_config_get_one_line_when_resuming(run: Path) -> None:
+def test_misfitting_weights_get_one_line_when_resuming(run: Path) -> None:
     path = run / "checkpoints" / "last.ckpt"
     values = ckpt.load(path)
     values["state_dict"]["model.linear.bias"] = torch.zeros(3)
@@ -163,7 +163,7 @@ def test_a_training_state_that_contradicts_itself_gets_one_line(run: Path, damag
         resume(str(run), [])
 
 
-def test_a_damaged_last_checkpoint_falls_back_to_the_previous_with_a_warning(finished: Path, run: Path) -> None:
+def test_damaged_last_checkpoint_falls_back_to_previous(finished: Path, run: Path) -> None:
     damage(run / "checkpoints" / "last.ckpt")
     with pytest.warns(UserWarning, match=r"last\.ckpt: damaged .* resuming from .*previous\.ckpt"):
         resume(str(run), [])
@@ -175,7 +175,7 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_previous_with_a_warning(fin
         assert torch.equal(value, expected[key])
 
 
-def test_without_a_whole_checkpoint_the_command_fails_instead_of_starting_over(run: Path) -> None:
+def test_without_whole_checkpoint_resuming_fails(run: Path) -> None:
     before = (run / "metrics.csv").read_bytes()
     damage(run / "checkpoints" / "last.ckpt")
     (run / "checkpoints" / "previous.ckpt").write_bytes(b"")
@@ -184,7 +184,7 @@ def test_without_a_whole_checkpoint_the_command_fails_instead_of_starting_over(r
     assert (run / "metrics.csv").read_bytes() == before
 
 
-def test_a_run_that_was_killed_before_its_first_checkpoint_begins(finished: Path, run: Path) -> None:
+def test_run_killed_before_its_first_checkpoint_starts_over(finished: Path, run: Path) -> None:
     shutil.rmtree(run / "checkpoints")
     resume(str(run), [])
     assert (run / "metrics.csv").read_bytes() == (finished / "metrics.csv").read_bytes()
@@ -218,7 +218,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(mount)], check=True)
 
 
-def test_a_full_disk_ends_the_run_with_a_line_and_the_checkpoint_intact(small_disk: Path) -> None:
+def test_full_disk_ends_run_with_checkpoint_intact(small_disk: Path) -> None:
     folder = small_disk / "run"
     # Room for the first checkpoints, not for many epochs of the record.
     (small_disk / "other").write_bytes(bytes(350_000))
@@ -237,7 +237,7 @@ def test_a_full_disk_ends_the_run_with_a_line_and_the_checkpoint_intact(small_di
     assert summary["status"] == "completed"
 
 
-def test_a_locked_directory_is_refused_and_free_again_after_the_process(tmp_path: Path) -> None:
+def test_locked_directory_is_refused_until_process_ends(tmp_path: Path) -> None:
     pid = os.fork()
     if pid == 0:
         with locked(tmp_path):

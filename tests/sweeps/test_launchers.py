@@ -74,7 +74,7 @@ def test_joblib_is_always_installed() -> None:
 
 
 @pytest.mark.parametrize("arguments", [["-m", switch, "seed=0,1"] for switch in PLUGINS] + [["ablation=search"]])
-def test_a_switch_without_its_plugin_says_what_to_install_and_writes_nothing(
+def test_missing_plugin_names_package_and_writes_nothing(
     arguments: list[str], here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = importlib.util.find_spec
@@ -154,7 +154,7 @@ def job_in(folder: Path) -> sweep.Job:
     return sweep.Job(number=0, overrides=["seed=0"], swept={"seed": "0"}, folder=folder)
 
 
-def test_a_stop_of_the_sweep_reaches_a_job_that_no_signal_reaches(stand_in: Any, here: Path) -> None:
+def test_stopping_a_sweep_reaches_jobs_without_signals(stand_in: Any, here: Path) -> None:
     """As on another machine: the process that runs the job hears nothing but what stands in the sweep's folder."""
     stand_in(lambda job: (WAITS, 1.0))
     job = job_in(here / "sweep" / "job")
@@ -175,7 +175,7 @@ def test_a_job_whose_turn_comes_after_the_stop_does_not_begin(stand_in: Any, her
     assert list(job.folder.iterdir()) == []
 
 
-def test_a_signal_to_the_process_that_began_the_sweep_stops_it_and_the_same_command_goes_on(
+def test_signal_stops_sweep_and_same_command_continues(
     stand_in: Any, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stand_in(lambda job: (WAITS, 1.0))
@@ -201,7 +201,7 @@ def test_a_signal_to_the_process_that_began_the_sweep_stops_it_and_the_same_comm
     assert {job.folder.name: job.status for job in sweep.jobs(folder)} == {"seed-0": "completed", "seed-1": "completed"}
 
 
-def test_what_a_stopped_job_returns_ends_a_search_when_it_asks_for_the_figure() -> None:
+def test_result_of_a_stopped_job_ends_a_search() -> None:
     with pytest.raises(hydra_sweeps._Stop):
         float(hydra_sweeps._Stopped(RunInterrupted("SIGINT: stopped", 2)))  # type: ignore[arg-type]
 
@@ -210,7 +210,7 @@ def test_what_a_stopped_job_returns_ends_a_search_when_it_asks_for_the_figure() 
 
 
 @pytest.mark.filterwarnings("default")  # optuna 2 uses what SQLAlchemy calls old
-def test_a_search_survives_failures_and_a_second_run_proposes_the_same_trials(
+def test_search_survives_failures_and_repeats_its_trials(
     stand_in: Any, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
@@ -268,7 +268,7 @@ def wait_for(folder: Path, pattern: str, count: int = 1) -> list[Path]:
 
 
 @pytest.mark.slow
-def test_joblib_runs_several_jobs_and_one_that_is_killed_or_raises_stops_no_other(tmp_path: Path) -> None:
+def test_joblib_job_that_fails_does_not_stop_others(tmp_path: Path) -> None:
     command = [*TRAIN, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *QUICK]
     # Two events more than the piece has.
     command += ["trainer.max_epochs=15", "data.window_size=30,1100", "seed=0,1"]
@@ -291,7 +291,7 @@ def test_joblib_runs_several_jobs_and_one_that_is_killed_or_raises_stops_no_othe
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("way", ["Ctrl-C", "SIGTERM"])
-def test_joblib_is_stopped_with_every_job_saved_and_no_process_left(tmp_path: Path, way: str) -> None:
+def test_stopping_joblib_saves_jobs_and_leaves_no_process(tmp_path: Path, way: str) -> None:
     # One process more than there are jobs: it waits, and must not die of Ctrl-C and take the others with it.
     command = [*TRAIN, "hydra/launcher=joblib", "hydra.launcher.n_jobs=3", *QUICK, "trainer.max_epochs=500", "seed=0,1"]
     with subprocess.Popen(command, cwd=tmp_path, start_new_session=True) as process:

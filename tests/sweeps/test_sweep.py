@@ -80,7 +80,7 @@ def only(folder: Path) -> Path:
 # Sweeps survive
 
 
-def test_whatever_happens_to_a_job_the_others_complete_and_the_sweep_says_what(
+def test_failed_job_is_reported_and_others_complete(
     stand_in: Any, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stand_in(
@@ -114,7 +114,7 @@ def test_whatever_happens_to_a_job_the_others_complete_and_the_sweep_says_what(
     assert "Traceback (most recent call last):" in (only(here) / "seed-1" / "train.log").read_text()
 
 
-def test_the_same_command_passes_over_what_is_complete_and_runs_the_rest(stand_in: Any, here: Path) -> None:
+def test_same_command_skips_completed_jobs(stand_in: Any, here: Path) -> None:
     stand_in({"seed=1": "sys.exit(1)"})
     assert cli.run("train", ["-m", "seed=0,1"]) == 1
     stand_in({})
@@ -182,7 +182,7 @@ def test_the_folds_of_an_arm_are_averaged_like_its_seeds() -> None:
     }
 
 
-def test_a_run_whose_metrics_are_damaged_is_left_out_of_the_means_and_named(stand_in: Any, here: Path) -> None:
+def test_run_with_damaged_metrics_is_excluded_and_named(stand_in: Any, here: Path) -> None:
     assert cli.run("train", ["-m", "seed=0,1"]) == 0
     (only(here) / "seed-0" / "metrics.csv").write_text("epoch,loss/val\n1,2,3\n")
     with pytest.warns(UserWarning, match="seed-0/metrics.csv: cannot be read"):
@@ -195,7 +195,7 @@ def test_a_run_whose_metrics_are_damaged_is_left_out_of_the_means_and_named(stan
 # Folders
 
 
-def test_folders_are_a_function_of_the_command_and_name_what_differs(stand_in: Any, here: Path) -> None:
+def test_folders_depend_on_command_and_name_differences(stand_in: Any, here: Path) -> None:
     fixed = ["name=mine", "data.window_size=10", "encoding.time_bins=5", "model.hidden_size=4", "optimizer.lr=0.01"]
     assert cli.run("train", ["-m", *fixed, "seed=0,1"]) == 0
     assert sorted(ended(only(here))) == ["seed-0", "seed-1"]
@@ -204,7 +204,7 @@ def test_folders_are_a_function_of_the_command_and_name_what_differs(stand_in: A
     assert len(list((here / "outputs" / "mine").iterdir())) == 2, "another command, another folder"
 
 
-def test_an_ablation_names_its_arms_and_a_launcher_is_no_part_of_the_name(stand_in: Any, here: Path) -> None:
+def test_ablation_names_arms_without_the_launcher(stand_in: Any, here: Path) -> None:
     assert cli.run("train", ["-m", "ablation=l1", "seed=3", "trainer.max_epochs=1"]) == 0
     assert sorted(ended(only(here))) == ["regularizer-l1_seed-3", "regularizer-none_seed-3"]
     assert cli.run("train", ["ablation=l1", "seed=3", "trainer.max_epochs=1", "hydra.verbose=false"]) == 0
@@ -275,7 +275,7 @@ def test_a_yaml_that_is_edited_meanwhile_changes_nothing(edited: Path, tmp_path:
     assert done.stdout == "128\n", done.stderr
 
 
-def test_an_edit_that_breaks_every_yaml_does_not_stop_the_sweep_that_runs(
+def test_edit_that_breaks_yaml_does_not_stop_running_sweep(
     edited: Path, stand_in: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("config.compose", "config.keys", "sweeps.hydra"):
@@ -410,7 +410,7 @@ QUICK = [
 
 
 @pytest.mark.slow
-def test_a_sweep_with_a_job_killed_in_the_middle_goes_on_to_the_same_figures(tmp_path: Path) -> None:
+def test_sweep_with_killed_job_continues_to_same_figures(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "composer.cli", "train", "-m", *QUICK, "trainer.max_epochs=60", "seed=0,1"]
 
     def summaries(folder: Path) -> dict[str, Any]:

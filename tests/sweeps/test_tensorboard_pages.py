@@ -99,7 +99,7 @@ def test_scalars_name_the_runs_by_what_differs(pages: Any) -> None:
     assert page.get_by_text("accuracy", exact=True).first.is_visible()
 
 
-def test_custom_scalars_show_train_and_validation_of_both_arms_in_one_chart(pages: Any) -> None:
+def test_custom_scalars_show_both_arms_in_one_chart(pages: Any) -> None:
     page = pages("custom_scalars")
     assert page.get_by_text("arms: mean over the seeds").first.is_visible()
     # Two arms, train and validation, and none of the single runs: in each of the nine charts.
@@ -107,7 +107,7 @@ def test_custom_scalars_show_train_and_validation_of_both_arms_in_one_chart(page
     assert page.get_by_text("arms: mean and one standard deviation").first.is_visible()
 
 
-def test_hparams_show_every_run_with_what_differs_first_and_real_metrics(pages: Any) -> None:
+def test_hparams_show_differing_keys_first_and_metrics(pages: Any) -> None:
     page = pages("hparams")
 
     def column(name: str) -> float:

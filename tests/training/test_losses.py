@@ -77,7 +77,7 @@ def test_which_parameters_are_touched_is_explicit(parameters: object, names: lis
     assert list(regularizer("l1", parameters=parameters).parameters) == names
 
 
-def test_a_pattern_without_a_match_is_an_error_that_lists_the_names() -> None:
+def test_pattern_without_match_lists_parameter_names() -> None:
     with pytest.raises(ComposerError, match=r"pattern linear\.\* matches no parameter; there are 0\.weight, 0\.bias"):
         regularizer("l1", parameters=["linear.*"])
 
@@ -146,7 +146,7 @@ def test_the_loss_at_every_step_is_that_of_the_window_cut_there() -> None:
         torch.testing.assert_close(one, other.grad)
 
 
-def test_a_step_that_is_left_out_has_no_part_in_the_loss_or_its_gradient() -> None:
+def test_masked_step_has_no_loss_and_no_gradient() -> None:
     windows = random_windows(4, 6)
     logits = Logits(*(torch.randn(4, 5, size, requires_grad=True) for size in (5, 4, 3)))
     mask = torch.ones(4, 5, dtype=torch.bool)
