@@ -1,4 +1,4 @@
-"""Mistakes that a user can mend: one line that names the file, key or value and the way out."""
+"""Errors that the user can fix: one line that names the file, key or value and the remedy."""
 
 from __future__ import annotations
 

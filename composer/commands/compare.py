@@ -66,7 +66,7 @@ def run(config: CompareConfig) -> Path:
 
 
 def report(c: Comparison, made: Sequence[typeset.Table], figures: Sequence[str]) -> str:
-    """`report.md`: what was swept, the words, what differs, the tables, the figures."""
+    """Return `report.md`: swept keys, conclusions, other differences, tables and figures."""
     sweep = c.sweep
     runs = [run for arm in sweep.arms for run in arm.runs]
     keys = ", ".join(f"`{key}`" for key in sweep.swept) or "nothing but the seed"

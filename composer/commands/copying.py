@@ -1,4 +1,4 @@
-"""What a MIDI file copies from the music that a run was trained on: what `composer copying` does. Needs no torch."""
+"""`composer copying`: passages of a MIDI file that occur in the training music of a run. Needs no torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from composer.render.listening import player
 from composer.render.player import player_page
 from composer.runs.layout import CONFIG, MANIFEST
 
-_MOST_TOLD = 20
+_MAX_LINES = 20
 _KINDS = {"pitch": "at the same pitch", "interval": "transposed or not"}
 
 
@@ -50,7 +50,7 @@ def run(config: CopyingConfig) -> Path:
 
 
 def of_run(folder: Path) -> tuple[ReferenceMusic, int]:
-    """The reference of a run directory, and the pieces of its data.
+    """Return the reference music of a run directory, and the number of pieces of its data.
 
     Raises:
         ComposerError: there is no such run, or its data cannot be read.
@@ -85,9 +85,9 @@ def _report(copying: Copying, passages: list[dict[str, Any]], split: str) -> lis
     lines += [
         "",
         f"{_count(len(passages), 'passage')} of at least {LEAST} notes" + ":" * bool(passages),
-        *(_line(passage) for passage in passages[:_MOST_TOLD]),
+        *(_line(passage) for passage in passages[:_MAX_LINES]),
     ]
-    return lines + [f"and {len(passages) - _MOST_TOLD} more"] * (len(passages) > _MOST_TOLD)
+    return lines + [f"and {len(passages) - _MAX_LINES} more"] * (len(passages) > _MAX_LINES)
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""Scoring a trained run on music it was not trained on: what `composer evaluate` does."""
+"""`composer evaluate`: score a run on held-out music or other files."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def evaluate(
     resamples: int = _RESAMPLES,
     samples: int = 0,
 ) -> dict[str, Any]:
-    """Figures of a network on its own held-out windows, or on all windows of other files, and of what it composes.
+    """Return figures of a network on its held-out windows or on other files, and of its composed pieces.
 
     Args:
         composer: a loaded run.
@@ -114,7 +114,7 @@ def evaluate(
 
 
 def _told(split: str, order: BatchOrder) -> Iterator[Indices]:
-    """The batches of a split, and how many are scored, where that takes long."""
+    """Yield the batches of a split, and show the progress where that takes long."""
     counter = Counter(f"scoring {split}:", "batches", len(order))
     for batch in order:
         yield batch
@@ -123,7 +123,7 @@ def _told(split: str, order: BatchOrder) -> Iterator[Indices]:
 
 
 def _skills(results: dict[str, Any], baselines: Baselines) -> dict[str, dict[str, float | None]]:
-    """The skill of each accuracy over each baseline that has one."""
+    """Return the skill of each accuracy over each baseline that has one."""
     return {
         name: {
             key: skill(results[key], value)
@@ -135,17 +135,17 @@ def _skills(results: dict[str, Any], baselines: Baselines) -> dict[str, dict[str
 
 
 def _asked(data: DataConfig, path: str | None) -> DataConfig:
-    """The data that is scored: the run's own, or whatever can be used of other files."""
+    """Return the config of the data that is scored: the run's own, or the usable files of a path."""
     if path is None:
         return data
-    # What the training's file says of other files is nothing.
+    # The split file of the training data does not apply to other files.
     split = Split.shuffled if data.split is Split.file else data.split
     unnamed = dataclasses.replace(data, split=split, split_file=None, group_by=None)
     return dataclasses.replace(unnamed, source=Source.midi, path=path, on_error=OnError.skip)
 
 
 def _training(composer: Composer) -> Training | None:
-    """The run's training data and its split; None, with a warning, where it cannot be had any more."""
+    """Return the run's training data and its split; None, with a warning, where the data is gone."""
     config = composer.config
     try:
         corpus = read_corpus(config.data, composer.encoding)
@@ -158,14 +158,14 @@ def _training(composer: Composer) -> Training | None:
 
 
 def _of_training(composer: Composer, training: Training, asked: Examples) -> Baselines:
-    """Baselines fitted on the run's training windows."""
+    """Return baselines fitted on the run's training windows."""
     (corpus, splits), config = training, composer.config
     tokens = encode_pieces(corpus.pieces, composer.vocabulary)
     return measure(tokens, splits, config.data.window_size, config.seed, asked)
 
 
 def _composed(composer: Composer, training: Training | None, samples: int) -> dict[str, Any]:
-    """What so many pieces of the run quote and are like."""
+    """Return copying and quality of `samples` composed pieces."""
     if not samples or training is None:
         return {"copying": None, "quality": None}
     (corpus, splits), config = training, composer.config

@@ -1,4 +1,4 @@
-"""What `composer explore` does: measure, print, and write figures, pages and TensorBoard's events."""
+"""`composer explore`: measure a corpus, print a report, and write charts and an event file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def run(config: ExploreConfig) -> Path:
 
 
 def _pages(found: Exploration) -> dict[str, list[Panel]]:
-    """The charts of each channel that has values above 0."""
+    """Return the charts of each channel that has values above 0."""
     note, velocity, time = (found.channels[channel] for channel in CHANNELS)
     pages = {}
     if note.histogram is not None:

@@ -27,7 +27,7 @@ def run(config: GenerateConfig) -> list[Path]:
 
 
 def summary_line(composition: Composition) -> str:
-    """How long a piece is, and whether notes had to be ended."""
+    """Return one line on the length of a piece and the notes that were released."""
     events = composition.piece.events
     count = len(composition.written.events) - len(events)
     length = f"{len(events)} events, {events.delta_time.sum():.1f} {events.time_unit.name}"

@@ -16,7 +16,7 @@ VIRTUAL = "composer"
 
 
 def open_port(name: str | None) -> Any:
-    """An output port: by its name, one of our own that other programs can read (`virtual`), or the first there is.
+    """Open an output port: by its name, a new one that other programs can read (`virtual`), or the first one.
 
     Raises:
         ComposerError: python-rtmidi is not installed, or there is no such port.

@@ -73,7 +73,7 @@ def _read(config: RenderConfig, path: Path, title: str | None) -> Performance:
 
 
 def _sound(config: RenderConfig, path: Path, performance: Performance) -> audio.Samples:
-    """(L, 2) by the synthesiser that is asked for."""
+    """Return the sound (L, 2) of the configured synthesiser."""
     available = config.synth is Synth.auto and audio.has_fluidsynth(config.soundfont)
     if config.synth is not Synth.fluidsynth and not available:
         return audio.synthesize(performance.notes)
@@ -86,7 +86,7 @@ def _sound(config: RenderConfig, path: Path, performance: Performance) -> audio.
 
 
 def _about(notation: Notation) -> str:
-    """One line on what the score says and how far it is from the performance."""
+    """Return one line on the score and its distance from the performance."""
     piece, arrangement = notation.quantized, notation.arrangement
     meter = piece.measures[-1].meter
     beats = "beats tracked in the onsets" if piece.tracked else "the file's beats"

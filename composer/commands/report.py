@@ -40,7 +40,7 @@ Quoted = Callable[[Piece], list[dict[str, Any]]]
 PAGE = "report.html"
 _COLOURED = f"Coloured passages, of {LEAST} notes or more, stand in the training music, transposed or not."
 # Pieces of the training that are shown, the first and the last among them.
-_MOST_SAMPLES = 6
+_MAX_SAMPLES = 6
 # Figures that are named as the farthest from human music.
 _FARTHEST = 3
 # Of the piece that was trained on.
@@ -65,7 +65,7 @@ def run(config: ReportConfig) -> Path:
 
 
 def newest(outputs: Path) -> Path:
-    """The run or sweep whose record was written last.
+    """Return the run or sweep whose record was written last.
 
     Raises:
         ComposerError: there is none.
@@ -80,7 +80,7 @@ def newest(outputs: Path) -> Path:
 
 
 def run_page(folder: Path, config: ReportConfig) -> str:
-    """HTML of one run: what was trained, its figures and curves, what it composes, and its config."""
+    """Return the HTML of one run: description, figures, curves, composed pieces and config."""
     run = read_run(folder)
     composer = _composer(folder)
     sections = [_about(run, composer)]
@@ -100,7 +100,7 @@ def run_page(folder: Path, config: ReportConfig) -> str:
 
 
 def _composer(folder: Path) -> Composer | None:
-    """The run's network, of its lowest validation loss; None before the first checkpoint."""
+    """Return the run's network with the lowest validation loss; None before the first checkpoint."""
     for name in ("best", "last"):
         if (folder / CHECKPOINTS / f"{name}.ckpt").is_file():
             return Composer.load(folder, name)
@@ -108,7 +108,7 @@ def _composer(folder: Path) -> Composer | None:
 
 
 def _quoted(folder: Path) -> Quoted:
-    """What pieces quote from the run's training music; nothing where that cannot be read any more."""
+    """Return what pieces quote from the run's training music; nothing where that is gone."""
     try:
         return of_run(folder)[0].passages
     except ComposerError:
@@ -185,7 +185,7 @@ def _figures(run: Run) -> Section:
 
 
 def _music(run: Run) -> list[Section]:
-    """What the pieces at the run's end copy and are like, with human music beside them."""
+    """Return copying and quality of the final pieces, compared with human music."""
     copying, quality = run.summary.get("copying"), run.summary.get("quality")
     if not isinstance(copying, dict) or not isinstance(quality, dict):
         return []
@@ -228,7 +228,7 @@ def _music(run: Run) -> list[Section]:
 
 
 def _distance(quality: dict[str, Any]) -> str:
-    """The summary figure and what is farthest, in words; empty in the record of an older run."""
+    """Return the distance and its largest contributions in words; empty for older runs."""
     sentence = legend.distance_sentence(quality)
     by_figure = quality.get("distance_by_figure") or {}
     known = {**legend.QUALITY, **legend.COPYING}
@@ -281,14 +281,14 @@ def _length(composition: Composition) -> str:
 
 
 def _player(piece: Piece | Performance, title: str, subtitle: str, passages: Sequence[dict[str, Any]] = ()) -> Player:
-    """A piece, or the word that it has no notes: a network that was not trained may strike none."""
+    """Return the player of a piece, or a note that it is silent, as an untrained network may compose."""
     if isinstance(piece, Piece) and not bool((piece.events.velocity > 0).any()):
         return Player(title=title, notes=[], subtitle=f"{subtitle}; it strikes no note")
     return player(piece, title, subtitle, passages)
 
 
 def _original(composer: Composer, config: ReportConfig) -> list[Section]:
-    """The piece that the primer is from, as far as it can still be read, and its roll above that of a composed one."""
+    """Return the piece of the primer, if it can still be read, with its roll above that of a composed piece."""
     try:
         pieces, sha256, _ = read_pieces(composer.config.data, composer.encoding)
     except ComposerError:
@@ -330,10 +330,10 @@ def _beginning(piece: Piece, events: int) -> Piece:
 
 
 def _samples(folder: Path, quoted: Quoted) -> list[Section]:
-    """Pieces that were written during the training, evenly over it."""
+    """Return pieces that were composed during the training, spread evenly."""
     paths = sorted((folder / SAMPLES).glob("epoch-*.mid"))
-    if len(paths) > _MOST_SAMPLES:
-        places = [round(k * (len(paths) - 1) / (_MOST_SAMPLES - 1)) for k in range(_MOST_SAMPLES)]
+    if len(paths) > _MAX_SAMPLES:
+        places = [round(k * (len(paths) - 1) / (_MAX_SAMPLES - 1)) for k in range(_MAX_SAMPLES)]
         paths = [paths[place] for place in places]
     players = []
     for path in paths:
@@ -350,7 +350,7 @@ def _samples(folder: Path, quoted: Quoted) -> list[Section]:
 
 
 def sweep_page(folder: Path, config: ReportConfig) -> str:
-    """HTML of a sweep: what its numbers support, tables, figures, and each arm playing after the same primer.
+    """Return the HTML of a sweep: conclusions, tables, figures, and a piece per arm after the same primer.
 
     Raises:
         ComposerError: the folder holds no runs that can be compared.
@@ -396,7 +396,7 @@ def sweep_page(folder: Path, config: ReportConfig) -> str:
 
 
 def _shared_primer(composer: Composer, primer: Piece) -> Any:
-    """The primer in this network's own classes; None, its own beginning, where its window is longer."""
+    """Return the primer in this network's classes; None, for its own primer, where its window is longer."""
     try:
         return composer.primed_by(primer)
     except ComposerError:

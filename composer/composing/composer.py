@@ -39,7 +39,7 @@ from composer.runs import checkpoint as ckpt
 from composer.runs.layout import CHECKPOINTS
 
 # Pieces composed at once: more bring nothing, and take memory.
-_AT_ONCE = 64
+_BATCH_PIECES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,19 +398,19 @@ class Composer:
             streams = [stream for _ in settings for stream in _generators(seed, sampling.n)]
         rows: list[Tensor] = []
         with one_thread():
-            for first in range(0, len(streams), _AT_ONCE):
+            for first in range(0, len(streams), _BATCH_PIECES):
                 rows += compose_rows(
                     self.model,
                     primed.classes.long().to(playing.now.device),
                     sampling,
-                    streams[first : first + _AT_ONCE],
+                    streams[first : first + _BATCH_PIECES],
                     length=self.config.data.window_size,
                     rules=limits,
                     playing=playing,
                     limit=None if seconds is None else seconds * self.units_per_second(timing),
                     bars=bars,
                     smoothing=self.smoothing,
-                    settings=None if each is None else each[first : first + _AT_ONCE],
+                    settings=None if each is None else each[first : first + _BATCH_PIECES],
                 )
         return [row.cpu() for row in rows]
 

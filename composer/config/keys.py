@@ -173,6 +173,6 @@ def _suggestion(key: str, known: list[str], command: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """A text in Hydra's quotes, in which a backslash is one unless it stands before a quote."""
+    """Return a text in Hydra's quotes; a backslash is literal unless it precedes a quote."""
     escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text)
     return f"'{escaped}'"

@@ -43,13 +43,13 @@ class Reliability:
             self.sums[k] += np.stack(columns, axis=1)
 
     def errors(self, split: str) -> dict[str, float]:
-        """The expected calibration error of each channel, by key; at least one prediction was added."""
+        """Return the expected calibration error of each channel, by key; at least one prediction was added."""
         counts, confidences, right = np.moveaxis(self.sums, -1, 0)
         errors = np.abs(right - confidences).sum(axis=1) / counts.sum(axis=1)
         return {f"ece_{channel}/{split}": float(error) for channel, error in zip(CHANNELS, errors, strict=True)}
 
     def bins(self) -> dict[str, list[dict[str, Any]]]:
-        """For each channel its bins that hold a prediction: bounds, predictions, mean confidence, share right."""
+        """Return the non-empty bins of each channel: bounds, predictions, mean confidence, accuracy."""
         return {
             channel: [
                 {

@@ -31,11 +31,11 @@ from composer.random_streams import RandomStream
 _LENGTHS = 24
 _BATCH = 512
 # Pieces whose events are read from their beginning: as many as take seconds, not minutes.
-_MOST_PIECES = 64
+_MAX_PIECES = 64
 # So many are read side by side, so many events at once.
 _ROWS, _STEPS = 16, 256
 # Windows looked at when those of few pieces are drawn.
-_MOST_WINDOWS = 1_000_000
+_MAX_WINDOWS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Probe:
     pieces: int
 
     def to_plain(self) -> dict[str, Any]:
-        """Plain values for a file."""
+        """Return plain values for a file."""
         names = [f"nll_{channel}" for channel in CHANNELS]
         carried = None if self.stateful is None else _named(names, self.stateful.tolist(), float(self.stateful.sum()))
         return {
@@ -73,13 +73,13 @@ def _named(names: list[str], channels: list[Any], loss: Any) -> dict[str, Any]:
 
 
 def lengths(window_size: int, longest: int) -> list[int]:
-    """Lengths of context from 1 to `longest`, ever further apart; the training window is one of them."""
+    """Return lengths of context from 1 to `longest`, spaced geometrically; the training window is one of them."""
     spread = np.geomspace(1, longest, _LENGTHS).round().astype(int).tolist()
     return sorted({*spread, *([window_size] if window_size <= longest else [])})
 
 
 def probe(model: Network, windows: Windows, offsets: NDArray[np.int64], asked: ContextConfig, seed: int) -> Probe:
-    """Probe a network on a draw of windows, of up to 64 pieces.
+    """Measure the loss of a network against the length of context, on a sample of windows of up to 64 pieces.
 
     Args:
         model: in evaluation mode.
@@ -109,28 +109,28 @@ def probe(model: Network, windows: Windows, offsets: NDArray[np.int64], asked: C
 
 
 def _begins(positions: Indices, offsets: NDArray[np.int64]) -> Indices:
-    """(W,) where the piece of each position begins."""
+    """Return where the piece of each position begins (W,)."""
     begins: Indices = offsets[np.searchsorted(offsets, positions, side="right") - 1]
     return begins
 
 
 def _drawn(windows: Windows, offsets: NDArray[np.int64], longest: int, most: int, seed: int) -> Indices:
-    """(W,) positions of the targets that are probed, rising."""
-    looked_at = sample(windows.windows, _MOST_WINDOWS, [seed, RandomStream.CONTEXT_WINDOWS])
+    """Return the positions of the targets that are probed (W,), rising."""
+    looked_at = sample(windows.windows, _MAX_WINDOWS, [seed, RandomStream.CONTEXT_WINDOWS])
     targets = looked_at.positions() + windows.window_size
     begins = _begins(targets, offsets)
     enough = targets - begins >= longest
     targets, begins = targets[enough], begins[enough]
     pieces = np.unique(begins)
-    if len(pieces) > _MOST_PIECES:
-        chosen = pieces[Permutation(len(pieces), [seed, RandomStream.CONTEXT_PIECES])(np.arange(_MOST_PIECES))]
+    if len(pieces) > _MAX_PIECES:
+        chosen = pieces[Permutation(len(pieces), [seed, RandomStream.CONTEXT_PIECES])(np.arange(_MAX_PIECES))]
         targets = targets[np.isin(begins, chosen)]
     return sample(ListedWindows(np.sort(targets)), most, [seed, RandomStream.CONTEXT_WINDOWS]).positions()
 
 
 @torch.no_grad()
 def _windowed(model: Network, tokens: TokenSource, targets: Indices, length: int) -> NDArray[np.float64]:
-    """(W, 3) negative log-likelihoods of the targets after `length` events, read from nothing."""
+    """Return negative log-likelihoods (W, 3) of the targets after `length` events, from an empty state."""
     windows = Windows(tokens, ListedWindows(targets - length), length)
     found = []
     for first in range(0, len(targets), _BATCH):
@@ -143,7 +143,7 @@ def _windowed(model: Network, tokens: TokenSource, targets: Indices, length: int
 
 @torch.no_grad()
 def _carried(model: Network, tokens: TokenSource, targets: Indices, begins: Indices) -> NDArray[np.float64]:
-    """(W, 3) negative log-likelihoods of the targets after all events of their pieces from the beginning."""
+    """Return negative log-likelihoods (W, 3) of the targets after all earlier events of their pieces."""
     hidden = model.linear.weight.new_empty(len(targets), model.linear.in_features)
     pieces = np.unique(begins)
     for first in range(0, len(pieces), _ROWS):

@@ -1,9 +1,9 @@
-"""How much of a piece is quoted from other music: shares of n-grams, and the quoted runs with their place.
+"""Copying: the share of a piece's n-grams that occur in other music, and the quoted passages.
 
-A piece is read as the sequence of its struck notes (`strikes.py`). As pitches, a quotation is one at the same pitch; as
+A piece is read as the sequence of its notes (`music/notes.py`). As pitches, a quotation is one at the same pitch; as
 intervals between successive notes it may be transposed as a whole. Rhythm and velocity do not count.
 
-    N = struck notes of a piece, M = of all reference pieces together, n = notes of an n-gram
+    N = notes of a piece, M = of all indexed pieces together, n = notes of an n-gram
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Digests = NDArray[np.uint64]
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A run of notes that stands in the reference too.
+    """A run of notes that also occurs in the indexed music.
 
     Attributes:
         first, notes: its first note in the piece, and its length in notes.
@@ -62,7 +62,7 @@ class NgramIndex:
     """The music that may have been quoted."""
 
     def __init__(self, pieces: Sequence[NoteArrays]) -> None:
-        """Args: `pieces`, for example those that trained; no run goes from one into the next."""
+        """Index `pieces`, for example those that trained; no run crosses from one into the next."""
         self.pieces = [piece for piece in pieces if len(piece)]
         lengths = [len(piece) for piece in self.pieces]
         self.pitch = np.concatenate([np.empty(0, np.int64), *(piece.pitch for piece in self.pieces)])
@@ -87,12 +87,12 @@ class NgramIndex:
         return shares
 
     def longest(self, piece: NoteArrays, *, transposed: bool = True) -> Passage | None:
-        """The longest run of notes that occurs in the reference, the first of these; None if no two notes do."""
+        """Return the first of the longest runs of notes that occur in the index; None if no two notes do."""
         found = self._longest(piece.pitch, 2, transposed)
         return None if found is None else self._passage(piece, *found)
 
     def passages(self, piece: NoteArrays, *, transposed: bool = True, least: int = LEAST) -> list[Passage]:
-        """Quoted runs of at least `least` notes, apart: the longest, then the longest beside it, and so on.
+        """Return quoted runs of at least `least` notes that do not overlap, chosen from the longest to the shortest.
 
         Returns:
             In the order of the piece.
@@ -109,7 +109,7 @@ class NgramIndex:
         return sorted(passages, key=lambda passage: passage.first)
 
     def _longest(self, pitch: NDArray[np.int64], least: int, transposed: bool) -> tuple[int, int, int] | None:
-        """The first note, the notes, and the place in the reference of the longest run of at least `least`.
+        """Return first note, length and place in the index of the longest run of at least `least` notes.
 
         A run occurs only if every shorter part of it does, so the length is found by doubling and bisection.
         """
@@ -147,7 +147,7 @@ class NgramIndex:
         )
 
     def _contains(self, pitch: NDArray[np.int64], n: int, transposed: bool) -> NDArray[np.bool_]:
-        """(N - n + 1,) whether each n-gram of a piece occurs."""
+        """Return whether each n-gram of a piece (N - n + 1,) occurs."""
         digests = _digests(pitch, n, transposed)
         grams, _ = self._grams(n, transposed)
         if not len(grams):
@@ -155,7 +155,7 @@ class NgramIndex:
         return np.asarray(grams[np.minimum(np.searchsorted(grams, digests), len(grams) - 1)] == digests)
 
     def _sorted_grams(self, n: int, transposed: bool) -> tuple[Digests, NDArray[np.int64]]:
-        """The digests of the reference's n-grams, rising, and where each begins, the first of equal ones first."""
+        """Return the digests of the indexed n-grams, rising, and where each begins; of equal ones the first."""
         digests = _digests(self.pitch, n, transposed)
         places = np.flatnonzero(np.arange(len(digests)) + n <= self.ends[: len(digests)])
         order = np.argsort(digests[places], kind="stable")
@@ -163,7 +163,7 @@ class NgramIndex:
 
 
 def figures(piece: NoteArrays, index: NgramIndex, run: Passage | None) -> dict[str, float]:
-    """The figures of a piece, whose longest quoted run is known.
+    """Return the copying figures of a piece, given its longest quoted run.
 
     Returns:
         `notes`; the shares of `NgramIndex.shares`; `longest_notes`, `longest_events` and `longest_seconds` of the
@@ -175,18 +175,18 @@ def figures(piece: NoteArrays, index: NgramIndex, run: Passage | None) -> dict[s
 
 
 def mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """`figures` of some pieces, each the mean over those that have it."""
+    """Return the means of `figures` over pieces; each over those that have the figure."""
     keys = dict.fromkeys(key for row in rows for key in row)
     return {key: float(np.mean([row[key] for row in rows if key in row])) for key in keys}
 
 
 def measure(pieces: Sequence[NoteArrays], index: NgramIndex) -> dict[str, float]:
-    """The mean `figures` of some pieces."""
+    """Return the mean `figures` of pieces."""
     return mean([figures(piece, index, index.longest(piece)) for piece in pieces])
 
 
 def _digests(pitch: NDArray[np.int64], n: int, transposed: bool) -> Digests:
-    """A 64-bit digest of each run of n notes (N - n + 1,), as pitches or as the n - 1 intervals between them.
+    """Return a 64-bit digest of each run of n notes (N - n + 1,), as pitches or as the n - 1 intervals between them.
 
     By doubling: the digest of a run is that of its parts, whose lengths are powers of two, in log n passes. Of k
     different runs two share a digest with a probability of about k^2 / 2^64.

@@ -113,7 +113,7 @@ class HumanMusic:
         return float(np.mean(found))
 
     def _apart(self, rows: Sequence[Array], centre: Array) -> Array:
-        """Spreads (P, F) from the centre (F,), capped; NaN where either lacks a figure."""
+        """Return distances (P, F) from the centre (F,) in spreads, capped; NaN where either lacks a figure."""
         z = (np.array(rows) - centre) / self.spreads
         copies = list(MIN_SPREADS).index(_COPIES)
         z[:, copies] = np.where(z[:, copies] < 0, z[:, copies] * _COPIES_LESS, z[:, copies])
@@ -127,14 +127,14 @@ def _vector(row: Row) -> Array:
 
 
 def _mean(rows: Array) -> Array:
-    """Means (F,) of rows (P, F) over the pieces that have the figure; NaN where none has."""
+    """Return means (F,) of rows (P, F) over the pieces that have the figure; NaN where none has."""
     known = np.isfinite(rows)
     total = np.where(known, rows, 0.0).sum(0)
     return np.where(known.any(0), total / np.maximum(known.sum(0), 1), np.nan)
 
 
 def _pooled(groups: Sequence[Array]) -> Array:
-    """Standard deviations (F,) about the mean of each group; 0 where no group has two values."""
+    """Return standard deviations (F,) about the mean of each group; 0 where no group has two values."""
     squares, degrees = np.zeros(len(MIN_SPREADS)), np.zeros(len(MIN_SPREADS))
     for rows in groups:
         known = np.isfinite(rows)

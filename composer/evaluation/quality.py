@@ -34,7 +34,7 @@ _GRID = 256
 
 
 def features(piece: NoteArrays) -> dict[str, float | Array]:
-    """What a piece, or a part of one, is like: numbers, and histograms that sum to 1.
+    """Return the features of a piece or an excerpt: numbers, and histograms that sum to 1.
 
     Args:
         piece: at least 2 notes.
@@ -62,13 +62,13 @@ def features(piece: NoteArrays) -> dict[str, float | Array]:
 
 
 def entropy(shares: Array) -> float:
-    """Entropy in bits of shares that sum to 1."""
+    """Return the entropy in bits of shares that sum to 1."""
     positive = shares[shares > 0]
     return float(-(positive * np.log2(positive)).sum()) + 0.0
 
 
 def histogram(seconds: Array) -> Array:
-    """Shares of times in half octaves, those outside counted with the first and the last; zeros for no times."""
+    """Return shares of times in bins of half octaves; the outer bins are open, and without times all are 0."""
     counts = np.bincount(np.clip(np.digitize(seconds, _EDGES) - 1, 0, len(_EDGES) - 2), minlength=len(_EDGES) - 1)
     return np.asarray(counts / max(len(seconds), 1))
 
@@ -76,7 +76,7 @@ def histogram(seconds: Array) -> Array:
 def polyphony(piece: NoteArrays) -> float:
     """Return the pitches that sound at once, a mean over the time when any does; 0 where no note lasts.
 
-    MusPy counts time steps; here time is exact. A pitch struck while it sounds is released first (`strikes.py`), so
+    MusPy counts time steps; here time is exact. A pitch struck while it sounds is released first (`music/notes.py`), so
     notes are pitches.
     """
     any_time, _ = _sounding_seconds(piece)
@@ -180,7 +180,7 @@ def measures(piece: NoteArrays, heard: Heard | None) -> dict[str, float]:
 
 
 def distances(ones: Sequence[float | Array], others: Sequence[float | Array] | None = None) -> Array:
-    """Euclidean distances of a figure: between all pairs of one set, or of every member of one to all of another."""
+    """Return Euclidean distances of a feature between all pairs of one set, or of two sets."""
     rows = np.array([np.atleast_1d(value) for value in ones])
     columns = rows if others is None else np.array([np.atleast_1d(value) for value in others])
     apart: Array = np.linalg.norm(rows[:, None] - columns[None], axis=2)
@@ -190,7 +190,7 @@ def distances(ones: Sequence[float | Array], others: Sequence[float | Array] | N
 
 
 def likeness(ones: Sequence[Mapping[str, float | Array]], others: Sequence[Mapping[str, float | Array]]) -> Likeness:
-    """How alike two sets are, figure by figure.
+    """Return the similarity of two sets, feature by feature.
 
     Yang and Lerch 2018, "On the evaluation of generative models in music": the density of the distances within the
     first set is compared with that of the distances from the first to the second, by the overlapping area and by the
@@ -219,7 +219,7 @@ class Likeness:
 
 
 def compare_densities(ones: Array, others: Array) -> tuple[float, float]:
-    """The overlapping area of the densities of two samples, and KL(first, second) in nats, on one grid."""
+    """Return the overlapping area of the densities of two samples, and KL(first, second) in nats, on one grid."""
     low, high = min(ones.min(), others.min()), max(ones.max(), others.max())
     if high - low < 1e-9:
         return 1.0, 0.0
@@ -293,7 +293,7 @@ def _loop(events: Events, anywhere: bool) -> float:
 
 
 def collapse(found: Monotony, usual: Monotony) -> str:
-    """Why a piece sounds like that of a collapsed network; empty if it does not, or if the training music does too."""
+    """Return why a piece sounds collapsed; empty if it does not, or if the training music does too."""
     reasons = []
     if found.pitch >= _PITCH_SHARE and found.pitch > usual.pitch:
         reasons.append(f"one pitch makes {found.pitch:.0%} of its notes ({usual.pitch:.0%} in the training music)")

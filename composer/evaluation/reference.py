@@ -40,7 +40,7 @@ from composer.music.pieces import Pieces
 from composer.random_streams import RandomStream
 
 # Events at which the draw of pieces ends: quotations are searched for in so much training music.
-MOST_EVENTS = 1 << 20
+MAX_EVENTS = 1 << 20
 # Likewise of held-out music, where the excerpts below come from.
 _HELD_OUT_EVENTS = 1 << 16
 # Excerpts of held-out and training music, as long as what was composed.
@@ -204,7 +204,7 @@ class ReferenceMusic:
     def training(self) -> Part:
         """Music that some training window holds."""
         if self._training is None:
-            self._training = self._read(self.splits.train, MOST_EVENTS)
+            self._training = self._read(self.splits.train, MAX_EVENTS)
         return self._training
 
     @cached_property
@@ -328,7 +328,7 @@ class ReferenceMusic:
         return None if found is None else found.value
 
     def measure_distance(self, pieces: Sequence[Piece]) -> Distance | None:
-        """Return how far composed pieces are from human music (`composer/distance.py`).
+        """Return how far composed pieces are from human music (`evaluation/distance.py`).
 
         Each piece is cut into excerpts of 100 notes, as human music is; a shorter one is one. The first call computes
         the figures of the human excerpts; others take milliseconds per piece.
@@ -347,13 +347,13 @@ class ReferenceMusic:
         )
 
     def _row(self, piece: NoteArrays, *, copying: bool = False) -> dict[str, float]:
-        """The figures of a piece of at least 2 notes that are fast to compute, and its share of copied runs."""
+        """Return the fast figures of a piece of at least 2 notes, and its copied share."""
         bits = self.markov.bits(piece)
         row = measures(piece, self.heard) | ({} if bits is None else {"surprise": bits})
         return row | (self.ngrams.shares(piece, (COPIED_NOTES,)) if copying else {})
 
     def _measure_rows(self, notes: int) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
-        """The fast figures of excerpts of training and of held-out music.
+        """Return the fast figures of excerpts of training and of held-out music.
 
         The surprise of a training excerpt is that after the others. What it copies is not measured: itself.
         """
@@ -368,7 +368,7 @@ class ReferenceMusic:
         return training, [self._row(piece, copying=True) for piece in self._excerpts(self.held_out, notes)]
 
     def _excerpts(self, part: Part | None, notes: int) -> list[NoteArrays]:
-        """Excerpts of `notes` notes, at least two; of music that is shorter all."""
+        """Return excerpts of `notes` notes, at least two; of shorter music all of it."""
         found = [] if part is None else excerpts(part.strikes, notes, _EXCERPTS) or part.strikes[:_EXCERPTS]
         return [piece for piece in found if len(piece) > 1]
 
@@ -377,7 +377,7 @@ class ReferenceMusic:
         return collapse(monotony(piece.events), self._usual) if struck_any else "it strikes no note"
 
     def _noise(self, composed: dict[str, float], human: _Human) -> str | None:
-        """Why pieces sound like noise, compared with held-out music, or training music where none is held out."""
+        """Return why pieces sound like noise, compared with held-out music, or else training music."""
         shuffled = self.markov.shuffled_bits
         for kind, found in (("held-out music", human.held_out), ("training music", human.training)):
             if "surprise" in found and "surprise" in composed and shuffled is not None:
@@ -385,11 +385,11 @@ class ReferenceMusic:
         return None
 
     def passages(self, piece: Piece) -> list[dict[str, Any]]:
-        """What a piece quotes, as the player page colours it: `start`, `end`, `source`, `transposition` and more."""
+        """Return the quoted passages of a piece as the player page colours them: `start`, `end`, `source` and more."""
         return [passage_dict(passage) for passage in self.ngrams.passages(notes_of(piece))]
 
     def _measure_human(self, notes: int) -> _Human:
-        """The figures of human music, in excerpts of so many notes; of what is shorter all."""
+        """Return the figures of human music in excerpts of `notes` notes; of shorter music all of it."""
         rows = zip((self.training, self.held_out), self._rows(notes), strict=True)
         training, held_out = (self._human_figures(part, notes, found) for part, found in rows)
         excerpted = self._excerpts(self.held_out, notes)
@@ -448,13 +448,13 @@ class _Human:
 
 
 def _runs(inside: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """(begin, end) of each run of true values."""
+    """Return (begin, end) of each run of true values."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(np.int8)))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def _notes(pieces: Sequence[Piece]) -> int:
-    """The notes of a composed piece: half of its events, which is the same for as many events whatever they are."""
+    """Return the expected number of notes of a composed piece: half of its events."""
     return max(2, round(float(np.mean([len(piece.events) for piece in pieces])) / 2))
 
 
@@ -467,22 +467,22 @@ def _features(strikes: list[NoteArrays]) -> list[Any]:
 
 
 def _means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Each figure as a mean over the pieces that have it."""
+    """Return each figure as a mean over the pieces that have it."""
     return mean(list(rows))
 
 
 def _ordered(found: dict[str, float]) -> dict[str, float]:
-    """Figures of `legend.QUALITY` in that order; others are left out."""
+    """Return the figures of `legend.QUALITY` in that order; others are left out."""
     return {key: found[key] for key in QUALITY if key in found}
 
 
 def _spread(count: int, most: int) -> list[int]:
-    """Numbers from 0 to `count` - 1: all, or `most` of them at equal distances."""
+    """Return numbers from 0 to `count` - 1: all, or `most` of them at equal distances."""
     return list(range(count)) if count <= most else np.linspace(0, count - 1, most).round().astype(int).tolist()
 
 
 def _windows(piece: NoteArrays, notes: int) -> list[NoteArrays]:
-    """Excerpts of `notes` notes that cover a piece, evenly, so that they overlap; a shorter piece as it is."""
+    """Return excerpts of `notes` notes that cover a piece evenly and may overlap; a shorter piece is one."""
     count = max(math.ceil(len(piece) / notes), 1)
     begins = np.linspace(0, max(len(piece) - notes, 0), count).round().astype(int).tolist()
     return [piece[begin : begin + notes] for begin in begins]

@@ -33,7 +33,7 @@ class EpochSamples:
     def __init__(
         self, folder: Path, config: TrainConfig, vocabulary: Vocabulary, origin: Origin, reference: ReferenceMusic
     ) -> None:
-        """Args: the run directory; what composing needs besides the weights; what the pieces are held against."""
+        """Keep the run directory, what composing needs besides the weights, and the music to compare with."""
         self.folder, self.config, self.reference = folder, config, reference
         self.vocabulary, self.origin = vocabulary, origin
 

@@ -51,7 +51,7 @@ class Scores:
         return int(self.by_piece[:, 7].sum())
 
     def figures(self, split: str) -> dict[str, float]:
-        """Every figure of the split by key; empty without windows."""
+        """Return every figure of the split by key; empty without windows."""
         if not self.windows:
             return {}
         return _figures(self.by_piece.sum(axis=0), split) | self.reliability.errors(split)
@@ -67,7 +67,7 @@ class Scores:
 
 
 def _figures(sums: NDArray[np.float64], split: str) -> dict[str, Any]:
-    """Figures of sums (9,): those of training, perplexities, and bits an event and a second.
+    """Return the figures of sums (9,): those of training, perplexities, and bits per event and per second.
 
     A perplexity is e to the power of a mean negative log-likelihood in nats: the number of equally likely classes that
     would be as hard to guess. The joint one, of whole events, is the product of the three.
@@ -87,7 +87,7 @@ def _figures(sums: NDArray[np.float64], split: str) -> dict[str, Any]:
 
 
 def _exp(nats: float) -> float | None:
-    """The exponential; None where that is no number."""
+    """Return the exponential; None where it overflows."""
     return math.exp(nats) if nats < 700 else None
 
 
@@ -122,20 +122,20 @@ def score_windows(
 
 
 def nlls(logits: Logits, targets: Tensor) -> NDArray[np.float64]:
-    """(B, 3) negative log-likelihoods in nats of the targets (B, 3) by logits (B, V) each."""
+    """Return negative log-likelihoods (B, 3) in nats of the targets (B, 3) by logits (B, V) each."""
     found = [F.cross_entropy(channel, targets[:, k].long(), reduction="none") for k, channel in enumerate(logits)]
     return torch.stack(found, dim=1).double().cpu().numpy()
 
 
 def _right(logits: Logits, targets: Tensor) -> NDArray[np.bool_]:
-    """(B, 3) whether the likeliest classes are the targets (B, 3); what is read and not predicted may follow these."""
+    """Return whether the likeliest classes are the targets (B, 3), which further input columns may follow."""
     predicted = torch.stack([c.argmax(-1) for c in logits], dim=1)
     found: NDArray[np.bool_] = (predicted == targets[:, : len(logits)]).cpu().numpy()
     return found
 
 
 def _confidence(logits: Logits) -> NDArray[np.float64]:
-    """(B, 3) the probability of the likeliest class of each channel."""
+    """Return the probability of the likeliest class of each channel (B, 3)."""
     found = torch.stack([channel.double().softmax(-1).amax(-1) for channel in logits], dim=1)
     return found.cpu().numpy()
 
@@ -167,7 +167,7 @@ _NOT_AVERAGED = ("piece", "windows", "perplexity", "seconds")
 
 
 def over_pieces(by_piece: ByPiece, resamples: int) -> dict[str, dict[str, Any]]:
-    """The mean of each figure over pieces, each of which counts once, with a 95 % interval.
+    """Return the mean of each figure over pieces, each counting once, with a 95 % interval.
 
     The interval is a bootstrap over pieces from five on, Student's for three and four, and none for fewer
     (`compare/statistics.py`): windows of one piece are too alike to be drawn one by one.

@@ -27,7 +27,7 @@ FEWEST = 3
 # distribution with probability 2^(1 - n): 25 % for 3 pairs, 12.5 % for 4. From 5 pairs on it can be an interval.
 FEWEST_BOOTSTRAP = 5
 # Up to here every resample is counted (6,435 distinct ones for 8 pairs); beyond, they are drawn.
-_MOST_EXACT = 8
+_MAX_EXACT = 8
 _SEED = 20220601
 # Below this share of the size of the values a standard deviation is rounding.
 _ROUNDING = 1e-12
@@ -85,7 +85,7 @@ def paired(differences: Sequence[float], resamples: int) -> Paired:
 
 
 def bootstrap_interval(values: Floats, resamples: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Expanded percentile bootstrap interval of the mean of (n,) values.
+    """Return the expanded percentile bootstrap interval of the mean of (n,) values.
 
     The percentile interval is too narrow for small n by the factor sqrt((n - 1) / n) of its variance and by taking the
     normal for Student's t. Hesterberg 2015 widens the tails to Phi(-sqrt(n / (n - 1)) * t), t the quantile of
@@ -93,7 +93,7 @@ def bootstrap_interval(values: Floats, resamples: int, confidence: float = CONFI
     """
     n = len(values)
     tail = normal_cdf(-math.sqrt(n / (n - 1)) * t_quantile(0.5 + confidence / 2, n - 1))
-    if n <= _MOST_EXACT:
+    if n <= _MAX_EXACT:
         counts, probabilities = _all_resamples(n)
         means = counts @ values / n
     else:
@@ -114,26 +114,26 @@ def _all_resamples(n: int) -> tuple[Floats, Floats]:
 
 
 def _quantile(values: Floats, probabilities: Floats, p: float) -> float:
-    """The smallest value whose cumulative probability reaches p."""
+    """Return the smallest value whose cumulative probability reaches p."""
     order = np.argsort(values, kind="stable")
     reached = np.searchsorted(np.cumsum(probabilities[order]), p)
     return float(values[order[min(int(reached), len(order) - 1)]])
 
 
 def t_interval(values: Floats, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Student's interval of the mean of (n,) values: exact for normal values, for any n from 2."""
+    """Return Student's interval of the mean of (n,) values: exact for normal values, for any n from 2."""
     n, mean = len(values), float(values.mean())
     half = t_quantile(0.5 + confidence / 2, n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
     return mean - half, mean + half
 
 
 def normal_cdf(x: float) -> float:
-    """The standard normal distribution function."""
+    """Return the standard normal distribution function at x."""
     return 0.5 * math.erfc(-x / math.sqrt(2))
 
 
 def t_cdf(t: float, df: int) -> float:
-    """Student's t distribution function for whole degrees of freedom, by its finite series."""
+    """Return Student's t distribution function for whole degrees of freedom, by its finite series."""
     theta = math.atan2(abs(t), math.sqrt(df))
     sine, cosine = math.sin(theta), math.cos(theta)
     # Abramowitz and Stegun 26.7.3 (odd) and 26.7.4 (even): the probability of [-|t|, |t|].
@@ -146,7 +146,7 @@ def t_cdf(t: float, df: int) -> float:
 
 
 def t_quantile(p: float, df: int) -> float:
-    """The t that Student's distribution reaches with probability p (0 < p < 1), by bisection to machine precision."""
+    """Return the p-quantile of Student's distribution (0 < p < 1), by bisection to machine precision."""
     low, high = -1.0, 1.0
     while t_cdf(low, df) > p:
         low *= 2
@@ -158,12 +158,12 @@ def t_quantile(p: float, df: int) -> float:
 
 
 def hedges_correction(df: int) -> float:
-    """The factor that makes d of `df` (at least 2) degrees of freedom unbiased: Hedges 1981, the exact gamma form."""
+    """Return the factor that makes d with `df` >= 2 degrees of freedom unbiased: Hedges 1981, the exact gamma form."""
     return math.exp(math.lgamma(df / 2) - math.lgamma((df - 1) / 2)) / math.sqrt(df / 2)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given."""
+    """Return Holm's adjusted p-values, in the order given."""
     order = sorted(range(len(p_values)), key=lambda k: p_values[k])
     adjusted, largest = [0.0] * len(p_values), 0.0
     for rank, k in enumerate(order):

@@ -19,7 +19,7 @@ from composer.music.notes import NoteArrays
 # Lengths of segments in seconds, as published; the last has no end.
 RANGES = {"structure_short": (3, 8), "structure_medium": (8, 15), "structure_long": (15, None)}
 # A second of a longer piece is not looked at: the work grows with the fourth power of the length.
-MOST_FRAMES = 60
+MAX_FRAMES = 60
 # The share of the similarities that count as such; all others cost a path (the values of the FMP notebooks C4S2).
 _KEPT, _PENALTY = 0.2, -2.0
 
@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 
 
 def structure(piece: NoteArrays) -> dict[str, float]:
-    """The three indicators, from 0 (nothing comes back) to 1; those of segments longer than the piece are left out."""
+    """Return the three indicators, from 0 (no repetition) to 1; without segments longer than the piece."""
     similar = similarity(chroma(piece))
     frames, found = len(similar), {}
     for name, (shortest, longest) in RANGES.items():
@@ -38,10 +38,10 @@ def structure(piece: NoteArrays) -> dict[str, float]:
 
 
 def chroma(piece: NoteArrays) -> Array:
-    """(F, 12) for how long each pitch class sounds in each second, each row of length 1; silence is like everything."""
+    """Return the duration of each pitch class per second (F, 12), rows of length 1; silence matches everything."""
     begin = piece.onset_seconds - piece.onset_seconds[0]
     end = begin + piece.duration_seconds
-    frames = min(MOST_FRAMES, int(np.ceil(max(begin[-1], 1e-9))))
+    frames = min(MAX_FRAMES, int(np.ceil(max(begin[-1], 1e-9))))
     edges = np.arange(frames)[:, None]
     sounding = np.clip(np.minimum(end, edges + 1) - np.maximum(begin, edges), 0, None)
     rows = np.stack([sounding[:, piece.pitch % 12 == k].sum(1) for k in range(12)], axis=1)
@@ -50,7 +50,7 @@ def chroma(piece: NoteArrays) -> Array:
 
 
 def similarity(rows: Array) -> Array:
-    """(F, F) the cosines of frames (F, 12): the highest fifth scaled to 0..1, the others a penalty, the diagonal 1."""
+    """Return cosines (F, F) of frames (F, 12): the highest fifth scaled to 0..1, else a penalty; 1 on the diagonal."""
     cosine = np.clip(rows @ rows.T, 0, 1)
     threshold = np.quantile(cosine, 1 - _KEPT)
     scaled = (cosine - threshold) / (1 - threshold) if threshold < 1 - 1e-12 else np.ones_like(cosine)
@@ -60,7 +60,7 @@ def similarity(rows: Array) -> Array:
 
 
 def fitness(similar: Array, length: int) -> Array:
-    """The fitness of every segment of a length.
+    """Return the fitness of every segment of a length.
 
     The path family of the highest score is found by dynamic programming, a frame of the piece after another, for all
     segments at once; the cells of its paths and the frames that they span are counted along the way.
@@ -96,7 +96,7 @@ def fitness(similar: Array, length: int) -> Array:
 
 
 def _steps(before: Array, last: Array, length: int) -> list[tuple[int, Array]]:
-    """The three steps of a path into columns from 2 (or 3) on: a frame and a column on, or two of either."""
+    """Return the three steps of a path into columns from 2 (or 3) on: a frame and a column, or two of either."""
     if length < 2:
         return []
     one = np.array([0.0, 1.0, 1.0])[:, None, None]

@@ -83,7 +83,7 @@ class MarkovModel:
         return float(sum(counts.bits(symbols).mean() for counts, symbols in pairs))
 
     def _symbols(self, piece: NoteArrays) -> list[Symbols]:
-        """Four arrays (S,): interval, wait, duration and velocity of each note but the first."""
+        """Return four arrays (S,): interval, wait, duration and velocity of each note but the first."""
         if self.score:
             waits, durations = _on_grid(np.diff(piece.onset_beats)), _on_grid(piece.duration_beats[1:])
         else:
@@ -141,7 +141,7 @@ class _Counts:
         return len(self.alphabet) + 1
 
     def bits(self, symbols: Symbols) -> Array:
-        """Bits (S,) of each symbol after those before it."""
+        """Return the bits (S,) of each symbol given those before it."""
         codes = self._codes(symbols)
         likely = np.full(len(codes), self.base)
         for order in range(min(ORDER, len(codes) - 1) + 1):
@@ -153,7 +153,7 @@ class _Counts:
         return np.where(self.alphabet[place] == symbols, place + 1, 0)
 
     def _grams(self, codes: Symbols, order: int) -> Symbols:
-        """(S - order,) one number for each symbol with the `order` symbols before it."""
+        """Return one number (S - order,) for each symbol with the `order` symbols before it."""
         grams = np.zeros(max(len(codes) - order, 0), np.int64)
         for k in range(order + 1):
             grams = grams * self._size + codes[k : k + len(grams)]
@@ -186,7 +186,7 @@ class _Successors:
 
 
 def _at(keys: Symbols, values: Symbols, wanted: Symbols) -> Symbols:
-    """The values of wanted keys (S,) among sorted keys; 0 where there is none."""
+    """Return the values of wanted keys (S,) among sorted keys; 0 where there is none."""
     if not len(keys):
         return np.zeros(len(wanted), np.int64)
     place = np.clip(np.searchsorted(keys, wanted), 0, len(keys) - 1)
@@ -194,7 +194,7 @@ def _at(keys: Symbols, values: Symbols, wanted: Symbols) -> Symbols:
 
 
 def _on_grid(beats: Array) -> Symbols:
-    """Times (S,) in 1/24 beats; those off this grid in classes of half octaves."""
+    """Return times (S,) in 1/24 beats; those off this grid in classes of half octaves."""
     slots = np.rint(np.minimum(beats, _LONGEST_BEATS) * FINE_GRID).astype(np.int64)
     off = np.abs(beats * FINE_GRID - slots) > TOLERANCE_BEATS * FINE_GRID
     octaves = np.rint(2 * np.log2(np.maximum(beats, 1 / 256))).astype(np.int64)
@@ -207,7 +207,7 @@ def _logarithmic(seconds: Array) -> Symbols:
 
 
 def _first(pieces: Sequence[NoteArrays], notes: int) -> list[NoteArrays]:
-    """The pieces of at least 2 notes, the last cut so that they have `notes` in all at most."""
+    """Return the pieces of at least 2 notes, the last cut so that they have at most `notes` notes in all."""
     found, total = [], 0
     for piece in pieces:
         if len(piece) < 2:

@@ -28,7 +28,7 @@ _TIME_BINS = 60
 # Longest runs of events whose repetitions are counted, besides those of a window.
 _LONGEST_RUN = 128
 # Of a larger corpus so many events are looked at for repeats, in whole pieces: some seconds.
-_MOST_REPEATING = 1_000_000
+_MAX_REPEAT_EVENTS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,11 +291,11 @@ def _time_classes(counts: Counts, vocabulary: Vocabulary) -> list[TimeClass]:
 
 
 def _drawn(pieces: Pieces, seed: int) -> Pieces:
-    """The pieces themselves, or of many a draw of about `_MOST_REPEATING` events."""
-    if int(pieces.lengths.sum()) <= _MOST_REPEATING:
+    """The pieces themselves, or of many a draw of about `_MAX_REPEAT_EVENTS` events."""
+    if int(pieces.lengths.sum()) <= _MAX_REPEAT_EVENTS:
         return pieces
     order = np.random.default_rng([seed, RandomStream.REPEATS]).permutation(len(pieces))
-    fitting = int(np.searchsorted(np.cumsum(pieces.lengths[order]), _MOST_REPEATING, side="right"))
+    fitting = int(np.searchsorted(np.cumsum(pieces.lengths[order]), _MAX_REPEAT_EVENTS, side="right"))
     return pieces.only(np.sort(order[: max(1, fitting)]).tolist())
 
 

@@ -12,7 +12,7 @@ from composer.explore.measure import Channel, Exploration
 
 UNITS = {TimeUnit.seconds: "ms", TimeUnit.beats: "thousandths of a beat"}
 # Pieces that are told of one by one; `explore.json` has all.
-_MOST_TOLD = 20
+_MAX_LINES = 20
 
 
 def text(found: Exploration) -> str:
@@ -23,10 +23,10 @@ def text(found: Exploration) -> str:
         "data", f"{name}: {found.events:,} events, {found.strikes:,} notes, {found.length:,.1f} {found.time_unit}"
     )
     left_out = [*found.skipped, *found.unusable]
-    for line in left_out[:_MOST_TOLD]:
+    for line in left_out[:_MAX_LINES]:
         lines += _labelled("left out", line)
-    if len(left_out) > _MOST_TOLD:
-        lines += _labelled("left out", f"{len(left_out) - _MOST_TOLD:,} more")
+    if len(left_out) > _MAX_LINES:
+        lines += _labelled("left out", f"{len(left_out) - _MAX_LINES:,} more")
     if found.left_out:
         lines += _labelled("left out", found.left_out)
     if found.on_grid is not None and found.on_grid_encoded is not None:

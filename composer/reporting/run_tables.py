@@ -30,7 +30,7 @@ skill: where the accuracy lies between the best baseline of the split (0) and pe
 # Columns of the lines that follow a run's table.
 WIDTH = 100
 # Groups of pieces that are alike, and pieces of one, that are named.
-_MOST_GROUPS = 5
+_MAX_GROUPS = 5
 # The rows of `Baselines` as said to a person.
 _BASELINES = {
     "majority": "majority",
@@ -178,15 +178,15 @@ def group_lines(groups: Groups, data: DataConfig, names: Sequence[str] = ()) -> 
     kept = "" if data.split is Split.file else ", held out with theirs"
     lines = [f"groups     {groups.count:,} of {pieces:,} pieces: {', '.join(found)}{kept} {limit}"]
     several = groups.named_by(names) if names else []
-    lines += [f"           {_listed(group)}" for group in several[:_MOST_GROUPS]]
-    if len(several) > _MOST_GROUPS:
-        lines.append(f"           and {len(several) - _MOST_GROUPS:,} more")
+    lines += [f"           {_listed(group)}" for group in several[:_MAX_GROUPS]]
+    if len(several) > _MAX_GROUPS:
+        lines.append(f"           and {len(several) - _MAX_GROUPS:,} more")
     return lines
 
 
 def _listed(names: Sequence[str]) -> str:
-    told = ", ".join(names[:_MOST_GROUPS])
-    return told if len(names) <= _MOST_GROUPS else f"{told} and {len(names) - _MOST_GROUPS:,} more"
+    told = ", ".join(names[:_MAX_GROUPS])
+    return told if len(names) <= _MAX_GROUPS else f"{told} and {len(names) - _MAX_GROUPS:,} more"
 
 
 def _counted(number: int, one: str, many: str) -> str:

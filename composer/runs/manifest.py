@@ -22,7 +22,7 @@ from composer.runs.layout import CONFIG, MANIFEST
 
 _PACKAGES = ("composer", "torch", "pytorch-lightning", "hydra-core", "omegaconf", "mido", "numpy", "tensorboard")
 # Of a larger corpus the manifest of its store names all.
-_MOST_NAMED = 10_000
+_MAX_NAMES = 10_000
 
 
 def write_manifest(config: TrainConfig, folder: Path, music: PreparedData, changed: Sequence[str]) -> None:
@@ -34,10 +34,10 @@ def write_manifest(config: TrainConfig, folder: Path, music: PreparedData, chang
         "code_sha256": source.digest(),
         "data": {
             "sha256": music.sha256,
-            "pieces": music.pieces.names[:_MOST_NAMED],
-            "skipped": music.skipped[:_MOST_NAMED],
+            "pieces": music.pieces.names[:_MAX_NAMES],
+            "skipped": music.skipped[:_MAX_NAMES],
             "events": music.events,
-            "alike": music.groups.named_by(music.pieces.names)[:_MOST_NAMED],
+            "alike": music.groups.named_by(music.pieces.names)[:_MAX_NAMES],
             "store": None if music.store is None else str(music.store),
         },
         "config_sha256": hashlib.sha256(run_file.to_yaml(config).encode()).hexdigest(),

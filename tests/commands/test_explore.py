@@ -214,7 +214,7 @@ def test_a_large_corpus_has_the_figures_of_a_small_one(
     assert direct == small
     assert (small.pieces, len(small.unusable), len(small.skipped)) == (6, 1, 1)
     monkeypatch.setattr("composer.corpus.corpus.MAX_EVENTS_IN_MEMORY", 100)
-    monkeypatch.setattr("composer.explore.measure._MOST_REPEATING", 130)
+    monkeypatch.setattr("composer.explore.measure._MAX_REPEAT_EVENTS", 130)
     large = explored(tmp_path / "songs", *overrides)
     assert large.repeats_of == 2
     assert "of 2 of the 6 pieces, drawn by the seed" in text(large)

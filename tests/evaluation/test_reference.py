@@ -141,7 +141,7 @@ def test_of_many_pieces_a_fixed_draw_is_the_reference(
     overrides = ("data=midi", f"data.path={folder}", "data.split=by_piece", "data.window_size=10")
     whole = reference(*overrides)
     assert (whole.training.sources, whole.training.of) == (4, 4)
-    monkeypatch.setattr("composer.evaluation.reference.MOST_EVENTS", 100)
+    monkeypatch.setattr("composer.evaluation.reference.MAX_EVENTS", 100)
     drawn, again = reference(*overrides), reference(*overrides)
     assert (drawn.training.sources, drawn.training.of, drawn.training.events) == (2, 4, 160)
     names = [piece.name for piece, _ in drawn.training.pieces]

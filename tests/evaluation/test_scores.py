@@ -194,7 +194,7 @@ def test_the_probe_reads_so_many_events_or_all_of_the_piece(overrides: str, monk
 
 
 def test_the_probe_draws_windows_by_the_seed_and_of_few_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context, "_MOST_PIECES", 1)
+    monkeypatch.setattr(context, "_MAX_PIECES", 1)
     model, windows = network("model=lstm"), windows_at(TOKENS, np.arange(20), SIZE)
     few = ContextConfig(longest=None, windows=5)
     one, again = (context.probe(model, windows, OFFSETS, few, seed=0) for _ in range(2))
