@@ -13,7 +13,8 @@ from composer.corpus.corpus import read_corpus
 from composer.data.prepare import split_corpus
 from composer.errors import ComposerError
 from composer.evaluation.copying import LEAST, ORDERS
-from composer.evaluation.reference import Copying, ReferenceMusic
+from composer.evaluation.judgements import Copying
+from composer.evaluation.reference import ReferenceMusic
 from composer.files import display_path, read_json, safe_name, write_json, write_text
 from composer.music.midi import read_piece
 from composer.render.listening import player

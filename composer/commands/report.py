@@ -1,4 +1,7 @@
-"""A page that shows and plays a run, or the arms of a sweep: what `composer report` does."""
+"""`composer report`: a page that shows and plays a run, or the arms of a sweep.
+
+Longer than other commands: each section of the page is a function of its own.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Composing with a trained run: what `composer generate` does, and `composer.load(...)` in a notebook."""
+"""Composing with a trained run: `Composer`, which `composer generate` uses and `composer.load(...)` returns.
+
+One class of some 400 lines, because its ways of composing share the primer, the rules and the setting of a run.
+"""
 
 from __future__ import annotations
 

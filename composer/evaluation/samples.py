@@ -17,7 +17,8 @@ from composer.config.training import TrainConfig
 from composer.data.prepare import PreparedData
 from composer.data.vocabulary import Vocabulary
 from composer.evaluation import legend
-from composer.evaluation.reference import Copying, Quality, ReferenceMusic
+from composer.evaluation.judgements import Judgement
+from composer.evaluation.reference import ReferenceMusic
 from composer.music.events import Piece, excerpt_of
 from composer.music.rhythm import grid_of
 from composer.music.tonality import with_key
@@ -92,18 +93,6 @@ def show(record: RunLog, epoch: int, piece: Piece) -> None:
         if png is not None:
             record.add_image(epoch, tag, png)
     record.add_audio(epoch, "sample/sound", made.sound.wav, RATE, made.sound.frames)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Judgement:
-    """What composed pieces quote from the training music, and how they compare with human music."""
-
-    copying: Copying
-    quality: Quality
-
-    def to_plain(self) -> dict[str, Any]:
-        """Return it as `summary.json` has it."""
-        return {"copying": self.copying.to_plain(), "quality": self.quality.to_plain()}
 
 
 def judge(compositions: Sequence[Composition], reference: ReferenceMusic) -> Judgement:
