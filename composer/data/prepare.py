@@ -123,7 +123,7 @@ def split_corpus(corpus: Corpus, data: DataConfig, seed: int) -> tuple[Splits, G
     pieces = corpus.pieces
     groups = _group(pieces, data.group_similarity, corpus.cache)
     if corpus.names is not None:
-        groups = duplicates.joined(groups, corpus.names)
+        groups = duplicates.merge_named(groups, corpus.names)
     if corpus.parts is not None:
         _warn_of_divided(groups, corpus.parts)
     lengths, offsets = pieces.lengths.tolist(), pieces.offsets.tolist()
@@ -144,7 +144,7 @@ def _group(pieces: Pieces, limit: float | None, cache: Path | None) -> Groups:
         cache: a folder; None keeps nothing.
     """
     if len(pieces) == 1 or limit is None:
-        return duplicates.alone(len(pieces))
+        return duplicates.ungrouped(len(pieces))
     if cache is None:
         return duplicates.group((piece.events for piece in pieces), limit)
     key = f"{duplicates.VERSION} {limit!r} {pieces.offsets.tobytes().hex()}"
