@@ -99,8 +99,8 @@ def _write(place: Path, chorale: Chorale) -> None:
     events = read(chorale.work)
     if digest(events) != chorale.sha256:
         raise ComposerError(
-            f"data=chorales: {chorale.work} in the installed music21 {_music21().__version__} is not the score that "
-            "the split was frozen with; install the version in requirements/lock.txt"
+            f"data=chorales: {chorale.work} in the installed music21 {_music21().__version__} is not the score for "
+            "which the split was made; install the version in requirements/lock.txt"
         )
     write_midi(place / chorale.midi_filename, Piece(chorale.work, events, TIMING))
 
