@@ -32,7 +32,7 @@ from composer.data.bar_position import BarStart, bar_start
 from composer.data.vocabulary import Vocabulary
 from composer.errors import ComposerError
 from composer.files import display_path
-from composer.music.events import Events, Piece, Timing, excerpt_of, in_unit, join, released, title_of
+from composer.music.events import Events, Piece, Timing, excerpt_of, in_unit, join, title_of, with_releases
 from composer.music.markings import Excerpt, Markings
 from composer.music.midi import write_midi
 from composer.music.tonality import with_key
@@ -446,7 +446,7 @@ class Composer:
         piece = written = replace(source, name=f"{source.name}, no. {number + 1}", events=events)
         if longest is not None:
             limit = longest * self.units_per_second(source.timing)
-            written = replace(piece, events=released(events, limit, kept))
+            written = replace(piece, events=with_releases(events, limit, kept))
         return Composition(piece, torch.cat([primer.long(), drawn.long()]).numpy(), written)
 
     def _read(self, path: Path) -> Piece:

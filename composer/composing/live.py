@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from composer.composing.composer import Composer
 from composer.config.commands import LiveConfig
-from composer.music.events import let_go
+from composer.music.events import add_releases
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def play(
 def sounding(composer: Composer, config: LiveConfig) -> Iterator[tuple[int, int, float]]:
     """As `composed`, with releases of notes that are held too long, as `composer generate` writes them."""
     events, longest = composed(composer, config), composer.longest(config)
-    return events if longest is None else let_go(events, longest)
+    return events if longest is None else add_releases(events, longest)
 
 
 def composed(composer: Composer, config: LiveConfig) -> Iterator[tuple[int, int, float]]:

@@ -1,6 +1,6 @@
-"""Sets of pieces: read from files, kept on disk, described.
+"""Corpora: sets of pieces read from files or from a store on disk, with their metadata.
 
 In reading order: `corpus` (pieces with their names), `read_many` (files read in parallel), `store` and `build_store`
-(a corpus on disk that need not fit in memory), `metadata` (which piece belongs to which split), `duplicates`
-(pieces that share music), `chorales` (the bundled chorales).
+(a corpus on disk that need not fit in memory), `metadata` (splits and groups from a CSV file), `duplicates`
+(copies and near-copies), `chorales` (the bundled chorales).
 """

@@ -1,7 +1,7 @@
-"""Making a store of a folder of MIDI files, and keeping it in step with the folder.
+"""Construction of the store of a folder of MIDI files, and its update when the folder changes.
 
-A build can be stopped at any moment: what was read stands in a journal, from which the next build goes on, and the
-store is published in one step, by writing its manifest. Only one process builds; others wait for it.
+A build can be stopped at any moment: the events read so far are in a journal, from which the next build continues, and
+the store is published in one step, by writing its manifest. Only one process builds; others wait for it.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from composer.music.midi import load
 from composer.progress import Counter
 
 _LOCK, _BUILDING = ".lock", ".building"
-# Below so many bytes of MIDI the files are read before a process has started.
-_FEW_BYTES = 1 << 18
-# Different times that are gathered before they are merged.
-_GATHERED = 1 << 22
+# Below this size of all files, reading them takes less time than starting a process.
+_MIN_PARALLEL_BYTES = 1 << 18
+# Distinct times that are collected before they are merged.
+_MAX_UNMERGED_TIMES = 1 << 22
 
 
 def cache_folder(given: str | None) -> Path:
-    """Where stores lie: as given, or the user's cache."""
+    """Return the folder of all stores: as given, or the user's cache."""
     if given is not None:
         return Path(given).expanduser().absolute()
     base = os.environ.get("XDG_CACHE_HOME", "")
@@ -51,9 +51,9 @@ def cache_folder(given: str | None) -> Path:
 
 
 def folder_of(cache: Path, root: Path, parameters: Parameters) -> Path:
-    """The folder of the store of a corpus: one for each folder of files and way of reading them."""
-    told = json.dumps([FORMAT, str(root.absolute()), asdict(parameters)])
-    return cache / "corpora" / hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:20]
+    """Return the folder of a corpus's store: one for each folder of files and each set of reading parameters."""
+    identity = json.dumps([FORMAT, str(root.absolute()), asdict(parameters)])
+    return cache / "corpora" / hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
 def build(
@@ -65,24 +65,24 @@ def build(
     processes: int | None = None,
     rebuild: bool = False,
 ) -> Store:
-    """The store of a folder, built or brought up to date where it is not.
+    """Return the store of a folder, after building or updating it where necessary.
 
     Args:
         root: the folder.
         files: its MIDI files, in order.
         parameters: how to read them.
-        cache: where stores lie.
-        processes: how many read; None is one a core.
-        rebuild: read all files, whatever is known of them.
+        cache: the folder of all stores.
+        processes: number of reading processes; None is one per core.
+        rebuild: read all files, even those already in the store.
 
     Raises:
         ComposerError: the cache cannot be written.
-        RunInterrupted: Ctrl-C; what was read is kept.
+        RunInterrupted: Ctrl-C; the events read so far are kept.
     """
     folder = folder_of(cache, root, parameters)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder):
+        with _exclusive(folder):
             store = Store.open(folder)
             if rebuild:
                 shutil.rmtree(folder / _BUILDING, ignore_errors=True)
@@ -105,8 +105,8 @@ def build(
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait for other processes at work in this folder, and keep them out."""
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Hold a lock on the folder, after waiting for other processes that hold it."""
     with (folder / _LOCK).open("a+") as stream:
         try:
             fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -117,7 +117,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _current(root: Path, names: list[str], store: Store) -> bool:
-    """Whether a store is as if built now; times that changed without the content are noted in it."""
+    """Return whether a store is up to date; update the times of files that changed without their content."""
     if [entry.path for entry in store.entries] != names:
         return False
     before = [(entry.mtime_ns, entry.settled) for entry in store.entries]
@@ -129,7 +129,7 @@ def _current(root: Path, names: list[str], store: Store) -> bool:
 
 
 def unchanged(root: Path, entry: Entry) -> bool:
-    """Whether a file has the content that was read; its time is noted anew where that alone differs."""
+    """Return whether a file has the content that was read; update its time in `entry` if only that differs."""
     path = root / entry.path
     try:
         status = path.stat()
@@ -147,7 +147,7 @@ def unchanged(root: Path, entry: Entry) -> bool:
 
 
 class _Journal:
-    """What an unfinished build has read: a line for each file, and the events of all."""
+    """The journal of an unfinished build: one line per file, and the events of all files read."""
 
     def __init__(self, folder: Path, parameters: Parameters) -> None:
         self.folder, self.unit = folder, TimeUnit[parameters.time_unit]
@@ -167,7 +167,7 @@ class _Journal:
         self.content.close()
 
     def _recover(self) -> None:
-        """Take up the whole lines whose events are whole, and cut off the rest."""
+        """Load the complete lines whose events are complete, and truncate the rest."""
         self.lines.seek(0)
         good = 0
         for line in self.lines:
@@ -186,7 +186,7 @@ class _Journal:
         self.content.truncate(self.end)
 
     def add(self, entry: Entry, content: bytes) -> None:
-        """Keep a file's events, then its line, so that a line is never without its events."""
+        """Write a file's events, then its line, so that every line has its events."""
         self.content.write(content)
         self.content.flush()
         line = json.dumps([astuple(entry), zlib.crc32(content)]).encode() + b"\n"
@@ -199,7 +199,7 @@ class _Journal:
         return os.pread(self.content.fileno(), 10 * events, begin)
 
     def events(self, name: str) -> Events:
-        """The events of a file that was read."""
+        """Return the events of a file that was read."""
         entry, begin = self.entries[name]
         return from_bytes(self._bytes(begin, entry.events), self.unit)
 
@@ -212,7 +212,7 @@ def _read(
     journal: _Journal,
     processes: int | None,
 ) -> None:
-    """Read into the journal what neither it nor the store has."""
+    """Read into the journal the files that are neither in it nor in the store."""
     for name in list(journal.entries):
         if not unchanged(root, journal.entries[name][0]):
             del journal.entries[name]
@@ -222,7 +222,7 @@ def _read(
     missing = [name for name in names if name not in known and name not in journal.entries]
     if processes is None:
         processes = len(os.sched_getaffinity(0))
-        if _bytes(root, missing) < _FEW_BYTES:
+        if _bytes(root, missing) < _MIN_PARALLEL_BYTES:
             processes = 0
     counter = Counter("reading", "files", len(missing))
     try:
@@ -239,14 +239,14 @@ def _read(
 
 
 def _bytes(root: Path, names: list[str]) -> int:
-    """Bytes of some files, or of the first of them where that is enough to know."""
+    """Return the size of the files in bytes; stop counting at `_MIN_PARALLEL_BYTES`."""
     total = 0
     for name in names:
         try:
             total += (root / name).stat().st_size
         except OSError:
             continue
-        if total >= _FEW_BYTES:
+        if total >= _MIN_PARALLEL_BYTES:
             break
     return total
 
@@ -260,7 +260,7 @@ def _publish(
     known: dict[str, Entry],
     journal: _Journal,
 ) -> None:
-    """Lay all events end to end in the order of the files, and let the manifest name them."""
+    """Write all events end to end in the order of the files, then the manifest that names them."""
 
     def pieces() -> Iterator[tuple[Entry, Events]]:
         for name in names:
@@ -270,7 +270,7 @@ def _publish(
                 assert store is not None
                 yield known[name], store.piece(known[name]).events
 
-    times = _different(events.delta_time for _, events in pieces())
+    times = _distinct_times(events.delta_time for _, events in pieces())
     entries, offset = [], 0
     temporary = folder / _BUILDING / "version"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -291,13 +291,13 @@ def _publish(
     version = _version(parameters, entries)
     target = folder / version
     if target.exists():
-        # Of the same content, perhaps damaged. Who has it mapped keeps it.
+        # The same content, perhaps damaged. Processes that have mapped it keep their view.
         target.rename(folder / f"{version}.old")
     temporary.rename(target)
     sync_folder(folder)
     write_manifest(folder, root, parameters, entries, offset, len(times))
     for old in folder.iterdir():
-        # Who has an old version mapped keeps it: its files go when the last map does.
+        # Processes that have mapped an old version keep their view: its files vanish with the last map.
         if old.is_dir() and old.name not in (version, _BUILDING):
             shutil.rmtree(old, ignore_errors=True)
 
@@ -306,31 +306,31 @@ def _count(name: str, journal: _Journal, known: dict[str, Entry]) -> int:
     return journal.entries[name][0].events if name in journal.entries else known[name].events
 
 
-def _different(parts: Iterator[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """The different times of all pieces, rising."""
+def _distinct_times(parts: Iterator[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the distinct times of all pieces in rising order."""
     merged, gathered, waiting = np.empty(0), [], 0
     for part in parts:
         gathered.append(np.unique(part))
         waiting += len(gathered[-1])
-        if waiting > _GATHERED:
+        if waiting > _MAX_UNMERGED_TIMES:
             merged, gathered, waiting = np.unique(np.concatenate([merged, *gathered])), [], 0
     return np.unique(np.concatenate([merged, *gathered]))
 
 
 def _version(parameters: Parameters, entries: list[Entry]) -> str:
-    """A name for the content of a store."""
-    told = hashlib.sha256(json.dumps([FORMAT, asdict(parameters)]).encode())
+    """Return a name for the content of a store."""
+    digest = hashlib.sha256(json.dumps([FORMAT, asdict(parameters)]).encode())
     for entry in entries:
-        told.update(f"{entry.path}\0{entry.sha256}\0{entry.events}\n".encode("utf-8", "surrogatepass"))
-    return f"v-{told.hexdigest()[:20]}"
+        digest.update(f"{entry.path}\0{entry.sha256}\0{entry.events}\n".encode("utf-8", "surrogatepass"))
+    return f"v-{digest.hexdigest()[:20]}"
 
 
 def write_manifest(
     folder: Path, root: Path, parameters: Parameters, entries: list[Entry], events: int, times: int
 ) -> str:
-    """Publish a store: from now on the manifest names the version of this content; its name."""
+    """Publish a store by writing the manifest that names its version; return the version's name."""
     version = _version(parameters, entries)
-    told = {
+    manifest = {
         "format": FORMAT,
         "root": str(root.absolute()),
         "parameters": asdict(parameters),
@@ -341,6 +341,6 @@ def write_manifest(
         "columns": list(Entry.__dataclass_fields__),
         "files": rows(entries),
     }
-    # Not indented: a line for each column of each file would be long.
-    write_text(folder / MANIFEST, json.dumps(told) + "\n")
+    # Not indented: one line for each column of each file would make a long file.
+    write_text(folder / MANIFEST, json.dumps(manifest) + "\n")
     return version

@@ -1,9 +1,9 @@
-"""Bach's four-part chorales as MIDI files, made from the scores in the package music21, with a split that is frozen.
+"""Bach's four-part chorales as MIDI files, made from the scores in the package music21, with a fixed split.
 
-The 371 chorales of Riemenschneider's edition are 350 different scores in music21. Many share a tune, so that the split
-keeps tunes together; `chorales.csv` beside this file names each score's part and tune, and the digest of its notes.
+The 371 chorales of Riemenschneider's edition are 350 different scores in music21. Many share a tune, so the split keeps
+tunes together; `chorales.csv` in this folder lists each score's part of the split, its tune, and a digest of its notes.
 
-    MIDI file  one track of the four voices; a quarter note is a beat and lasts a second; releases first, then by pitch
+    MIDI file  one track of the four voices; a beat is a quarter note and lasts a second; note-offs first, then by pitch
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from composer.progress import Counter
 
 MANIFEST = Path(__file__).with_name("chorales.csv")
 VOICES = ("Soprano", "Alto", "Tenor", "Bass")
-# A score says nothing of how loud or how fast.
+# Scores have neither dynamics nor tempo.
 VELOCITY = 80
 TIMING = Timing(division=480, microseconds_per_beat=1_000_000)
-# Raised when the same score would give other files.
+# To be increased when the same score would give other files.
 _FORMAT = 1
 
 
@@ -41,9 +41,9 @@ class Chorale:
 
     Attributes:
         midi_filename: its file.
-        work: its score in music21.
-        numbers: in Riemenschneider's edition, with spaces between them.
-        tune: the group of those that share its tune.
+        work: name of its score in music21.
+        numbers: numbers in Riemenschneider's edition, separated by spaces.
+        tune: the group of the chorales with the same tune.
         split: `train`, `validation` or `test`.
         sha256: digest of its events.
     """
@@ -57,16 +57,16 @@ class Chorale:
 
 
 def folder(cache: str | None) -> Path:
-    """The folder of the MIDI files with the manifest beside them; made the first time, in about a minute.
+    """Return the folder of the MIDI files and their manifest; the first call creates it, in about a minute.
 
-    What an interrupted call has made is kept, and the next goes on.
+    The files that an interrupted call has made are kept, and the next call continues.
 
     Args:
-        cache: as `data.cache`.
+        cache: value of `data.cache`.
 
     Raises:
         MissingExtra: music21 is not installed.
-        ComposerError: a score of the installed music21 is not the one that the split was frozen with.
+        ComposerError: a score of the installed music21 differs from the one for which the split was made.
     """
     text = MANIFEST.read_text(encoding="utf-8")
     digest = hashlib.sha256(f"{_FORMAT} {text}".encode()).hexdigest()[:12]
@@ -80,13 +80,13 @@ def folder(cache: str | None) -> Path:
             _write(place, chorale)
             counter.advance()
         counter.close()
-        # Last, so that its presence says that all are there.
+        # Last: its presence shows that all files are complete.
         write_text(done, text)
     return place
 
 
 def manifest() -> list[Chorale]:
-    """The rows of `chorales.csv`."""
+    """Return the rows of `chorales.csv`."""
     with MANIFEST.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     return [
@@ -99,14 +99,14 @@ def _write(place: Path, chorale: Chorale) -> None:
     events = read(chorale.work)
     if digest(events) != chorale.sha256:
         raise ComposerError(
-            f"data=chorales: {chorale.work} in the installed music21 {_music21().__version__} is not the score that "
-            "the split was frozen with; install the version in requirements/lock.txt"
+            f"data=chorales: {chorale.work} in the installed music21 {_music21().__version__} is not the score for "
+            "which the split was made; install the version in requirements/lock.txt"
         )
     write_midi(place / chorale.midi_filename, Piece(chorale.work, events, TIMING))
 
 
 def works() -> Iterator[tuple[str, list[int]]]:
-    """Every score of the edition in music21, with its numbers there (from 1)."""
+    """Yield the name of each score of the edition in music21, with its numbers in the edition (from 1)."""
     _music21()
     from music21 import corpus
 
@@ -118,15 +118,15 @@ def works() -> Iterator[tuple[str, list[int]]]:
 
 
 def read(work: str) -> Events:
-    """The events of a score, its four voices together, in beats (quarter notes).
+    """Return the events of a score, its four voices merged, in beats (quarter notes).
 
-    A pitch that two voices hold lasts until the later release, and is struck again where one of them strikes it.
+    A pitch held by two voices lasts until the later note-off, and begins again at every note-on.
     """
     return events([note for voice in voices(work) for note in voice])
 
 
 def voices(work: str) -> list[list[tuple[int, int, int]]]:
-    """The notes of each voice of a score, from the soprano down: (onset, end, pitch) in ticks.
+    """Return the notes of each voice of a score, from the soprano down: (onset, end, pitch) in ticks.
 
     Instruments that double or accompany the voices are left out.
     """
@@ -134,7 +134,7 @@ def voices(work: str) -> list[list[tuple[int, int, int]]]:
     from music21 import corpus
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of details of the notation
+        warnings.simplefilter("ignore")  # warnings about details of the notation
         score = corpus.parse(work).stripTies()
     parts = list(score.parts)
     named = [next((part for part in parts if str(part.partName).startswith(voice)), None) for voice in VOICES]
@@ -153,7 +153,7 @@ def voices(work: str) -> list[list[tuple[int, int, int]]]:
 
 
 def events(notes: list[tuple[int, int, int]]) -> Events:
-    """Notes (onset, end, pitch) in ticks as events in beats: at one time releases first, then by pitch."""
+    """Return notes (onset, end, pitch) in ticks as events in beats: at one time note-offs first, then by pitch."""
     ends: dict[tuple[int, int], int] = {}
     for onset, end, pitch in notes:
         ends[pitch, onset] = max(end, ends.get((pitch, onset), end))
@@ -164,7 +164,7 @@ def events(notes: list[tuple[int, int, int]]) -> Events:
     for pitch, onsets in by_pitch.items():
         held = 0
         for k, onset in enumerate(onsets):
-            # Of two voices the one that holds on longer, until either strikes the pitch again.
+            # The longer of two voices counts, until either begins the pitch again.
             held = max(held, ends[pitch, onset])
             after = onsets[k + 1] if k + 1 < len(onsets) else held
             messages += [(onset, VELOCITY, pitch), (min(held, after), 0, pitch)]
@@ -179,7 +179,7 @@ def events(notes: list[tuple[int, int, int]]) -> Events:
 
 
 def digest(events: Events) -> str:
-    """SHA-256 of the events, by which a score is known again."""
+    """Return the SHA-256 of the events, which identifies a score."""
     ticks = np.rint(np.cumsum(events.delta_time) * TIMING.division).astype("<i8")
     return hashlib.sha256(events.pitch.tobytes() + events.velocity.tobytes() + ticks.tobytes()).hexdigest()
 

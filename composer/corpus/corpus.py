@@ -26,11 +26,11 @@ from composer.music.rhythm import is_score
 
 log = logging.getLogger(__name__)
 
-# 4,194,304 events: smaller corpora are held in memory and their windows listed, in some 300 MB at most.
+# 4,194,304 events: smaller corpora are held in memory and their windows listed, in at most about 300 MB.
 MAX_EVENTS_IN_MEMORY = 1 << 22
-# Files that are named one by one in warnings; the manifest of the run has all.
+# Files named individually in warnings; the manifest of the run names all.
 MAX_FILES_NAMED = 20
-# Files that decide whether a corpus is of scores or of performances.
+# Files read to decide whether a corpus holds scores or performances.
 MAX_FILES_SAMPLED = 32
 
 
@@ -42,9 +42,9 @@ class Corpus:
         pieces: in the order of their files.
         sha256: digest of the files' contents in order (of the events for the embedded piece).
         skipped: files that were left out, with the reason.
-        encoding: with the time unit of the events, chosen by the music where the config leaves it open.
+        encoding: the encoding with the time unit of the events, chosen by the music where the config leaves it open.
         store: the folder of the store on disk that the pieces were read from; None without.
-        cache: a folder where results about these pieces may be kept; None where computing them again is quick.
+        cache: a folder for results about these pieces; None where computing them again is fast.
         parts: with `data.split=file`, the part of each piece.
         names: with `data.group_by`, the value of that column for each piece; None where it is empty.
     """
@@ -69,8 +69,8 @@ def read_corpus(data: DataConfig, encoding: EncodingConfig, *, check: bool = Tru
     """Read the pieces that a config names.
 
     Args:
-        data: which files, and which of their parts.
-        encoding: the unit of time, and the pitches that `check` allows.
+        data: the files and their parts.
+        encoding: the unit of time, and the pitches that `check` accepts.
         check: leave out pieces that cannot be trained on (too short, or with pitches that have no class), and warn of
             every file that is left out.
 
@@ -234,13 +234,13 @@ def _warn_of(notes: Iterable[str]) -> None:
 
 
 def unusable_reason(piece: Piece, data: DataConfig, encoding: EncodingConfig) -> str:
-    """Return why a piece cannot be trained on with these windows and this encoding; empty if it can."""
+    """Return the reason why a piece is unusable for training with these windows and this encoding; empty if usable."""
     pitch = piece.events.pitch
     return _reason(len(pitch), int(pitch.min()), int(pitch.max()), data, encoding)
 
 
 def _reason(events: int, low: int, high: int, data: DataConfig, encoding: EncodingConfig) -> str:
-    """Return why a piece of so many events, with pitches from `low` to `high`, cannot be trained on."""
+    """Return the reason why a piece with this number of events and these pitches is unusable for training."""
     if events <= data.margin:
         return (
             f"{events} events, too few for one window of {data.margin_key} and its "

@@ -1,13 +1,13 @@
-"""Which pieces are the same music: copies, and near-copies at any pitch, so that a split can keep them together.
+"""Duplicate detection: groups of copies and near-copies, also transposed, which a split keeps together.
 
-A piece is the set of its shingles: the runs of `_SHINGLE` intervals between successive strikes, low ones first where
-several are simultaneous. Intervals do not change with transposition, and time and velocity do not count, so that a
-piece in another key, tempo or performance keeps its shingles. Two pieces are alike when the smaller set has at least a
-given share of its shingles in the larger one (containment), so that an excerpt is like its whole.
+A piece is represented by the set of its shingles: runs of `_SHINGLE` intervals between successive note-ons, low ones
+first where several are simultaneous. Intervals do not change with transposition, and time and velocity are ignored, so
+a piece in another key, tempo or performance keeps its shingles. Two pieces are similar when at least a given share of
+the smaller set is in the larger one (containment), so an excerpt is similar to its piece.
 
-Pairs are found exactly, without comparing all: where a set of n has m = ceil(c n) of its shingles in another, at least
-k of its n - m + k rarest are in there (prefix filtering; Chaudhuri, Ganti and Kaushik 2006; Wang, Li and Feng 2012 with
-k above 1). Rare shingles are in few pieces, and few pieces have k of them, so few pairs remain to be counted.
+Pairs are found exactly, without comparing all: if m = ceil(c n) of a set's n shingles are in another set, at least
+k of its n - m + k rarest are among them (prefix filtering; Chaudhuri, Ganti and Kaushik 2006; Wang, Li and Feng 2012
+with k above 1). Rare shingles are in few pieces, and few pieces have k of them, so few pairs remain to be counted.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from composer.music.events import Events
 
 Digests = NDArray[np.uint64]
 
-# Intervals of a shingle: seven notes. Shorter ones are in much music that is not alike, such as scales; of longer ones
-# few outlive a change here and there.
+# Intervals per shingle: seven notes. Shorter shingles also occur in dissimilar music, such as scales; few longer ones
+# survive small changes.
 _SHINGLE = 6
-# What is kept of an answer is of no use after a change here.
+# Version of the method; cached groups of another version are ignored.
 VERSION = 1
-# A piece with fewer different ones (an exercise, a drone) tells too little, and is only ever an exact copy.
-_FEWEST = 16
-# Above so many shingles in all, or of very many pieces so many each, a share of them stands for all, the same in every
-# piece: some 100 MB.
-MOST_SHINGLES = 2_000_000
-_A_PIECE = 32
-# A set that is left with fewer than so many then tells too little.
-_FEWEST_KEPT = 4
+# A piece with fewer distinct shingles (an exercise, a drone) is too simple to compare, and can only be an exact copy.
+MIN_SHINGLES = 16
+# Above this total number of shingles (about 100 MB), or this number per piece of very many, a sample is compared,
+# chosen in the same way in every piece.
+MAX_SHINGLES = 2_000_000
+_MAX_SHINGLES_PER_PIECE = 32
+# A sampled set with fewer shingles is too small to compare.
+_MIN_SAMPLED_SHINGLES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ class Groups:
     Attributes:
         of: (P,) the group of each piece; groups are numbered by their first piece, in the order of the pieces.
         copies: pieces whose events are those of an earlier one.
-        near_copies: pieces that are no copies, and alike to an earlier piece of their group.
-        named: pieces that a file puts together with an earlier piece.
+        near_copies: pieces that are not copies, but similar to an earlier piece of their group.
+        named: pieces that a CSV file groups with an earlier piece.
     """
 
     of: NDArray[np.int64]
@@ -57,11 +57,11 @@ class Groups:
 
     @property
     def count(self) -> int:
-        """How many groups there are."""
+        """Number of groups."""
         return int(self.of.max()) + 1 if len(self.of) else 0
 
     def named_by(self, names: Sequence[str]) -> list[list[str]]:
-        """The names (P,) of the pieces of each group that has several."""
+        """Return the names of the pieces of each group of several; `names` (P,) are those of all pieces."""
         if self.count == len(self.of):
             return []
         order = np.argsort(self.of, kind="stable")
@@ -69,18 +69,18 @@ class Groups:
         return [[names[number] for number in part] for part in parts if len(part) > 1]
 
 
-def alone(pieces: int) -> Groups:
-    """Every piece a group of its own."""
+def ungrouped(pieces: int) -> Groups:
+    """Return groups of one piece each."""
     return Groups(np.arange(pieces), 0, 0)
 
 
 def group(pieces: Iterable[Events], limit: float, most: int | None = None) -> Groups:
-    """Put pieces together that are copies or alike, and those that are alike to one of these, and so on.
+    """Group the pieces that are copies or similar; groups are closed transitively.
 
     Args:
-        pieces: read once.
-        limit: the containment from which two pieces are alike, above 0 and up to 1.
-        most: shingles from which on a share of them stands for all; None is `MOST_SHINGLES`, or 32 a piece.
+        pieces: events of each piece; iterated once.
+        limit: the lowest containment at which two pieces are similar, above 0 and up to 1.
+        most: number of shingles above which a sample is compared; None is `MAX_SHINGLES`, or 32 per piece.
     """
     digests: list[bytes] = []
     sets: list[Digests] = []
@@ -91,12 +91,12 @@ def group(pieces: Iterable[Events], limit: float, most: int | None = None) -> Gr
         found = shingles(events)
         sets.append(found[found <= keep])
         total += len(sets[-1])
-        while total > (max(MOST_SHINGLES, _A_PIECE * len(sets)) if most is None else most):
-            # Half of what was kept, chosen by the shingle itself: the same in pieces to come.
+        while total > (max(MAX_SHINGLES, _MAX_SHINGLES_PER_PIECE * len(sets)) if most is None else most):
+            # Halve the sample by the value of the shingles, so that it is the same in later pieces.
             keep >>= np.uint64(1)
             sets = [kept[kept <= keep] for kept in sets]
             total = sum(len(kept) for kept in sets)
-    sets = [kept if len(kept) >= _FEWEST_KEPT else kept[:0] for kept in sets]
+    sets = [kept if len(kept) >= _MIN_SAMPLED_SHINGLES else kept[:0] for kept in sets]
     parents = list(range(len(digests)))
     first: dict[bytes, int] = {}
     copy = [first.setdefault(digest, number) != number for number, digest in enumerate(digests)]
@@ -104,16 +104,16 @@ def group(pieces: Iterable[Events], limit: float, most: int | None = None) -> Gr
         _join(parents, first[digest], number)
     originals = np.flatnonzero(~np.array(copy, np.bool_))
     near: set[int] = set()
-    for one, other in alike([sets[number] for number in originals], limit):
+    for one, other in similar_pairs([sets[number] for number in originals], limit):
         earlier, later = sorted((int(originals[one]), int(originals[other])))
         _join(parents, earlier, later)
         near.add(later)
     return Groups(_numbered(parents), sum(copy), len(near))
 
 
-def joined(groups: Groups, names: Sequence[str | None]) -> Groups:
-    """The groups with those pieces together that have the same name (P,); None is no name."""
-    # Every piece is called by the first one of its group.
+def merge_named(groups: Groups, names: Sequence[str | None]) -> Groups:
+    """Return the groups, merged where pieces have the same name in `names` (P,); None is no name."""
+    # Each piece is represented by the first one of its group.
     _, begins = np.unique(groups.of, return_index=True)
     parents: list[int] = begins[groups.of].tolist()
     first: dict[str, int] = {}
@@ -126,32 +126,32 @@ def joined(groups: Groups, names: Sequence[str | None]) -> Groups:
 
 
 def shingles(events: Events) -> Digests:
-    """The different shingles of a piece, rising; none for one that has fewer than `_FEWEST`."""
+    """Return the distinct shingles of a piece in rising order; none if there are fewer than `MIN_SHINGLES`."""
     struck = events.velocity > 0
-    # NoteArrays of one moment in the order of their pitches: files differ in it.
+    # Notes of one moment in the order of their pitches: their order in files differs.
     moment = np.cumsum(events.delta_time > 0)[struck]
     pitch = np.sort(moment << 7 | events.pitch[struck]) & 127
     intervals = (np.diff(pitch) + 128).astype(np.uint64)
     count = len(intervals) - _SHINGLE + 1
-    if count < _FEWEST:
+    if count < MIN_SHINGLES:
         return np.empty(0, np.uint64)
-    # Intervals of eight bits each side by side in one number: no two shingles are taken for one.
+    # Intervals of eight bits each, concatenated in one number: distinct shingles have distinct codes.
     code = np.zeros(count, np.uint64)
     for k in range(_SHINGLE):
         code = code << np.uint64(8) | intervals[k : k + count]
-    # Mixed (SplitMix64), one to one, so that the lowest are a fair sample.
+    # Mixed by a bijection (SplitMix64), so that the lowest codes are a fair sample.
     code = (code ^ (code >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     code = (code ^ (code >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     code ^= code >> np.uint64(31)
     found = np.unique(code)
-    return found if len(found) >= _FEWEST else np.empty(0, np.uint64)
+    return found if len(found) >= MIN_SHINGLES else np.empty(0, np.uint64)
 
 
-def alike(sets: Sequence[Digests], limit: float) -> list[tuple[int, int]]:
-    """The pairs (i < j) of sets whose containment is at least `limit`; an empty set is like none.
+def similar_pairs(sets: Sequence[Digests], limit: float) -> list[tuple[int, int]]:
+    """Return the pairs (i < j) of sets whose containment is at least `limit`; empty sets are in no pair.
 
     Args:
-        sets: rising numbers, each once in a set.
+        sets: rising numbers without repetitions.
         limit: above 0 and up to 1.
     """
     sizes = np.array([len(numbers) for numbers in sets], np.int64)
@@ -159,13 +159,13 @@ def alike(sets: Sequence[Digests], limit: float) -> list[tuple[int, int]]:
         return []
     owners = np.repeat(np.arange(len(sets), dtype=np.int32), sizes)
     numbers = np.concatenate(sets)
-    # By shingle, and within one by piece: the postings of a shingle are a run.
+    # Sorted by shingle, then piece: the postings of a shingle are contiguous.
     order = np.argsort(numbers, kind="stable")
     postings = owners[order]
     ordered = numbers[order]
     begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
     lengths = np.diff(np.append(begins, len(ordered)))
-    # Of each place in `numbers`: where its shingle's postings begin, and how many there are.
+    # For each place in `numbers`: the begin and the number of its shingle's postings.
     which = np.empty(len(numbers), np.int32)
     which[order] = np.repeat(np.arange(len(begins), dtype=np.int32), lengths)
     del order, ordered, numbers, owners
@@ -178,16 +178,16 @@ def alike(sets: Sequence[Digests], limit: float) -> list[tuple[int, int]]:
         needed = _needed(len(mine), limit)
         if len(shared) < needed:
             continue
-        # Of the rarest n - needed + least those that are in no other piece are left out.
+        # The rarest n - needed + least, without those that occur in no other piece.
         least = max(1, needed // 4)
         prefix = len(mine) - needed + least - (len(mine) - len(shared))
         rarest = shared[np.argsort(lengths[shared], kind="stable")[:prefix]]
         candidates, together = np.unique(_postings(postings, begins, lengths, rarest), return_counts=True)
         candidates = candidates[together >= least]
-        # Of two sets the smaller one asks; of equal ones the later.
+        # Each pair is checked once, from the smaller set; of equal ones from the later.
         size = len(mine)
-        asked = candidates[(sizes[candidates] > size) | ((sizes[candidates] == size) & (candidates < piece))]
-        for other in asked.tolist():
+        others = candidates[(sizes[candidates] > size) | ((sizes[candidates] == size) & (candidates < piece))]
+        for other in others.tolist():
             theirs = which[offsets[other] : offsets[other + 1]]
             if len(np.intersect1d(shared, theirs, assume_unique=True)) >= needed:
                 pairs.append((min(piece, other), max(piece, other)))
@@ -195,15 +195,15 @@ def alike(sets: Sequence[Digests], limit: float) -> list[tuple[int, int]]:
 
 
 def _needed(size: int, limit: float) -> int:
-    """How many of `size` shingles must be shared."""
-    # A hair below the product, which rounding may put above a whole number.
+    """Return the number of `size` shingles that must be shared."""
+    # Slightly below the product, which rounding may put above a whole number.
     return max(1, math.ceil(size * limit - 1e-9))
 
 
 def _postings(
     postings: NDArray[np.int32], begins: NDArray[np.int64], lengths: NDArray[np.int64], chosen: NDArray[np.int32]
 ) -> NDArray[np.int32]:
-    """The pieces that have any of the chosen shingles, with repetitions."""
+    """Return the pieces that have any of the chosen shingles, with repetitions."""
     counts = lengths[chosen]
     steps = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     found: NDArray[np.int32] = postings[np.repeat(begins[chosen], counts) + steps]
@@ -211,7 +211,7 @@ def _postings(
 
 
 def _content(events: Events) -> bytes:
-    """A digest of the events."""
+    """Return a digest of the events."""
     content = hashlib.sha256(events.pitch.tobytes())
     content.update(events.velocity.tobytes())
     content.update(events.delta_time.tobytes())
@@ -226,13 +226,13 @@ def _root(parents: list[int], number: int) -> int:
 
 
 def _numbered(parents: list[int]) -> NDArray[np.int64]:
-    """The group of each piece, numbered by their first pieces."""
+    """Return the group of each piece, numbered in the order of their first pieces."""
     roots = np.array([_root(parents, number) for number in range(len(parents))], np.int64)
     _, numbers = np.unique(roots, return_inverse=True)
     return numbers.astype(np.int64)
 
 
 def _join(parents: list[int], one: int, other: int) -> None:
-    """Union by the lowest number, so that a group is called by its first piece."""
+    """Merge two groups; the lowest number is the root, so that the first piece represents its group."""
     low, high = sorted((_root(parents, one), _root(parents, other)))
     parents[high] = low

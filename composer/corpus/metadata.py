@@ -17,7 +17,7 @@ _NAME, _SPLIT = "midi_filename", "split"
 
 
 class SplitPart(Enum):
-    """The part of a piece in a split that a file gives; the names are those of MAESTRO."""
+    """The part of a piece in a split that is read from a file; the names are those of MAESTRO."""
 
     train = "train"
     validation = "validation"
@@ -33,7 +33,7 @@ def split_file(root: Path, given: str | None, setting: str = "data.split=file") 
         setting: the key that needs the file, with its value, for messages.
 
     Raises:
-        ComposerError: there is none, or several.
+        ComposerError: there is no such file, or several.
     """
     if given is not None:
         path = Path(given).expanduser()
@@ -44,7 +44,7 @@ def split_file(root: Path, given: str | None, setting: str = "data.split=file") 
     found = sorted(path for path in root.glob("*.csv") if path.is_file())
     if len(found) != 1:
         what = "no CSV file" if not found else f"{len(found)} CSV files"
-        raise ComposerError(f"{setting}: {what} in {root}; name the one that is meant: data.split_file=NAME.csv")
+        raise ComposerError(f"{setting}: {what} in {root}; choose one with data.split_file=NAME.csv")
     return found[0]
 
 
@@ -52,7 +52,7 @@ def read_split_file(path: Path) -> dict[str, SplitPart]:
     """Return the part of each path that the file names.
 
     Raises:
-        ComposerError: it cannot be read, lacks a column, says another part, or names a path twice.
+        ComposerError: the file cannot be read, lacks a column, has an unknown part, or names a path twice.
     """
     parts: dict[str, SplitPart] = {}
     for line, name, part in _rows(path, _SPLIT):

@@ -1,12 +1,12 @@
-"""Many MIDI files read by several processes, none of which can lose the work of the others.
+"""Reading of many MIDI files by several processes; a crash or a hang of one loses no other file.
 
-Each process is asked for one file after another through its standard input and answers in frames: two lengths, a JSON
-object that says what the file is or why it is left out, and the events. If a process dies over a file, or is silent
-for too long, another goes on with the rest; that file is tried once more at the end, and then left out.
+Each process receives requests for files through its standard input and answers in frames: two lengths, a JSON object
+that describes the file or the reason why it is left out, and the events. If a process dies while reading a file, or
+does not answer in time, another process continues with the rest; that file is tried again at the end, then left out.
 
     request  one line of JSON: the number of the file and its path
     answer   >II (bytes of the JSON, bytes of the events), the JSON, the events (`to_bytes`);
-             before all others two lengths of 0: the process has started
+             the first answer is two lengths of 0: the process has started
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from composer.music.markings import Markings
 from composer.music.midi import load, read_piece
 
 _LENGTHS = struct.Struct(">II")
-# Far more than any file of music takes.
-SECONDS_A_FILE = 60.0
+# Far more than the reading of any music file takes.
+MAX_SECONDS_PER_FILE = 60.0
 _CODE = f"import sys; sys.path[:] = {sys.path!r}; from composer.corpus.read_many import serve; serve()"
-# Files that a process may be asked for before it has answered, so that it need not wait.
-_AHEAD = 4
+# Requests sent to a process ahead of its answers, so that it does not wait.
+_MAX_PENDING_FILES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """How files are read: what decides the events besides the content."""
+    """Parameters of reading: the keys that decide the events besides the content of a file."""
 
     part: str
     time_unit: str
@@ -56,7 +56,7 @@ class Parameters:
 
     @classmethod
     def of(cls, data: DataConfig, unit: TimeUnit) -> Parameters:
-        """As the `data` keys say, with times in `unit`."""
+        """Return the parameters that the `data` keys set, with times in `unit`."""
         return cls(data.part, unit.name, data.drums, data.clip, data.order.name, data.pedal.name)
 
 
@@ -76,21 +76,21 @@ def read_as(path: Path, parameters: Parameters, content: bytes | None = None) ->
 
 @dataclass(slots=True)
 class Entry:
-    """What is known of one file of a corpus.
+    """The record of one file of a corpus.
 
     Attributes:
-        path: below the corpus's folder, with slashes.
-        size, mtime_ns: as the file system told them before the file was read.
-        settled: whether the file was old enough then for its time to tell it from any later content.
-        sha256: of its content; empty where it could not be read.
+        path: relative to the corpus's folder, with slashes.
+        size, mtime_ns: values of the file system before the file was read.
+        settled: whether the file was old enough when it was read that any later change gets another time.
+        sha256: digest of its content; empty where it could not be read.
         note: a warning, without the path; empty where there is none.
-        error: why it is left out, without the path; empty for a piece.
-        offset, events: where its events begin, and how many they are.
+        error: the reason why it is left out, without the path; empty for a piece.
+        offset, events: position of its first event, and the number of events.
         pitch_low, pitch_high: their lowest and highest pitch.
-        division, tempo: header's division, and microseconds a beat at the start.
+        division, tempo: header's division, and microseconds per beat at the start.
         program: General MIDI program of the part.
         other_parts, drums: notes that `data.part` and `data.drums` leave out.
-        tempos, meters, keys: as `Markings` has them.
+        tempos, meters, keys: values of `Markings`.
     """
 
     path: str
@@ -115,7 +115,7 @@ class Entry:
 
     @property
     def left_out(self) -> LeftOut:
-        """The notes that are left out."""
+        """Notes that are left out."""
         return LeftOut(self.other_parts, self.drums)
 
     @property
@@ -124,12 +124,12 @@ class Entry:
         return Markings.from_plain({"tempos": self.tempos, "meters": self.meters, "keys": self.keys})
 
 
-# Seconds within which two changes of a file may get the same time.
+# Two changes of a file within this time, in seconds, may get the same timestamp.
 _UNSETTLED = 2.0
 
 
 def read_entry(root: Path, name: str, parameters: Parameters) -> tuple[Entry, bytes]:
-    """Read one file; what is known of it, and its events."""
+    """Read one file; return its record and its events."""
     path = root / name
     entry = Entry(name)
     try:
@@ -159,25 +159,25 @@ def read_entry(root: Path, name: str, parameters: Parameters) -> tuple[Entry, by
 
 
 def to_bytes(events: Events) -> bytes:
-    """N events as 10 N bytes: pitches, velocities, times."""
+    """Return N events as 10 N bytes: pitches, velocities, times."""
     return events.pitch.tobytes() + events.velocity.tobytes() + events.delta_time.astype("<f8").tobytes()
 
 
 def from_bytes(content: bytes, unit: TimeUnit) -> Events:
-    """The inverse of `to_bytes`."""
+    """Read events from the bytes that `to_bytes` returns."""
     count = len(content) // 10
     pitch, velocity = np.frombuffer(content, np.uint8, 2 * count).reshape(2, count)
     return Events(pitch, velocity, np.frombuffer(content, "<f8", count, 2 * count).astype(np.float64), unit)
 
 
 def read_all(root: Path, names: Sequence[str], parameters: Parameters, processes: int) -> Iterator[tuple[Entry, bytes]]:
-    """Read files in whatever order they are done.
+    """Yield the record and the events of each file, in the order in which they are finished.
 
     Args:
         root: the corpus's folder.
-        names: paths below it.
+        names: paths relative to it.
         parameters: how to read them.
-        processes: how many at once; 0 reads here, for the few files that are not worth starting one.
+        processes: number of processes; 0 reads in this process, for files too few to start another.
     """
     if not processes:
         for name in names:
@@ -187,25 +187,25 @@ def read_all(root: Path, names: Sequence[str], parameters: Parameters, processes
     with selectors.DefaultSelector() as selector:
         workers = [_Worker(root, parameters, selector) for _ in range(min(processes, len(names)))]
         try:
-            while waiting or any(worker.asked for worker in workers):
+            while waiting or any(worker.pending for worker in workers):
                 for worker in workers:
-                    worker.ask(waiting, names)
+                    worker.request(waiting, names)
                 for key, _ in selector.select(timeout=0.5):
                     for number, entry, content in key.data.answers():
                         assert names[number] == entry.path
                         yield entry, content
                 for place, worker in enumerate(workers):
                     reason = worker.failure()
-                    if reason and worker.asked:
-                        number = worker.asked.popleft()
+                    if reason and worker.pending:
+                        number = worker.pending.popleft()
                         if number in again:
                             yield _lost(root, names[number], reason), b""
                         else:
-                            # Perhaps it was the machine: short of memory, or a disk that did not answer.
+                            # The cause may be the machine: short of memory, or a slow disk.
                             again.add(number)
                             waiting.append(number)
                     if reason:
-                        waiting.extendleft(reversed(worker.asked))
+                        waiting.extendleft(reversed(worker.pending))
                         worker.end()
                         workers[place] = _Worker(root, parameters, selector)
         finally:
@@ -214,7 +214,7 @@ def read_all(root: Path, names: Sequence[str], parameters: Parameters, processes
 
 
 def _lost(root: Path, name: str, reason: str) -> Entry:
-    """A file that ended its reader. It is not read again before it changes, so its content counts."""
+    """Return the record of a file that ended its reader, with a digest: it is read again only after a change."""
     entry = Entry(name, error=reason)
     try:
         status = (root / name).stat()
@@ -226,7 +226,7 @@ def _lost(root: Path, name: str, reason: str) -> Entry:
 
 
 class _Worker:
-    """A process that reads files, as seen from here."""
+    """The parent's side of a process that reads files."""
 
     def __init__(self, root: Path, parameters: Parameters, selector: selectors.BaseSelector) -> None:
         self.process = subprocess.Popen(
@@ -235,9 +235,9 @@ class _Worker:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.requests, self.replies = self.process.stdin, self.process.stdout
-        self.asked: collections.deque[int] = collections.deque()
+        self.pending: collections.deque[int] = collections.deque()
         self.received = bytearray()
-        self.heard_at = time.monotonic()
+        self.last_answer_at = time.monotonic()
         self.ready = self.ended = False
         self.selector = selector
         selector.register(self.replies, selectors.EVENT_READ, self)
@@ -250,17 +250,17 @@ class _Worker:
         except BrokenPipeError:
             self.ended = True
 
-    def ask(self, waiting: collections.deque[int], names: Sequence[str]) -> None:
-        """Give it files to read, a few ahead."""
-        while waiting and len(self.asked) < _AHEAD and not self.ended:
-            if not self.asked:
-                self.heard_at = time.monotonic()
+    def request(self, waiting: collections.deque[int], names: Sequence[str]) -> None:
+        """Send requests for files, a few ahead of the answers."""
+        while waiting and len(self.pending) < _MAX_PENDING_FILES and not self.ended:
+            if not self.pending:
+                self.last_answer_at = time.monotonic()
             number = waiting.popleft()
-            self.asked.append(number)
+            self.pending.append(number)
             self._send({"number": number, "name": names[number]})
 
     def answers(self) -> Iterator[tuple[int, Entry, bytes]]:
-        """What has come in whole."""
+        """Yield the complete answers received so far."""
         part = os.read(self.replies.fileno(), 1 << 20)
         if not part:
             self.ended = True
@@ -272,25 +272,25 @@ class _Worker:
             if len(self.received) < end:
                 return
             if not first:
-                self.ready, self.heard_at = True, time.monotonic()
+                self.ready, self.last_answer_at = True, time.monotonic()
                 del self.received[:end]
                 continue
             entry = json.loads(bytes(self.received[_LENGTHS.size : _LENGTHS.size + first]))
             content = bytes(self.received[_LENGTHS.size + first : end])
             del self.received[:end]
-            self.heard_at = time.monotonic()
-            yield self.asked.popleft(), Entry(**entry), content
+            self.last_answer_at = time.monotonic()
+            yield self.pending.popleft(), Entry(**entry), content
 
     def failure(self) -> str:
-        """Why this process is of no more use; empty while it is."""
+        """Return the reason why this process has failed; empty if it has not."""
         if self.ended and not self.ready:
             raise ComposerError("no process can be started to read files; data.store=off reads them in this one")
         if not self.ready:
-            return ""  # a busy machine takes its time to start one
+            return ""  # starting may take long on a busy machine
         if self.ended:
             return "reading it ended the process that read it"
-        if self.asked and time.monotonic() - self.heard_at > SECONDS_A_FILE:
-            return f"reading it took more than {SECONDS_A_FILE:g} seconds"
+        if self.pending and time.monotonic() - self.last_answer_at > MAX_SECONDS_PER_FILE:
+            return f"reading it took more than {MAX_SECONDS_PER_FILE:g} seconds"
         return ""
 
     def end(self) -> None:
@@ -302,12 +302,12 @@ class _Worker:
             try:
                 stream.close()
             except BrokenPipeError:
-                pass  # what was asked last
+                pass  # an unsent request
 
 
 def serve() -> None:
-    """What such a process does, until nobody asks any more."""
-    # Ctrl-C goes to every process of a terminal; whoever asked decides.
+    """Answer requests until standard input ends: the main function of a reading process."""
+    # Ctrl-C is sent to every process of a terminal; the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests, replies = sys.stdin.buffer, sys.stdout.buffer
     setting = json.loads(requests.readline())

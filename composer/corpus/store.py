@@ -1,8 +1,8 @@
 """A corpus on disk: the events of many files as one memory-mapped array.
 
     CACHE/corpora/KEY/manifest.json       parameters, the entry of each file, and the name of the version
-    CACHE/corpora/KEY/VERSION/events.npy  (N,) uint32, or uint64 where there are over 2^18 different times
-    CACHE/corpora/KEY/VERSION/times.npy   (U,) float64, rising: the different times since the previous event
+    CACHE/corpora/KEY/VERSION/events.npy  (N,) uint32, or uint64 where there are over 2^18 distinct times
+    CACHE/corpora/KEY/VERSION/times.npy   (U,) float64, rising: the distinct times since the previous event
     CACHE/corpora/KEY/VERSION/groups-*.npy  groups of similar pieces, where they were computed (`data/prepare.py`)
     CACHE/corpora/KEY/.building/          the journal of an unfinished build
 
@@ -32,9 +32,9 @@ MANIFEST = "manifest.json"
 EVENTS, TIMES = "events.npy", "times.npy"
 PITCH_BITS, EVENT_BITS = 7, 14
 _MASK = 0x7F
-# Different times that an event of 32 bits can hold.
+# Distinct times that an event of 32 bits can hold.
 MAX_TIMES = 1 << (32 - EVENT_BITS)
-# Events that are in memory at once when all are read.
+# Events in memory at a time when all are read.
 CHUNK = 1 << 20
 
 Codes = NDArray[Any]
@@ -45,7 +45,7 @@ def encode(events: Events, times: NDArray[np.float64]) -> Codes:
 
     Args:
         events: N events.
-        times: (U,) the different times, rising; all of the events' are among them.
+        times: (U,) the distinct times in rising order, which include those of the events.
 
     Returns:
         (N,) uint32 or uint64.
@@ -64,7 +64,7 @@ def fields(codes: Codes) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Codes]:
 
 
 def decode(codes: Codes, times: NDArray[np.float64], unit: TimeUnit) -> Events:
-    """Return the events of codes (N,); the inverse of `encode`."""
+    """Return the events of codes (N,): the inverse of `encode`."""
     pitch, velocity, time = fields(codes)
     return Events(pitch, velocity, np.asarray(times[time]), unit)
 
@@ -74,7 +74,7 @@ class Store:
 
     Attributes:
         version: the folder of this content.
-        entries: of each file, in the order of the files.
+        entries: records of the files, in their order.
         events: (N,) codes of the events, mapped from disk.
         times: (U,) the time that each number stands for.
     """
@@ -119,7 +119,7 @@ class Store:
         return Piece(Path(entry.path).name, events, timing, entry.program, entry.markings, entry.left_out)
 
     def count(self, runs: Sequence[range]) -> Counts:
-        """Return how often each value occurs in ranges of positions, with each time that occurs once, rising."""
+        """Return the counts of each value in ranges of positions, with each occurring time once, rising."""
         totals = [np.zeros(size, np.int64) for size in (128, 128, len(self.times))]
         for _, codes in self.chunks(runs):
             for total, values in zip(totals, fields(codes), strict=True):
@@ -128,12 +128,12 @@ class Store:
         return Counts(pitch, velocity, self.times[time > 0], time[time > 0])
 
     def chunks(self, runs: Sequence[range], overlap: int = 0, bridge: int = 0) -> Iterator[tuple[int, Codes]]:
-        """Yield first position and codes of the events in ranges of positions, at most `CHUNK` at once.
+        """Yield first position and codes of the events in ranges of positions, at most `CHUNK` at a time.
 
         Args:
             runs: ranges of positions, rising and without overlap.
-            overlap: events that the next chunk begins with are also the last of this one.
-            bridge: gaps of at most this many events are not left out, so that there are fewer chunks.
+            overlap: number of events at the end of a chunk that the next chunk repeats.
+            bridge: gaps of at most this many events are read too, so that there are fewer chunks.
         """
         for begin, end in _spans(runs, bridge):
             for first in range(begin, end, CHUNK):
@@ -155,7 +155,7 @@ def _spans(runs: Sequence[range], bridge: int) -> Iterator[tuple[int, int]]:
 
 
 def rows(entries: list[Entry]) -> list[tuple[Any, ...]]:
-    """Return entries as the manifest holds them."""
+    """Return entries in the form of the manifest."""
     return [astuple(entry) for entry in entries]
 
 
@@ -165,7 +165,7 @@ class StoredPieces(Pieces):
     on_disk = True
 
     def __init__(self, store: Store, entries: list[Entry]) -> None:
-        """Keep the `store`, and those of its `entries` that are used."""
+        """Store the `store` and those of its `entries` that are used."""
         self.store, self.entries = store, entries
         self.names = [Path(entry.path).name for entry in entries]
         self.lengths = np.array([entry.events for entry in entries], np.int64)
@@ -181,11 +181,11 @@ class StoredPieces(Pieces):
 
     @property
     def left_out(self) -> LeftOut:
-        """Notes of the files that are not among the events."""
+        """Notes of the files that are missing from the events."""
         return sum((entry.left_out for entry in self.entries), LeftOut())
 
     def counts(self, runs: Sequence[range] | None = None) -> Counts:
-        """Return how often each value occurs; at most `CHUNK` events are in memory at once."""
+        """Return the counts of each value; at most `CHUNK` events are in memory at a time."""
         every = [range(entry.offset, entry.offset + entry.events) for entry in self.entries]
         return self.store.count(every if runs is None else runs)
 

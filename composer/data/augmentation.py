@@ -21,7 +21,7 @@ from composer.data.vocabulary import Vocabulary
 from composer.data.window_sets import Indices
 from composer.random_streams import RandomStream
 
-# Drawn independently: each stays the same when another is switched off.
+# Keys of independent draws: each draw stays the same when another variation is switched off.
 _TRANSPOSE, _STRETCH, _VELOCITY = range(3)
 
 
@@ -53,7 +53,7 @@ class Augmentation:
         Args:
             windows: (B, L, 3) classes.
             played: (B, L) each; may be None unless `needs_played`.
-            turns: (B,) the number of earlier passes over all windows.
+            turns: (B,) number of earlier passes over all windows.
             targets: (B,) positions of the last events.
         """
         varied = windows.copy()
@@ -109,6 +109,6 @@ def transposed(notes: NDArray[np.uint8], share: NDArray[np.float64], most: int, 
 
 
 def scaled(velocities: NDArray[np.uint8], factors: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Return velocities (B, L) times factors (B,), rounded and clipped to 1 .. 127; 0, a release, stays."""
+    """Return velocities (B, L) times factors (B,), rounded and clipped to 1 .. 127; 0, a note-off, stays."""
     louder = np.clip(np.rint(velocities * factors[:, None]), 1, 127)
     return np.where(velocities > 0, louder, 0).astype(np.uint8)

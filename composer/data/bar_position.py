@@ -84,8 +84,8 @@ class BarStart:
 
     Attributes:
         primer: (N,) classes of the primer's events.
-        offset: beats from the start of the bar to the last of them, the tolerance added.
-        bar: beats of each bar after it.
+        offset: beats from the start of the bar to the last of these events, the tolerance added.
+        bar: beats of each bar after the primer.
         beats: (V,) float64 beats of each time class.
     """
 
@@ -95,7 +95,7 @@ class BarStart:
     beats: Tensor
 
     def read(self, primer: Tensor) -> tuple[Tensor, BarClock]:
-        """Return a primer (B, N, 3) with its places (B, N, 4), and the places of what is composed after it."""
+        """Return a primer (B, N, 3) with its places (B, N, 4), and the clock of the music after it."""
         places = self.primer.to(primer).expand(len(primer), -1)[..., None]
         return torch.cat([primer, places], dim=-1), BarClock(self, len(primer), primer.device)
 
@@ -104,7 +104,7 @@ class BarClock:
     """Places in the bar of B pieces that are being composed."""
 
     def __init__(self, start: BarStart, pieces: int, device: torch.device) -> None:
-        """Begin after the primer of `start`."""
+        """Set the clock to the end of the primer of `start`."""
         self.bar, self.beats = start.bar, start.beats.to(device)
         self.now = self.beats.new_full((pieces,), start.offset)
 
@@ -115,7 +115,7 @@ class BarClock:
         return torch.cat([event, place[:, None]], dim=1)
 
     def select(self, pieces: Tensor) -> None:
-        """Go on with these pieces (B,), by number, in place of the present ones."""
+        """Replace the pieces by those with these numbers (B,), which may repeat."""
         self.now = self.now[pieces]
 
 
@@ -128,10 +128,10 @@ def bar_start(
 
     Args:
         primer: (N, 3) classes.
-        vocabulary: of these.
-        place: where the primer stands in its piece; None where it is not known: a bar begins with its last event.
-        seconds_per_beat: of the music after it.
-        metre: what has the metre where `place` is None.
+        vocabulary: the vocabulary of these classes.
+        place: place of the primer in its piece; None if unknown: a bar then begins with its last event.
+        seconds_per_beat: tempo of the music after the primer.
+        metre: markings with the metre that holds where `place` is None.
         end: the end of that music, in beats.
     """
     times, beats = np.asarray(vocabulary.time_values), vocabulary.time_unit is TimeUnit.beats

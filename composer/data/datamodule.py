@@ -61,7 +61,7 @@ class MusicDataModule(pl.LightningDataModule):
         self.start = (0, 0)
 
     def start_at(self, epoch: int, batch: int) -> None:
-        """Begin training at this epoch and batch, when a run is resumed."""
+        """Set the epoch and batch at which training begins, when a run is resumed."""
         self.start = (epoch, batch)
 
     def _windows(self, windows: WindowSet, *, training: bool) -> Windows:
@@ -99,7 +99,7 @@ class MusicDataModule(pl.LightningDataModule):
         return DataLoader(streams, sampler=order, batch_size=None, num_workers=self.config.num_workers)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Batches (B, T + 1, 3) uint8 in the epoch's order; with `loss.supervision` `Supervised` or `Streamed` ones.
+        """Return batches (B, T + 1, 3) uint8 in the epoch's order; `Supervised` or `Streamed` by `loss.supervision`.
 
         With the place in the bar they are (B, T + 1, 4).
         """
@@ -108,11 +108,11 @@ class MusicDataModule(pl.LightningDataModule):
         return self._loader(self.music.splits.train, training=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Batches of the validation windows, in order."""
+        """Return the batches of the validation windows, in order."""
         return self._loader(scored(self.music.splits.val, self.config, self.seed), training=False)
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Batches of all test windows, in order, whatever the processes; none where there is no test block."""
+        """Return the batches of all test windows, in order on every process; none without a test block."""
         windows = scored(self.music.splits.test, self.config, self.seed)
         order = BatchOrder(len(windows), self._size(False), self.seed, shuffle=False)
         return loader(self._windows(windows, training=False), order, 0)

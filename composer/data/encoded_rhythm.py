@@ -31,9 +31,9 @@ class Rhythm:
 
 
 def measure_rhythm(pieces: Iterable[Piece], vocabulary: Vocabulary) -> Rhythm | None:
-    """Measure what encoding does to the rhythm of pieces whose events are in the vocabulary's unit.
+    """Measure the effect of encoding on the rhythm of pieces whose events are in the vocabulary's unit.
 
-    An interval in seconds is turned into beats by the tempo that holds where the note stands in the original.
+    An interval in seconds is converted to beats with the tempo at the note's place in the original.
 
     Returns:
         None where no piece has two onsets, or the files have no beats (SMPTE frames).

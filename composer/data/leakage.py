@@ -1,9 +1,9 @@
 """Leakage: the share of the validation windows that also occur in the training set.
 
-    N = events, U = different validation windows
+    N = events, U = distinct validation windows
 
-Windows are compared by 64-bit digests: a polynomial in an odd multiplier modulo 2^64 over mixed event codes. Of n
-different windows two share a digest with a probability of about n^2 / 2^64.
+Windows are compared by 64-bit digests: a polynomial in an odd multiplier modulo 2^64 over mixed event codes. Two
+of n distinct windows share a digest with a probability of about n^2 / 2^64.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_WINDOWS = 20_000
 _MULTIPLIER = 0x9E3779B97F4A7C15
 # Digests are first looked up by this many of their bits.
 _PREFIX_BITS = 20
-# Between the windows of two pieces lie a few positions where none begins; the training set's `contains` excludes them.
+# Between two pieces are a few positions where no window begins; the training set's `contains` excludes them.
 _BRIDGE = 4096
 
 Digests = NDArray[np.uint64]
@@ -39,7 +39,7 @@ class Leak:
         by_index: share of validation windows whose target event is, at the same position, an input or a target of
             some training window.
         by_content: share of validation windows whose events, inputs and target, equal those of some training window.
-        by_transposition: the same where a training window may be transposed by any number of semitones.
+        by_transposition: the same share if training windows may be transposed by any number of semitones.
         windows: validation windows that were measured.
     """
 
@@ -80,8 +80,8 @@ class _Search:
     """Validation windows that are searched for in the training events, by their digests.
 
     Attributes:
-        found: (U,) whether each different window occurs in the training set.
-        number: (W,) number of the different window that each window is.
+        found: (U,) whether each distinct window occurs in the training set.
+        number: (W,) index of each window among the distinct windows.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ def context_digests(contexts: NDArray[np.uint8]) -> Digests:
 
 
 def event_codes(tokens: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Return a number (N,) for each event (N, 3) that no other event has."""
+    """Return a code (N,) for each event (N, 3); distinct events have distinct codes."""
     code = tokens[:, 2].astype(np.uint64)
     for channel in (1, 0):
         code = (code << np.uint64(8)) | tokens[:, channel]

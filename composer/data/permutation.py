@@ -39,7 +39,7 @@ class Permutation:
     def _walk(self, numbers: NDArray[np.int64], *, inverse: bool) -> NDArray[np.int64]:
         once = self._back if inverse else self._forth
         found = once(np.asarray(numbers).astype(np.uint64))
-        # side * side exceeds count by at most 2 * side: of large counts hardly any number is permuted again.
+        # side * side exceeds count by at most 2 * side: for large counts few numbers are permuted again.
         outside = np.flatnonzero(found >= self.count)
         while len(outside):
             found[outside] = once(found[outside])

@@ -37,14 +37,14 @@ class PreparedData:
     Attributes:
         pieces: in the order of their files.
         tokens: 3 classes per event of all pieces, one after another.
-        groups: which pieces are copies or near-copies of others.
-        leak: from training into validation windows.
+        groups: groups of pieces that are copies or near-copies.
+        leak: leakage from training into validation windows.
         sha256: digest of the files' contents in order (of the events for the embedded piece).
         skipped: files that were left out, with the reason.
         store: the folder of the store on disk that the pieces were read from; None without.
         time_error: round-trip error of the training events' times.
-        longest: the largest of these, in `vocabulary.time_unit`.
-        rhythm: what encoding does to the inter-onset intervals; None without any, or without beats.
+        longest: the longest of these times, in `vocabulary.time_unit`.
+        rhythm: effect of encoding on the inter-onset intervals; None without intervals or beats.
     """
 
     pieces: Pieces
@@ -62,7 +62,7 @@ class PreparedData:
 
     @property
     def events(self) -> int:
-        """Events of all pieces."""
+        """Number of events of all pieces."""
         return int(self.pieces.lengths.sum())
 
 
@@ -115,7 +115,7 @@ def keep_usable(corpus: Corpus, data: DataConfig, encoding: EncodingConfig) -> t
 
 
 def split_corpus(corpus: Corpus, data: DataConfig, seed: int) -> tuple[Splits, Groups]:
-    """Divide the windows of a corpus; return them with the groups of pieces that were kept together.
+    """Split the windows of a corpus; return them with the groups of pieces that were kept together.
 
     Raises:
         ComposerError: too few pieces or windows for the held-out shares.
@@ -123,7 +123,7 @@ def split_corpus(corpus: Corpus, data: DataConfig, seed: int) -> tuple[Splits, G
     pieces = corpus.pieces
     groups = _group(pieces, data.group_similarity, corpus.cache)
     if corpus.names is not None:
-        groups = duplicates.joined(groups, corpus.names)
+        groups = duplicates.merge_named(groups, corpus.names)
     if corpus.parts is not None:
         _warn_of_divided(groups, corpus.parts)
     lengths, offsets = pieces.lengths.tolist(), pieces.offsets.tolist()
@@ -140,11 +140,11 @@ def _group(pieces: Pieces, limit: float | None, cache: Path | None) -> Groups:
 
     Args:
         pieces: of a corpus.
-        limit: as `data.group_similarity`; None makes each piece a group.
+        limit: value of `data.group_similarity`; None makes each piece a group.
         cache: a folder; None keeps nothing.
     """
     if len(pieces) == 1 or limit is None:
-        return duplicates.alone(len(pieces))
+        return duplicates.ungrouped(len(pieces))
     if cache is None:
         return duplicates.group((piece.events for piece in pieces), limit)
     key = f"{duplicates.VERSION} {limit!r} {pieces.offsets.tobytes().hex()}"
@@ -171,7 +171,7 @@ def _warn_of_divided(groups: Groups, parts: Sequence[SplitPart]) -> None:
     divided = sum(len(found) > 1 for found in of.values())
     if divided:
         warnings.warn(
-            f"data.split=file: of the groups of pieces that are alike, {divided:,} have pieces in more than one part",
+            f"data.split=file: of the groups of similar pieces, {divided:,} have pieces in more than one part",
             stacklevel=5,
         )
 
@@ -186,9 +186,9 @@ def _some(pieces: Pieces) -> Iterator[Piece]:
 def _fit(pieces: Pieces, splits: Splits, data: DataConfig, encoding: EncodingConfig) -> Fitted:
     """Fit the vocabulary to the training events.
 
-    Those are the events of windows of `data.margin` inputs, so that runs with the same targets also have the same
-    classes. Of a random subset they are the events of all windows that it was drawn from: but for a few at the ends of
-    ranges, every event there is in some training window.
+    The training events are those of windows of `data.margin` inputs, so that runs with the same targets also have the
+    same classes. For a random subset they are the events of all windows that it was drawn from: except for a few at the
+    ends of ranges, each of these events is in some training window.
     """
     runs = splits.train.covered_runs(data.margin - data.window_size, data.window_size)
     counts = pieces.counts(runs)

@@ -55,7 +55,7 @@ def window_runs(
         piece_lengths: events of each piece.
         window_size: events before the target.
         first_target: events of a piece before its first target, at least `window_size`; None is `window_size`.
-        offsets: where each piece begins; None lays them end to end.
+        offsets: position of the first event of each piece; None places the pieces end to end.
     """
     late = 0 if first_target is None else first_target - window_size
     if offsets is None:
@@ -76,17 +76,17 @@ def split_windows(
     offsets: Sequence[int] | None = None,
     computed: bool = False,
 ) -> Splits:
-    """Divide the windows of the pieces into training, validation and test.
+    """Split the windows of the pieces into training, validation and test.
 
     Args:
         piece_lengths: events of each piece.
         config: the kind of split, the held-out shares and the blocks.
         seed: decides the shuffle, and which pieces are held out.
         parts: with `data.split=file`, the part of each piece.
-        groups: (P,) the group of each piece, numbered from 0; whole pieces are held out by whole groups. None is a
-            group for each.
-        offsets: where each piece begins; None lays them end to end.
-        computed: do not list the windows; a shuffled split is then another permutation.
+        groups: (P,) the group of each piece, numbered from 0; whole pieces are held out by whole groups. None makes
+            each piece a group.
+        offsets: position of the first event of each piece; None places the pieces end to end.
+        computed: do not list the windows; a shuffled split then uses another permutation.
 
     Raises:
         ComposerError: too few pieces or windows for the held-out shares.
@@ -103,13 +103,13 @@ def split_windows(
         named = {part: [run for run, own in zip(pieces, parts, strict=True) if own is part] for part in SplitPart}
         train, val, test = made(named[SplitPart.train]), made(named[SplitPart.validation]), made(named[SplitPart.test])
     else:
-        alike = np.arange(len(pieces)) if groups is None else groups
-        held, pieces, alike = _take_test(pieces, alike, config, seed)
+        group_of = np.arange(len(pieces)) if groups is None else groups
+        held, pieces, group_of = _take_test(pieces, group_of, config, seed)
         test = made(held)
         if config.split is Split.shuffled:
             train, val = _shuffle(pieces, config, seed, computed=computed)
         else:
-            held, rest = _take_validation(pieces, alike, config, seed, len(piece_lengths) > 1)
+            held, rest = _take_validation(pieces, group_of, config, seed, len(piece_lengths) > 1)
             train, val = made(rest), made(held)
     if not len(train) or not len(val):
         raise ComposerError(
@@ -139,11 +139,11 @@ def _take_test(
 
 def _require_groups(groups: NDArray[np.int64], least: int, config: DataConfig) -> None:
     count = len(np.unique(groups))
-    # Without the key that groups pieces there are as many groups as pieces.
+    # Without the key that groups pieces, each piece is a group.
     remedy = "data.group_similarity=null" if config.group_by is None else "data.group_by=null"
     if count < least:
         raise ComposerError(
-            f"data.split={config.split.name}: needs {least} groups of pieces that are not alike, and "
+            f"data.split={config.split.name}: needs {least} groups of dissimilar pieces, and "
             f"the {len(groups)} pieces make {count}; {remedy} takes each piece by itself"
         )
 
@@ -159,7 +159,7 @@ def _take_validation(
         folds = [_take_fold(own, config.fold, config.folds, config.margin) for own in segments]
         return [run for taken, _ in folds for run in taken], [run for _, kept in folds for run in kept]
     if several:
-        # A block of every piece: one block of all would be no more than one piece.
+        # One block of every piece: a single block would come from one piece.
         parts = [_take_block([p], config.val_fraction, config.val_block, config.margin) for p in pieces if len(p)]
         return [held for held, _ in parts], [segment for _, rest in parts for segment in rest]
     held, rest = _take_block(pieces, config.val_fraction, config.val_block, config.margin)
@@ -187,14 +187,14 @@ def _take_block(segments: list[range], fraction: float, block: Block, margin: in
     count = min(len(segment), max(1, round(total * fraction)))
     begin = {Block.start: 0, Block.middle: (len(segment) - count) // 2, Block.end: len(segment) - count}[block]
     held = segment[begin : begin + count]
-    # A window of `margin` events shares an event with as many neighbours on each side.
+    # A window of `margin` events shares an event with `margin` neighbours on each side.
     before, after = segment[: max(0, begin - margin)], segment[begin + count + margin :]
     kept = [s for s in [*segments[:longest], before, after, *segments[longest + 1 :]] if len(s)]
     return held, kept or [range(0)]
 
 
 def _take_fold(segments: list[range], fold: int, folds: int, margin: int) -> tuple[list[range], list[range]]:
-    """Hold out the windows of a block of `folds` equal ones, and keep those that share no event with it.
+    """Hold out the windows of one of `folds` equal blocks, and keep those that share no event with it.
 
     A block may reach from one segment into the next, over the test between them.
     """
@@ -207,7 +207,7 @@ def _take_fold(segments: list[range], fold: int, folds: int, margin: int) -> tup
     held = [run for run in held if len(run)]
     rest = segments
     for run in held:
-        # Windows of `margin` events and their target share an event when they begin no further apart.
+        # Windows of `margin` events and their target share an event if they begin at most `margin` events apart.
         first, last = run.start - margin, run.stop - 1 + margin
         rest = [
             part
@@ -224,9 +224,9 @@ def _take_fold(segments: list[range], fold: int, folds: int, margin: int) -> tup
 def _take_pieces(
     pieces: list[range], groups: NDArray[np.int64], fraction: float, seed: int, *, keep: int
 ) -> tuple[list[range], list[range], NDArray[np.int64]]:
-    """Hold out `fraction` of the pieces in whole groups, at least one and leaving at least `keep`, chosen by the seed.
+    """Hold out `fraction` of the pieces in whole groups, at least one, leaving at least `keep`, chosen by the seed.
 
-    Groups are taken as the seed orders them while they fit; where none fits, the smallest.
+    Groups are taken in the seed's order while they fit; if none fits, the smallest is taken.
     """
     count = min(max(1, round(len(pieces) * fraction)), len(pieces) - keep)
     names, sizes = np.unique(groups, return_counts=True)
@@ -247,17 +247,17 @@ def _take_pieces(
 class Supervisable:
     """Positions that may be trained on as targets: those that are not the target of a validation or test window.
 
-    Needed by `loss.supervision=every` and `stream` alone: the target of the last step is that of a training window,
+    Needed only by `loss.supervision=every` and `stream`: the target of the last step is that of a training window,
     which no held-out window shares.
     """
 
     def __init__(self, splits: Splits, window_size: int) -> None:
-        """Keep the held-out windows of `window_size` inputs."""
+        """Store the held-out windows of `window_size` inputs."""
         self.held_out = (splits.val, splits.test)
         self.window_size = window_size
 
     def __getitem__(self, positions: Indices) -> NDArray[np.bool_]:
-        """Return for positions of any shape whether each may be trained on."""
+        """Return a mask of the positions, of any shape, that may be trained on."""
         allowed = np.ones(positions.shape, np.bool_)
         for windows in self.held_out:
             allowed &= ~windows.contains(positions - self.window_size)

@@ -5,9 +5,9 @@ windows (B, T + 1, 3) uint8: T inputs and the event after each
 rows    (B, 3) int64: first position, steps that count, and 1 where the state is reset
 
 Backpropagation through time is cut every T steps, the state is not (truncated backpropagation, Williams and Peng 1990).
-A pass lays the training segments, runs of events that training windows cover, end to end in a random order, cuts them
-into chunks of T steps, and gives every stream an equal share of these. The state is reset at the start of each segment
-and each share. An epoch makes T passes, each beginning one event later in every segment: so it takes as many steps as
+A pass concatenates the training segments, runs of events that training windows cover, in a random order, cuts them into
+chunks of T steps, and gives every stream an equal share of these. The state is reset at the start of each segment and
+each share. An epoch makes T passes, each beginning one event later in every segment: so it has the number of steps of
 an epoch over windows, and the cuts fall at every position.
 """
 
@@ -49,7 +49,7 @@ def segments(train: WindowSet, offsets: NDArray[np.int64], window_size: int) -> 
 
     Args:
         train: the training windows.
-        offsets: (P,) where each piece begins.
+        offsets: (P,) position of the first event of each piece.
         window_size: events before a window's target.
     """
     found = []
@@ -64,14 +64,14 @@ class Streams(Dataset[Streamed]):
     """The batches of the rows of a `StreamOrder`."""
 
     def __init__(self, tokens: TokenSource, window_size: int, supervisable: Supervisable) -> None:
-        """Keep the classes, the steps of a chunk, and the positions that may be trained on."""
+        """Store the classes, the steps of a chunk, and the positions that may be trained on."""
         self.tokens, self.supervisable = tokens, supervisable
         self.steps = np.arange(window_size + 1)
 
     def __getitem__(self, rows: Indices) -> Streamed:
         """Return the batch of rows (B, 3)."""
         begins, counts, fresh = rows.T
-        # Events behind a chunk's last step are read and masked.
+        # Events after a chunk's last step are read and masked.
         positions = np.minimum(begins[:, None] + self.steps, len(self.tokens) - 1)
         mask = (self.steps[:-1] < counts[:, None]) & self.supervisable[positions[:, 1:]]
         return Streamed(
@@ -80,15 +80,15 @@ class Streams(Dataset[Streamed]):
 
 
 class StreamOrder(Sampler[Indices]):
-    """The rows of each batch of an epoch: a function of seed and epoch alone."""
+    """The rows of each batch of an epoch: a function of seed and epoch."""
 
     def __init__(self, runs: Sequence[range], window_size: int, streams: int, seed: int) -> None:
-        """Lay out the passes.
+        """Prepare the passes.
 
         Args:
             runs: the training segments.
             window_size: steps per chunk, and passes per epoch.
-            streams: parallel streams, where there is a chunk for each.
+            streams: number of parallel streams; fewer if there are fewer chunks.
             seed: decides the order of the segments, with the epoch.
         """
         self.begins = np.array([run.start for run in runs], np.int64)
@@ -108,7 +108,7 @@ class StreamOrder(Sampler[Indices]):
         self.epoch = epoch
 
     def start_at(self, epoch: int, batch: int) -> None:
-        """Begin the next pass at batch number `batch` of `epoch`."""
+        """Set the batch and epoch at which the next pass begins."""
         self.epoch, self.start_batch = epoch, batch
 
     def __iter__(self) -> Iterator[Indices]:

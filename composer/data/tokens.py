@@ -36,8 +36,8 @@ class TokenSource(Protocol):
 
         Args:
             runs: ranges of positions, rising and without overlap.
-            overlap: events that the next chunk begins with are also the last of this one.
-            bridge: gaps of at most this many events are not left out, so that there are fewer chunks.
+            overlap: number of events at the end of a chunk that the next chunk repeats.
+            bridge: gaps of at most this many events are read too, so that there are fewer chunks.
         """
 
 
@@ -45,7 +45,7 @@ class ArrayTokens:
     """Classes in memory: 3 bytes per event."""
 
     def __init__(self, array: NDArray[np.uint8]) -> None:
-        """Keep the classes (N, C)."""
+        """Store the classes (N, C)."""
         self.array = array
 
     def __len__(self) -> int:
@@ -67,7 +67,7 @@ class ArrayTokens:
 
 
 class StoredTokens:
-    """Classes of the events of a store, computed when they are needed.
+    """Classes of the events of a store, computed on demand.
 
     Reading classes from disk would be two to five times faster (`benchmarks/large_store.py`), but both are much faster
     than training, and each vocabulary, and so each seed of a sweep, would need its own copy.
@@ -98,10 +98,10 @@ class StoredTokens:
             yield first, self.classes(codes)
 
     def classes(self, codes: NDArray[Any]) -> NDArray[np.uint8]:
-        """Return the classes (..., 3) of events as the store has them, of any shape."""
+        """Return the classes (..., 3) of event codes of any shape."""
         pitch, velocity, time = fields(codes)
         classes = np.empty((*codes.shape, 3), np.uint8)
-        # A piece with pitches outside the vocabulary is in the store and not in the run.
+        # A piece with pitches outside the vocabulary is in the store, but not in the run.
         classes[..., 0] = pitch - np.uint8(self.pitch_low)
         classes[..., 1] = self.velocity_classes[velocity]
         classes[..., 2] = self.time_classes[time]

@@ -1,7 +1,7 @@
 """The vocabulary: an event as one class in each of three channels, and back.
 
     note      pitch - pitch_low              0 .. pitch_high - pitch_low
-    velocity  the velocity itself            0 .. 127   (0 is a release)
+    velocity  the velocity itself            0 .. 127   (0 is a note-off)
               with B bins: 0 for 0, else 1 + floor((velocity - 1) B / 127)
     time      0: exactly 0;  k >= 1: time_edges[k-1] <= time < time_edges[k], the last class open above
 
@@ -28,7 +28,7 @@ _KMEANS_ROUNDS = 100
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The meaning of each class: fitted by `fit`, kept in the checkpoint as plain values.
+    """The meaning of each class: fitted by `fit`, saved in the checkpoint as plain values.
 
     Attributes:
         time_edges: lower edge of each positive time class, ascending, in `time_unit`.
@@ -81,7 +81,7 @@ class Vocabulary:
         return np.stack(classes, axis=1).astype(np.uint8)
 
     def decode(self, classes: NDArray[Any]) -> Events:
-        """Return the events of classes (N, 3), exact but for times and binned velocities: those of the class."""
+        """Return the events of classes (N, 3); times and binned velocities are the values of their classes."""
         velocity = classes[:, 1]
         if self.velocity_values:
             velocity = np.asarray(self.velocity_values)[velocity]
@@ -104,11 +104,11 @@ class Vocabulary:
         return np.where(delta_time > 0, positive, 0).astype(np.uint8)
 
     def time_error(self, times: NDArray[np.float64], counts: NDArray[np.int64] | None = None) -> TimeError:
-        """Return how far encoding and decoding moves positive times.
+        """Return the error that encoding and decoding adds to positive times.
 
         Args:
-            times: (U,) times in the vocabulary's unit; those that are 0 do not count.
-            counts: (U,) how often each occurs; None is once.
+            times: (U,) times in the vocabulary's unit; zeros are ignored.
+            counts: (U,) number of occurrences of each; None is one.
         """
         counts = np.ones(len(times), np.int64) if counts is None else counts
         occurring = (counts > 0) & (times > 0)
@@ -131,7 +131,7 @@ class Vocabulary:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Vocabulary:
-        """Return the vocabulary of plain values; the inverse of `to_plain`.
+        """Return the vocabulary of plain values: the inverse of `to_plain`.
 
         Raises:
             ComposerError: the values do not describe a vocabulary.
@@ -174,7 +174,7 @@ class Fitted:
 
     Attributes:
         time_error: round-trip error of their times.
-        longest: the largest of these times; longer ones are in its class.
+        longest: the longest of these times; longer times are in its class.
     """
 
     vocabulary: Vocabulary
@@ -191,10 +191,11 @@ def fit(
     """Fit the time classes and the values of binned velocities to the training events; pitches need no fitting.
 
     Args:
-        config: which pitches, and how to divide the times.
+        config: the range of pitches and the binning of times.
         times: (U,) times since the previous event of the training events alone, in `config.unit`; they may repeat.
-        counts: (U,) how often each occurs; None is once.
-        velocities: (128,) how often each velocity occurs; binned ones decode to the middles of their classes without.
+        counts: (U,) number of occurrences of each; None is one.
+        velocities: (128,) occurrences of each velocity; without them binned ones decode to the middles of their
+            classes.
     """
     counts = np.ones(len(times), np.int64) if counts is None else counts
     occurring = (counts > 0) & (times > 0)
@@ -229,7 +230,7 @@ def _velocity_values(bins: int, counts: NDArray[np.int64] | None) -> tuple[int, 
 
     Args:
         bins: classes besides that of 0.
-        counts: (128,) how often each velocity occurs; None counts none.
+        counts: (128,) occurrences of each velocity; None is 0 for all.
     """
     velocities = np.arange(VELOCITIES, dtype=np.uint8)
     classes = _binned(velocities, bins)
@@ -248,8 +249,8 @@ def _edges(
 
     Args:
         config: the kind of binning.
-        distinct: (U,) the different times, rising.
-        counts: (U,) how often each occurs; used by k-means only.
+        distinct: (U,) the distinct times in rising order.
+        counts: (U,) number of occurrences of each; used by k-means only.
         ranked: (time_bins,) the quantiles of all times.
     """
     bins = config.bins
@@ -260,7 +261,7 @@ def _edges(
     if len(distinct) <= bins:
         return [float(edge) for edge in distinct]
     if config.time_binning is TimeBinning.quantile:
-        # Equal edges become one.
+        # Merge equal edges.
         return [float(edge) for edge in np.unique(ranked)]
     return _kmeans_edges(distinct, counts, bins)
 
@@ -268,13 +269,13 @@ def _edges(
 def _distinct_classes(
     config: EncodingConfig, distinct: NDArray[np.float64], counts: NDArray[np.int64]
 ) -> tuple[list[float], list[float]]:
-    """Return edges and values of a class for each time that occurs, so that times on a grid stay on it.
+    """Return edges and values of one class per occurring time, so that times on a grid stay on it.
 
-    Of more than `time_bins` different times the most frequent and the longest have a class; any other time is in the
-    class of the nearest.
+    If there are more than `time_bins` distinct times, the most frequent and the longest have a class; any other time is
+    in the class of the nearest.
     """
     if len(distinct) > config.bins:
-        # The most frequent first, of equals the shorter.
+        # The most frequent first; of equally frequent times the shorter.
         order = np.argsort(-counts[:-1], kind="stable")[: config.bins - 1]
         distinct = distinct[np.sort(np.append(order, len(distinct) - 1))]
     between = (distinct[1:] + distinct[:-1]) / 2
@@ -321,7 +322,7 @@ def _class_means(times: NDArray[np.float64], counts: NDArray[np.int64], edges: l
         inside = times[member == k]
         following = edges[k + 1] if k + 1 < len(edges) else edge
         if len(inside):
-            # Rounding must not take the mean out of its members' range, and so into the class below or above.
+            # Rounding must not move the mean out of its members' range, and so into another class.
             mean = np.average(inside, weights=counts[member == k])
             means.append(float(mean.clip(inside[0], inside[-1])))
         else:

@@ -22,7 +22,7 @@ from composer.data.permutation import Permutation
 
 Indices = NDArray[np.int64]
 
-# Windows that `lowest` looks at together.
+# Windows that `lowest` reads at a time.
 _BATCH = 4096
 
 
@@ -30,7 +30,7 @@ class WindowSet(ABC):
     """First positions of windows, in the order of the set.
 
     Attributes:
-        computed: positions are computed when they are needed, and so should be whatever is as long as the set.
+        computed: positions are computed on demand; values for each window should be computed likewise, not stored.
     """
 
     computed: ClassVar[bool]
@@ -44,21 +44,21 @@ class WindowSet(ABC):
 
     @abstractmethod
     def contains(self, positions: Indices) -> NDArray[np.bool_]:
-        """Return for positions of any shape whether a window begins there."""
+        """Return a mask of the positions, of any shape, at which a window begins."""
 
     @abstractmethod
     def covered_runs(self, before: int, after: int) -> list[range]:
         """Return the positions from `before` events before to `after` events after the start of some window.
 
-        Of a random subset these are the positions around all windows that it was drawn from.
+        For a random subset these are the positions around all windows that it was drawn from.
 
         Returns:
-            Ranges that rise and do not overlap.
+            Rising ranges without overlap.
         """
 
     @property
     def pool(self) -> WindowSet:
-        """The set itself, or the ranges that a random subset was drawn from."""
+        """Return the set itself, or the ranges that a random subset was drawn from."""
         return self
 
     def positions(self) -> Indices:
@@ -66,7 +66,7 @@ class WindowSet(ABC):
         return self[np.arange(len(self))]
 
     def touches(self, positions: Indices, window_size: int) -> NDArray[np.bool_]:
-        """Return for positions (n,) whether each is an input or the target of some window of `window_size` inputs."""
+        """Return a mask of the positions (n,) that are an input or the target of a window of `window_size` inputs."""
         found = np.zeros(positions.shape, np.bool_)
         for back in range(window_size + 1):
             found |= self.contains(positions - back)
@@ -93,7 +93,7 @@ class ListedWindows(WindowSet):
     computed = False
 
     def __init__(self, starts: Indices) -> None:
-        """Keep the positions `starts` (W,)."""
+        """Store the positions `starts` (W,)."""
         self.starts = starts
 
     def __len__(self) -> int:
@@ -108,18 +108,18 @@ class ListedWindows(WindowSet):
 
     @cached_property
     def _begins(self) -> NDArray[np.bool_]:
-        """Whether a window begins at each position from 0 to the highest; one more, False, for all others."""
+        """Mask of the positions at which a window begins, from 0 to the highest, then False for all others."""
         table = np.zeros(int(self.starts.max(initial=-1)) + 2, np.bool_)
         table[self.starts] = True
         return table
 
     def contains(self, positions: Indices) -> NDArray[np.bool_]:
-        """Return for positions of any shape whether a window begins there."""
+        """Return a mask of the positions, of any shape, at which a window begins."""
         outside = (positions < 0) | (positions >= len(self._begins))
         return self._begins[np.where(outside, -1, positions)]
 
     def touches(self, positions: Indices, window_size: int) -> NDArray[np.bool_]:
-        """Return for positions of any shape whether each is an input or the target of some window."""
+        """Return a mask of the positions, of any shape, that are an input or the target of a window."""
         if not len(self):
             return np.zeros(np.shape(positions), np.bool_)
         last = np.searchsorted(self._rising, positions, side="right") - 1
@@ -141,10 +141,10 @@ class Ranges(WindowSet):
     computed = True
 
     def __init__(self, runs: Iterable[range]) -> None:
-        """Keep the ranges of positions; empty ones are left out."""
+        """Store the non-empty ranges of positions."""
         kept = [run for run in runs if len(run)]
         self.firsts = np.array([run.start for run in kept], np.int64)
-        # Positions before each range, and in all.
+        # Numbers of positions before each range, then in total.
         self.before = np.cumsum([0, *(len(run) for run in kept)], dtype=np.int64)
 
     def __len__(self) -> int:
@@ -164,11 +164,11 @@ class Ranges(WindowSet):
         return np.where(inside, self.before[run] + place, -1)
 
     def contains(self, positions: Indices) -> NDArray[np.bool_]:
-        """Return for positions of any shape whether a window begins there."""
+        """Return a mask of the positions, of any shape, at which a window begins."""
         return self.numbers(positions) >= 0
 
     def touches(self, positions: Indices, window_size: int) -> NDArray[np.bool_]:
-        """Return whether each position is an input or the target of some window, by the last that begins by then."""
+        """Return a mask of the positions covered by the last window that begins at or before each; see `WindowSet`."""
         if not len(self):
             return np.zeros(positions.shape, np.bool_)
         run = np.searchsorted(self.firsts, positions, side="right") - 1
@@ -193,13 +193,13 @@ class RandomSubset(WindowSet):
     computed = True
 
     def __init__(self, ranges: Ranges, order: Permutation, begin: int, end: int) -> None:
-        """Keep what decides the subset.
+        """Store the definition of the subset.
 
         Args:
             ranges: windows to draw from.
-            order: a permutation of all of them.
-            begin: first place of the order that is in the subset.
-            end: first place after those.
+            order: a permutation of all these windows.
+            begin: first place of the order in the subset.
+            end: first place of the order after the subset.
         """
         assert len(ranges) == len(order)
         self.ranges, self.order, self.begin, self.end = ranges, order, begin, end
@@ -211,7 +211,7 @@ class RandomSubset(WindowSet):
         return self.ranges[self.order(numbers + self.begin)]
 
     def contains(self, positions: Indices) -> NDArray[np.bool_]:
-        """Return for positions of any shape whether a window of the subset begins there."""
+        """Return a mask of the positions, of any shape, at which a window of the subset begins."""
         number = self.ranges.numbers(positions)
         known = number >= 0
         place = self.order.inverse(number[known])
@@ -224,7 +224,7 @@ class RandomSubset(WindowSet):
 
     @property
     def pool(self) -> WindowSet:
-        """The ranges that the subset was drawn from."""
+        """Return the ranges that the subset was drawn from."""
         return self.ranges
 
 
@@ -239,12 +239,12 @@ def window_set(runs: Sequence[range], *, computed: bool) -> WindowSet:
 
 
 def sample(windows: WindowSet, most: int | None, key: list[int]) -> WindowSet:
-    """Return at most `most` of the windows, in rising order where some are left out; None returns all.
+    """Return at most `most` of the windows, sampled with `key`, in rising order if some are left out.
 
     Args:
-        windows: to draw from.
-        most: windows at most.
-        key: seeds the draw.
+        windows: windows to sample from.
+        most: largest number of windows; None returns all.
+        key: seed of the sample.
     """
     if most is None or len(windows) <= most:
         return windows

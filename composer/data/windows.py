@@ -1,7 +1,7 @@
 """Sliding windows of one shared array of classes, gathered batch by batch.
 
 B = batch, T = window_size
-tokens  3 bytes per event, held once: a window is one position, never a copy
+tokens  3 bytes per event, stored once: a window is one position, not a copy
 batch   (B, T + 1, 3) uint8: T inputs, then the target
 """
 
@@ -23,8 +23,8 @@ from composer.data.window_sets import Indices, WindowSet
 from composer.music.pieces import Pieces
 from composer.random_streams import RandomStream
 
-# Windows whose numbers are computed at once.
-_BLOCK = 1 << 14
+# Windows whose numbers are computed together.
+_BATCH = 1 << 14
 
 
 class Supervised(NamedTuple):
@@ -51,16 +51,16 @@ class Windows(Dataset[Tensor | Supervised]):
         augmentation: Augmentation | None = None,
         pieces: Pieces | None = None,
     ) -> None:
-        """Keep the sources of the batches.
+        """Store the sources of the batches.
 
         Args:
             tokens: classes of all events.
             windows: first positions.
             window_size: inputs before the target.
             supervisable: positions that may be trained on, if batches are to be `Supervised`.
-            augmentation: varies every batch; its numbers then go on from one pass over all windows to the next
-                (`BatchOrder.endless`).
-            pieces: whose events the tokens are, for the augmentation.
+            augmentation: varies every batch; the numbers of windows then continue from one pass over all windows to the
+                next (`BatchOrder.endless`).
+            pieces: pieces of the tokens' events, for the augmentation.
         """
         self.tokens, self.windows, self.window_size = tokens, windows, window_size
         self.supervisable, self.augmentation, self.pieces = supervisable, augmentation, pieces
@@ -95,8 +95,8 @@ def epoch_order(count: int, seed: int, epoch: int) -> Indices:
 class BatchOrder(Sampler[Indices]):
     """Numbers of the windows of each batch of an epoch.
 
-    With several processes each gets its share of every batch, so that a step sees the same windows whatever their
-    number. `start_batch` skips what a resumed epoch has already done.
+    Each of several processes gets its share of every batch, so that the windows of a step do not depend on the number
+    of processes. `start_at` skips the batches that a resumed epoch has already done.
     """
 
     def __init__(
@@ -112,18 +112,18 @@ class BatchOrder(Sampler[Indices]):
         arithmetic: bool = False,
         endless: bool = False,
     ) -> None:
-        """Keep the values that decide the order.
+        """Store the values that decide the order.
 
         Args:
             count: number of windows.
             batch_size: windows per batch, over all processes.
             seed: decides the order, with the epoch.
-            shuffle: draw a random order per epoch; otherwise the windows come as numbered.
+            shuffle: draw a random order per epoch; otherwise the windows come in the order of their numbers.
             rank: the number of this process.
             world: the number of processes.
-            per_epoch: windows per epoch; None is all. An epoch continues the order of all windows where the last ended.
-            arithmetic: compute another random order batch by batch, without memory.
-            endless: the numbers continue: window k is `count` + k in the second pass over all, and so on.
+            per_epoch: windows per epoch; None is all. An epoch continues the order of all windows after the last epoch.
+            arithmetic: compute the random order batch by batch, without storing it; it differs from the stored one.
+            endless: continue the numbers: window k is `count` + k in the second pass over all, and so on.
         """
         self.count, self.batch_size, self.seed, self.shuffle = count, batch_size, seed, shuffle
         self.rank, self.world, self.arithmetic, self.endless = rank, world, arithmetic, endless
@@ -140,13 +140,13 @@ class BatchOrder(Sampler[Indices]):
         self.epoch = epoch
 
     def start_at(self, epoch: int, batch: int) -> None:
-        """Begin the next pass at batch number `batch` of `epoch`."""
+        """Set the batch and epoch at which the next pass begins."""
         self.epoch, self.start_batch = epoch, batch
 
     def __iter__(self) -> Iterator[Indices]:
         for whole in self._batches():
             share = whole[self.rank :: self.world]
-            # Every process must take part in every step: one without a share gets a window that is not counted.
+            # Every process must take part in every step: a process without a share gets a window that is not counted.
             yield share if len(share) else whole[:1]
 
     def _batches(self) -> Iterator[Indices]:
@@ -156,8 +156,8 @@ class BatchOrder(Sampler[Indices]):
         # Places in the endless sequence of orders of all windows.
         first = self.epoch * self.per_epoch
         begin, end = first + self.start_batch * self.batch_size, first + self.per_epoch
-        # Many batches at once: the cost of arithmetic is per call.
-        step = self.batch_size * max(1, _BLOCK // self.batch_size)
+        # Many batches together: the cost of arithmetic is per call.
+        step = self.batch_size * max(1, _BATCH // self.batch_size)
         order, number = self._order(begin // self.count), begin // self.count
         for place in range(begin, end, step):
             places = np.arange(place, min(place + step, end))
@@ -180,11 +180,11 @@ class BatchOrder(Sampler[Indices]):
         return epoch_order(self.count, self.seed, turn).__getitem__
 
     def counted(self, batch: int) -> tuple[int, int]:
-        """Return the windows of a batch that this process counts, and those of the whole batch."""
+        """Return the number of windows of a batch that this process counts, and of the whole batch."""
         whole = min(self.batch_size, self.per_epoch - batch * self.batch_size)
         return len(range(self.rank, whole, self.world)), whole
 
 
 def loader(windows: Windows, order: BatchOrder, num_workers: int) -> DataLoader[Any]:
-    """Return a loader that takes whole batches from `windows` in `order`."""
+    """Return a loader of whole batches from `windows` in `order`."""
     return DataLoader(windows, sampler=order, batch_size=None, num_workers=num_workers)

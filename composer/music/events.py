@@ -1,8 +1,8 @@
-"""Events: the note messages of one part, as arrays, with what is needed to write them back as MIDI.
+"""Events: the note messages of one part as arrays, with the properties needed to write them back as MIDI.
 
 N = events of a piece
 pitch      (N,) uint8    MIDI note number
-velocity   (N,) uint8    0 is a release
+velocity   (N,) uint8    0 is a note-off
 delta_time (N,) float64  time since the previous event of the part (the first: since the start), in `time_unit`
 """
 
@@ -19,18 +19,18 @@ from composer.config.data import TimeUnit
 from composer.music import prelude
 from composer.music.markings import DEFAULT_MICROSECONDS_PER_BEAT, Excerpt, Markings
 
-# Times are sums: what rounding may add up to.
-_ROUNDING = 1e-9
-# SMPTE's 29 stands for 30000/1001 frames a second.
+# Times are sums of floats: the rounding error that they may have, in their unit.
+_TOLERANCE = 1e-9
+# SMPTE's 29 stands for 30000/1001 frames per second.
 _SMPTE_FRAMES_PER_SECOND = {24: (24, 1), 25: (25, 1), 29: (30_000, 1001), 30: (30, 1)}
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How ticks relate to time in a MIDI file.
+    """Relation of ticks to time in a MIDI file.
 
     Attributes:
-        division: the header's field: ticks a beat, or negative for SMPTE (frames a second and ticks a frame).
+        division: the header's field: ticks per beat, or negative for SMPTE (frames per second and ticks per frame).
         microseconds_per_beat: the first tempo.
     """
 
@@ -39,7 +39,7 @@ class Timing:
 
     @property
     def smpte(self) -> tuple[int, int] | None:
-        """Ticks a second as a fraction (numerator, denominator), or None for ticks a beat."""
+        """Ticks per second as a fraction (numerator, denominator), or None for ticks per beat."""
         if self.division > 0:
             return None
         frames = -(self.division >> 8)  # the high byte is signed
@@ -48,23 +48,23 @@ class Timing:
 
     @property
     def ticks_per_second(self) -> float:
-        """Ticks a second at the first tempo."""
+        """Ticks per second at the first tempo."""
         if self.smpte:
             return self.smpte[0] / self.smpte[1]
         return self.division * 1e6 / self.microseconds_per_beat
 
     @property
     def ticks_per_beat(self) -> float:
-        """Ticks a beat; with SMPTE, which has no beats, those of MIDI's default tempo."""
+        """Ticks per beat; with SMPTE, which has no beats, those of MIDI's default tempo."""
         return self.division if self.division > 0 else self.ticks_per_second * DEFAULT_MICROSECONDS_PER_BEAT / 1e6
 
     def ticks(self, unit: TimeUnit) -> float:
-        """Ticks in one `unit` of time."""
+        """Return the ticks per `unit` of time."""
         return self.ticks_per_second if unit is TimeUnit.seconds else self.ticks_per_beat
 
 
 def valid_division(division: int) -> bool:
-    """Whether a header's division field can tell time: not 0, and SMPTE only with 24, 25, 29 or 30 frames."""
+    """Return whether a header's division field is valid: not 0, and for SMPTE 24, 25, 29 or 30 frames per second."""
     if division > 0:
         return True
     return -(division >> 8) in _SMPTE_FRAMES_PER_SECOND and (division & 0xFF) > 0
@@ -91,8 +91,8 @@ class LeftOut:
     """Notes of a file that were not read.
 
     Attributes:
-        parts: of parts that `data.part` does not choose.
-        drums: of the drum channel.
+        parts: notes of parts that `data.part` does not choose.
+        drums: notes of the drum channel.
     """
 
     parts: int = 0
@@ -102,7 +102,7 @@ class LeftOut:
         return LeftOut(self.parts + other.parts, self.drums + other.drums)
 
     def __str__(self) -> str:
-        """Describe what is left out, with the keys that read it; empty where nothing is."""
+        """Describe the notes left out, with the keys that read them; return an empty text where there are none."""
         found = []
         if self.parts:
             found.append(f"{_notes(self.parts)} of other parts (data.part=all reads all parts)")
@@ -117,12 +117,12 @@ def _notes(count: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One piece: its events, and what writing it back as MIDI needs.
+    """One piece: its events, and the properties needed to write it back as MIDI.
 
     Attributes:
         name: the file's name, or the title.
         program: General MIDI program of the part, from 0.
-        markings: tempo map, time signatures and key signatures; without tempos that of `timing` holds throughout.
+        markings: tempo map, time signatures and key signatures; without tempos, the tempo of `timing` holds throughout.
         left_out: notes of the file that are not among the events.
     """
 
@@ -135,7 +135,7 @@ class Piece:
 
     @property
     def tempo_map(self) -> Markings:
-        """Markings that have a tempo: the piece's own, or that of its timing."""
+        """Markings with at least one tempo: the piece's own, or the tempo of its timing."""
         if self.markings.tempos:
             return self.markings
         # SMPTE files have no beats: ticks per beat are those of MIDI's default tempo.
@@ -144,18 +144,18 @@ class Piece:
         return Markings(((0.0, tempo),), self.markings.meters, self.markings.keys)
 
     def seconds(self) -> NDArray[np.float64]:
-        """Seconds (N,) from the start of the piece to each event, through the tempo map."""
+        """Return the seconds (N,) from the start of the piece to each event, through the tempo map."""
         places = np.cumsum(self.events.delta_time)
         return self.tempo_map.seconds(places) if self.events.time_unit is TimeUnit.beats else places
 
     def beats(self) -> NDArray[np.float64]:
-        """Beats (N,) from the start of the piece to each event, through the tempo map."""
+        """Return the beats (N,) from the start of the piece to each event, through the tempo map."""
         places = np.cumsum(self.events.delta_time)
         return places if self.events.time_unit is TimeUnit.beats else self.tempo_map.beats(places)
 
 
 def title_of(name: str) -> str:
-    """Return a title that a person would read, from a file's name: `fur-elise.mid` is `Fur Elise`."""
+    """Return a readable title made from a file's name: `Fur Elise` for `fur-elise.mid`."""
     stem = re.sub(r"\.midi?$", "", name, flags=re.IGNORECASE)
     words = re.sub(r"[_\s-]+", " ", stem).strip()
     if stem == name or not words:
@@ -173,13 +173,13 @@ def in_unit(piece: Piece, unit: TimeUnit) -> Piece:
 
 
 def excerpt_of(piece: Piece, first: int, count: int) -> Excerpt:
-    """Return where `count` events of a piece, from number `first` on, stand in it; `count` at least 1."""
+    """Return the place in a piece of `count` of its events, from number `first` on; `count` is at least 1."""
     places = [0.0, *piece.beats().tolist()]
     return Excerpt(piece.markings, places[first], places[first + count], places[-1])
 
 
 def join(first: Events, second: Events) -> Events:
-    """`first`, then `second`, whose first delta counts from the last event of `first`."""
+    """Return `first` followed by `second`, whose first delta counts from the last event of `first`."""
     assert first.time_unit is second.time_unit
     return Events(
         np.concatenate([first.pitch, second.pitch]),
@@ -189,23 +189,25 @@ def join(first: Events, second: Events) -> Events:
     )
 
 
-def let_go(events: Iterable[tuple[int, int, float]], longest: float, kept: int = 0) -> Iterator[tuple[int, int, float]]:
-    """Events with a release added wherever a note has sounded for `longest` and nothing has ended it.
+def add_releases(
+    events: Iterable[tuple[int, int, float]], longest: float, kept: int = 0
+) -> Iterator[tuple[int, int, float]]:
+    """Yield the events, with a note-off added wherever a note has sounded for `longest` without an end.
 
-    Nothing else changes: every event keeps its place in time, also the release that comes too late.
+    Nothing else changes: every event keeps its place in time, and so does the note-off that comes too late.
 
     Args:
         events: (pitch, velocity, time since the event before).
-        longest: in the same unit, above 0.
-        kept: so many events at the beginning get no release among them.
+        longest: duration in the same unit, above 0.
+        kept: number of events at the beginning among which no note-off is added.
     """
     now, struck = 0.0, dict[int, float]()
     for number, (pitch, velocity, wait) in enumerate(events):
-        # By their age: a note that is struck again stands at the end.
+        # Oldest first: a pitch that is started again moves to the end.
         for note, since in list(struck.items()) if number >= kept else ():
             due = since + longest
-            # A release that is due with the event itself is not added: the event may be just that.
-            if due >= now + wait - _ROUNDING:
+            # A note-off due at the time of the event is not added: the event may be that note-off.
+            if due >= now + wait - _TOLERANCE:
                 break
             step = max(0.0, due - now)
             yield note, 0, step
@@ -218,10 +220,10 @@ def let_go(events: Iterable[tuple[int, int, float]], longest: float, kept: int =
             struck[pitch] = now
 
 
-def released(events: Events, longest: float, kept: int = 0) -> Events:
-    """`let_go` of events; `longest` in their unit of time."""
+def with_releases(events: Events, longest: float, kept: int = 0) -> Events:
+    """Return the events after `add_releases`; `longest` is in their unit of time."""
     rows = zip(events.pitch.tolist(), events.velocity.tolist(), events.delta_time.tolist(), strict=True)
-    found = list(let_go(rows, longest, kept))
+    found = list(add_releases(rows, longest, kept))
     if len(found) == len(events):
         return events
     pitch, velocity, wait = zip(*found, strict=True)
@@ -229,11 +231,11 @@ def released(events: Events, longest: float, kept: int = 0) -> Events:
 
 
 def canonical(events: Events) -> Events:
-    """The same events, those of one moment in an order that does not depend on the file.
+    """Return the same events, those of one moment in an order that does not depend on the file.
 
-    Releases of what sounds come first, then strikes, then releases of what is struck in the same moment (a note without
-    length must not be left sounding); each by pitch, and equal pitches as they are. The times stay where they are: the
-    first event of a moment has the time since the one before.
+    Note-offs of sounding notes come first, then note-ons, then note-offs of notes that begin at the same moment (a note
+    without length must not be left sounding); each group by pitch, and equal pitches in the order of the file. The
+    times keep their places: the first event of a moment has the time since the moment before.
     """
     moments = np.cumsum(events.delta_time > 0)
     ranks = np.empty(len(events), np.int64)
@@ -243,7 +245,7 @@ def canonical(events: Events) -> Events:
         zip(moments.tolist(), events.pitch.tolist(), events.velocity.tolist(), strict=True)
     ):
         if now != moment:
-            # What sounds as the moment begins: each such note takes one release.
+            # The notes sounding as the moment begins: each takes one note-off.
             moment, before = now, dict(sounding)
         if velocity:
             ranks[k] = 1
@@ -260,7 +262,7 @@ def canonical(events: Events) -> Events:
 
 
 def prelude_piece(time_unit: TimeUnit) -> Piece:
-    """The embedded piece as events: releases before strikes at equal times, low pitches before high ones."""
+    """Return the built-in piece as events: note-offs before note-ons at equal times, low pitches before high ones."""
     messages = []
     for note in prelude.prelude():
         messages.append((note.onset_beats, 1, note.pitch, note.velocity))

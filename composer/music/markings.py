@@ -17,9 +17,9 @@ from composer.errors import ComposerError
 
 # MIDI's default: 120 beats per minute.
 DEFAULT_MICROSECONDS_PER_BEAT = 500_000
-# A time signature holds whole numbers of these at most; music that begins in mid-bar is written in this resolution.
+# Largest denominator of a time signature; music that begins in mid-bar is written in this resolution.
 _MAX_DENOMINATOR = 32
-# Places are sums of floats: what rounding may add up to, in beats.
+# Places are sums of floats: the rounding error that they may have, in beats.
 _TOLERANCE = 1e-6
 _DEFAULT_METER = (4, 4)
 
@@ -33,7 +33,7 @@ class Markings:
     Attributes:
         tempos: (place, microseconds per beat), in order; before the first, MIDI's 120 beats per minute.
         meters: (place, numerator, denominator), in order; before the first, 4/4.
-        keys: (place, name such as `Bbm`), in order; none where the file says C as programs do that know no key.
+        keys: (place, name such as `Bbm`), in order; empty where the file says C only because its program knows no key.
     """
 
     tempos: tuple[tuple[float, int], ...] = ()
@@ -46,24 +46,24 @@ class Markings:
         return self.keys[0][1] if self.keys else None
 
     def seconds(self, beats: Array) -> Array:
-        """Seconds (N,) from the start at places (N,) in beats, through the tempo map."""
+        """Return the seconds (N,) from the start at places (N,) in beats, through the tempo map."""
         starts, per_beat, elapsed = self._tempo_map()
         segment = np.searchsorted(starts, beats, side="right") - 1
         return np.asarray(elapsed[segment] + (beats - starts[segment]) * per_beat[segment])
 
     def beats(self, seconds: Array) -> Array:
-        """Places (N,) in beats at times (N,) in seconds: the inverse of `seconds`."""
+        """Return the places (N,) in beats at times (N,) in seconds: the inverse of `seconds`."""
         starts, per_beat, elapsed = self._tempo_map()
         segment = np.searchsorted(elapsed, seconds, side="right") - 1
         return np.asarray(starts[segment] + (seconds - elapsed[segment]) / per_beat[segment])
 
     def seconds_per_beat(self, beats: Array) -> Array:
-        """Seconds per beat (N,) at places (N,) in beats."""
+        """Return the seconds per beat (N,) at places (N,) in beats."""
         starts, per_beat, _ = self._tempo_map()
         return np.asarray(per_beat[np.clip(np.searchsorted(starts, beats, side="right") - 1, 0, None)])
 
     def _tempo_map(self) -> tuple[Array, Array, Array]:
-        """(S,) segments of one tempo: places in beats, seconds per beat, seconds at the start."""
+        """Return the segments (S,) of one tempo: places in beats, seconds per beat, seconds at the start."""
         tempos = [(max(place, 0.0), tempo) for place, tempo in self.tempos if tempo > 0]
         if not tempos or tempos[0][0] > 0:
             tempos.insert(0, (0.0, DEFAULT_MICROSECONDS_PER_BEAT))
@@ -73,7 +73,7 @@ class Markings:
         return starts, per_beat, elapsed
 
     def usual_tempo(self, end: float) -> int:
-        """Microseconds per beat that hold for most of the beats up to `end`: the median over the beats."""
+        """Return the median tempo over the beats up to `end`, in microseconds per beat."""
         starts, per_beat, _ = self._tempo_map()
         lasting = np.clip(np.diff(np.append(starts, max(end, starts[-1] + 1e-9))), 0, None)
         order = np.argsort(per_beat, kind="stable")
@@ -82,7 +82,7 @@ class Markings:
         return round(float(per_beat[order][middle]) * 1e6)
 
     def usual_meter(self, end: float) -> tuple[int, int]:
-        """(numerator, denominator) of the time signature that holds for most of the beats up to `end`."""
+        """Return the time signature, (numerator, denominator), of most of the beats up to `end`."""
         lasting: dict[tuple[int, int], float] = {}
         meters = self._meters()
         for k, (place, *meter) in enumerate(meters):
@@ -92,7 +92,7 @@ class Markings:
         return max(lasting, key=lambda meter: lasting[meter])
 
     def _meters(self) -> list[tuple[float, int, int]]:
-        """The time signatures from place 0 on."""
+        """Return the time signatures from place 0 on."""
         meters = [meter for meter in self.meters if meter[1] > 0 and meter[2] > 0]
         return meters if meters and meters[0][0] <= 0 else [(0.0, *_DEFAULT_METER), *meters]
 
@@ -159,16 +159,16 @@ class Markings:
         return max(rest, 0.0)
 
     def bar_after(self, place: float | None, end: float) -> tuple[float, float]:
-        """Return the beats from the start of a bar to where new music goes on, and those of its bars; see `after`."""
+        """Return the beats from a bar's start to the start of new music, and the beats of its bars; see `after`."""
         numerator, denominator = self.usual_meter(end)
         bar = numerator * 4 / denominator
         return 0.0 if place is None else -self.rest_of_bar(place, end) % bar, bar
 
     def after(self, place: float | None, end: float) -> tuple[Markings, float]:
-        """The markings of new music that goes on from a place in this piece, in the middle of a bar perhaps.
+        """Return the markings of new music that continues from a place in this piece, which may be inside a bar.
 
         The new music has one tempo, metre and key: the usual tempo and metre of this piece, and the key in force. It
-        begins with the rest of the bar as an upbeat, which MIDI files write as a short bar of its own.
+        begins with the rest of the bar as an upbeat, which MIDI files write as a separate short bar.
 
         Args:
             place: where the new music begins, in beats of this piece; None is the start of a bar.
@@ -209,13 +209,13 @@ class Markings:
             tempos.append((end, tempo))
         meters = list(self.meters)
         if meters and meters[-1][1:] != meter:
-            # From the end of the bar on that the piece ends in.
+            # From the end of the last bar of the piece.
             bar = meters[-1][1] * 4 / meters[-1][2]
             meters.append((meters[-1][0] + math.ceil((end - meters[-1][0]) / bar - _TOLERANCE) * bar, *meter))
         return Markings(tuple(tempos), tuple(meters), self.keys)
 
     def to_plain(self) -> dict[str, Any]:
-        """Lists and numbers, for checkpoints and JSON."""
+        """Return the values as lists and numbers, for checkpoints and JSON."""
         return {
             "tempos": [list(row) for row in self.tempos],
             "meters": [list(row) for row in self.meters],
@@ -224,7 +224,7 @@ class Markings:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Markings:
-        """The inverse of `to_plain`.
+        """Read the values that `to_plain` returns.
 
         Raises:
             ComposerError: the values describe no markings.
@@ -243,7 +243,7 @@ class Markings:
 
 
 def _signature(beats: float) -> tuple[int, int]:
-    """The time signature with the lowest denominator from 4 on whose bar lasts these beats, a multiple of 1/8."""
+    """Return the time signature of a bar of these beats, a multiple of 1/8, with the lowest denominator from 4 on."""
     for denominator in (4, 8, 16, _MAX_DENOMINATOR):
         numerator = beats * denominator / 4
         if abs(numerator - round(numerator)) < _TOLERANCE:
@@ -257,8 +257,8 @@ class Excerpt:
 
     Attributes:
         markings: of the piece.
-        begin: place of the event before them; of the piece's first event its start.
-        end: place of the last of them.
+        begin: place of the event before the excerpt, or the start of the piece.
+        end: place of the last event of the excerpt.
         length: place of the piece's last event.
     """
 
@@ -268,7 +268,7 @@ class Excerpt:
     length: float
 
     def onward(self) -> tuple[Markings, float]:
-        """Return the markings of music that goes on after the excerpt; see `Markings.after`."""
+        """Return the markings of music that continues after the excerpt; see `Markings.after`."""
         return self.markings.after(self.end, self.length)
 
     def repeated(self) -> tuple[Markings, float]:
@@ -276,12 +276,12 @@ class Excerpt:
         return self.markings.after(self.begin, self.length)
 
     def to_plain(self) -> dict[str, Any]:
-        """Lists and numbers, for checkpoints and JSON."""
+        """Return the values as lists and numbers, for checkpoints and JSON."""
         return {**self.markings.to_plain(), "begin": self.begin, "end": self.end, "length": self.length}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Excerpt:
-        """The inverse of `to_plain`; see `Markings.from_plain` for the errors."""
+        """Read the values that `to_plain` returns; see `Markings.from_plain` for the errors."""
         markings = Markings.from_plain(plain)
         try:
             begin, end, length = (float(plain[key]) for key in ("begin", "end", "length"))

@@ -2,7 +2,7 @@
 
 Reading keeps the note messages of one part; a `note_off` and a `note_on` of velocity 0 are the same event (the release
 velocity is dropped), and the time of skipped messages is added to the next event, never lost. Times are computed in
-exact integers and divided once, so that equal times in the file are equal floats here.
+exact integers and divided once, so that equal times in the file become equal floats.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from composer.music.markings import DEFAULT_MICROSECONDS_PER_BEAT, Markings
 from composer.music.midi_bytes import CONTROL_CHANGE, MARK, NOTE_ON, PROGRAM_CHANGE, Contents, Track, of_mido, scan
 
 DRUM_CHANNEL = 9  # counted from 0
-# Value of the sustain pedal's controller from which it is down.
+# Lowest value of the sustain pedal's controller at which the pedal is down.
 _PEDAL_DOWN = 64
 # General MIDI: 16 families of 8 programs.
 FAMILIES = (
@@ -48,9 +48,9 @@ FAMILIES = (
     "sound_effects",
 )
 MIDI_SUFFIXES = (".mid", ".midi")
-# Far beyond any piece: a file of more bytes, or one that lasts longer (in seconds or in beats), is damaged or no music.
-LARGEST_BYTES = 4 << 20
-LONGEST = 7 * 24 * 3600
+# Limits far beyond any piece: a larger file, or a longer one (in seconds or in beats), is damaged or is not music.
+MAX_FILE_BYTES = 4 << 20
+MAX_PIECE_LENGTH = 7 * 24 * 3600
 
 
 class _Message(NamedTuple):
@@ -65,7 +65,7 @@ class _Message(NamedTuple):
 
 
 def find_files(path: Path) -> list[Path]:
-    """The MIDI file itself, or those of a folder and its subfolders in the order of their names.
+    """Return the MIDI file itself, or the MIDI files of a folder and its subfolders in the order of their names.
 
     Raises:
         MidiError: the path does not exist, or the folder holds no MIDI file.
@@ -93,9 +93,9 @@ def read_piece(
 ) -> Piece:
     """Read the notes of a MIDI file (type 0, 1 or 2) as one sequence of events.
 
-    Where several parts (a track's notes on one channel) are read together, a pitch that two of them hold sounds until
-    the later release and is struck again where one of them strikes it; two strikes of one pitch at one tick are one
-    note, the louder. The notes of a single part stay as the file has them.
+    Where several parts (a track's notes on one channel) are read together, a pitch held by two of them sounds until
+    the later note-off and begins again at every note-on; two note-ons of one pitch at one tick are one note, the
+    louder. The notes of a single part stay as the file has them.
 
     Args:
         path: the file.
@@ -106,13 +106,14 @@ def read_piece(
         clip: read data bytes over 127 as 127, with a warning, instead of refusing the file.
         order: events of one moment as in the file, or in an order that does not depend on it (`events.canonical`).
         pedal: whether the sustain pedal makes notes last.
-        content: what the file holds, where it has been read already.
+        content: bytes of the file, where it has been read already.
 
     Returns:
         The piece.
 
     Raises:
-        MidiError: the file is missing, empty, truncated, not MIDI, tells no time, or has no notes in that part.
+        MidiError: the file is missing, empty, truncated, not MIDI, without a valid time division, or has no notes in
+            the part.
     """
     reading = _read(path, part, drums, clip, pedal, content)
     piece = _piece(path.name, [(_merge(s.messages), s.tempos) for s in reading.sequences], reading, path, time_unit)
@@ -176,7 +177,7 @@ def _read(path: Path, part: str, drums: bool, clip: bool, pedal: Pedal, content:
     file = _parse(path, load(path) if content is None else content, clip)
     division = file.division
     if not valid_division(division):
-        raise MidiError(f"{path}: its header's division is {division}, which tells no time; export the file again")
+        raise MidiError(f"{path}: its header's division is {division}, so it has no times; export the file again")
     # The tracks of a type 2 file are independent sequences, each with its own tempo; else there is one tempo map.
     sequences = [[track] for track in range(len(file.tracks))] if file.type == 2 else [list(range(len(file.tracks)))]
     choose = _chooser(part)
@@ -187,11 +188,15 @@ def _read(path: Path, part: str, drums: bool, clip: bool, pedal: Pedal, content:
         pitched = [m for m in messages if drums or m.channel != DRUM_CHANNEL]
         # One sequence is the first part of a type 2 file.
         kept = [] if chosen and part == "first" else choose(pitched, file.type)
-        left_out += LeftOut(_strikes(pitched) - _strikes(kept), _strikes(messages) - _strikes(pitched))
+        left_out += LeftOut(
+            _count_note_ons(pitched) - _count_note_ons(kept), _count_note_ons(messages) - _count_note_ons(pitched)
+        )
         if kept:
             tempos = _tempo_map(file.tracks[track].tempos for track in tracks)
             if any(microseconds == 0 for _, microseconds in tempos):
-                raise MidiError(f"{path}: a tempo of 0 microseconds a beat, which tells no time; export the file again")
+                raise MidiError(
+                    f"{path}: a tempo of 0 microseconds per beat, so it has no times; export the file again"
+                )
             chosen.append(_Sequence(kept, tempos))
             numbers += tracks
     if not any(message.velocity for sequence in chosen for message in sequence.messages):
@@ -205,20 +210,20 @@ def _read(path: Path, part: str, drums: bool, clip: bool, pedal: Pedal, content:
     return _Reading(chosen, timing, _markings(first, chosen[0].tempos, timing), left_out, title)
 
 
-def _strikes(messages: list[_Message]) -> int:
+def _count_note_ons(messages: list[_Message]) -> int:
     return sum(message.velocity > 0 for message in messages)
 
 
 def _markings(tracks: list[Track], tempos: list[tuple[int, int]], timing: Timing) -> Markings:
-    """The tempo map and signatures of tracks that play together; none where there are no beats."""
+    """Return the tempo map and signatures of tracks that play together; empty where the file has no beats."""
     if timing.smpte:
         return Markings()
     division = timing.division
-    # Of several at one place the last holds.
+    # Of several signatures at one place the last holds.
     meters = {ticks: (above, below) for track in tracks for ticks, above, below in track.meters}
     keys = {ticks: name for track in reversed(tracks) for ticks, name in track.keys}
     if all(name == "C" for name in keys.values()) and not any(track.marked for track in tracks):
-        # As programs write it that know no key.
+        # Programs that know no key write C.
         keys = {}
     changes: list[tuple[float, int]] = []
     for ticks, tempo in dict(tempos).items():
@@ -238,7 +243,7 @@ def _piece(
     path: Path,
     time_unit: TimeUnit,
 ) -> Piece:
-    """Messages of sequences that follow each other as one piece."""
+    """Return the messages of successive sequences as one piece."""
     if reading.timing.smpte and time_unit is TimeUnit.beats:
         raise MidiError(f"{path}: its times are SMPTE frames, without beats; use encoding.time_unit=seconds")
     deltas: list[float] = []
@@ -247,8 +252,8 @@ def _piece(
             deltas += _deltas([m.ticks for m in messages], tempos, reading.timing, time_unit)
         except OverflowError:
             deltas.append(math.inf)
-    if sum(deltas) > LONGEST:
-        raise MidiError(f"{path}: lasts more than {LONGEST:,} {time_unit.name}, so its times are damaged")
+    if sum(deltas) > MAX_PIECE_LENGTH:
+        raise MidiError(f"{path}: lasts more than {MAX_PIECE_LENGTH:,} {time_unit.name}, so its times are damaged")
     messages = [message for chosen, _ in parts for message in chosen]
     events = Events(
         np.array([m.pitch for m in messages], np.uint8),
@@ -260,11 +265,11 @@ def _piece(
 
 
 def _merge(messages: list[_Message]) -> list[_Message]:
-    """Messages of several parts as those of one instrument, by the rule that `read_piece` states."""
+    """Merge the messages of several parts into those of one instrument, by the rule of `read_piece`."""
     if len({(m.track, m.channel) for m in messages}) == 1:
         return messages
     merged: list[_Message] = []
-    # By pitch: the parts that hold it, and the place among `merged` of its latest strike.
+    # By pitch: the parts that hold it, and the place in `merged` of its latest note-on.
     holding: dict[int, set[tuple[int, int]]] = {}
     struck: dict[int, int] = {}
     for message in messages:
@@ -282,7 +287,7 @@ def _merge(messages: list[_Message]) -> list[_Message]:
                 merged.append(message)
             parts.add(part)
         elif not parts:
-            merged.append(message)  # a release of nothing, as the file has it
+            merged.append(message)  # a note-off without a note-on, as in the file
         elif part in parts:
             parts.remove(part)
             if not parts:
@@ -291,15 +296,15 @@ def _merge(messages: list[_Message]) -> list[_Message]:
 
 
 def load(path: Path) -> bytes:
-    """The content of a file that may be MIDI.
+    """Read the bytes of a file that may be MIDI.
 
     Raises:
         MidiError: it cannot be read, or is far larger than any piece.
     """
     try:
         size = path.stat().st_size
-        if size > LARGEST_BYTES:
-            raise MidiError(f"{path}: {size:,} bytes, more than {LARGEST_BYTES:,}, which no piece needs")
+        if size > MAX_FILE_BYTES:
+            raise MidiError(f"{path}: {size:,} bytes, more than {MAX_FILE_BYTES:,}, which no piece needs")
         return path.read_bytes()
     except OSError as error:
         raise MidiError(f"{path}: cannot be read ({error.strerror or error})") from error
@@ -334,18 +339,18 @@ def _parse(path: Path, content: bytes, clip: bool) -> Contents:
 
 
 def _parse_bytes(content: bytes, *, clip: bool) -> Contents:
-    # From memory: reading a file by a length that the file states would make room for that length first.
+    # From memory: reading from a file would first allocate the length that a damaged header states.
     return of_mido(mido.MidiFile(file=io.BytesIO(content), clip=clip))
 
 
 def _messages(tracks: dict[int, Track], *, extend: bool = False) -> list[_Message]:
-    """The note messages of tracks that play together, in the order of their ticks.
+    """Return the note messages of tracks that play together, in the order of their ticks.
 
-    A program holds for its channel whichever track sets it, and a release has the program of its strike.
+    A program holds for its channel whichever track sets it, and a note-off has the program of its note-on.
 
     Args:
         tracks: by number.
-        extend: keep releases back while their channel's sustain pedal is down: until it comes up, the pitch is struck
+        extend: delay note-offs while the sustain pedal of their channel is down: until it comes up, the pitch begins
             again, or the last track ends.
     """
     timed = [(message[0], number, *message[1:]) for number, track in tracks.items() for message in track.messages]
@@ -356,10 +361,10 @@ def _messages(tracks: dict[int, Track], *, extend: bool = False) -> list[_Messag
     programs: dict[int, int] = {}
     struck: dict[tuple[int, int], int] = {}
     down: set[int] = set()
-    # Releases that are kept back, by channel and pitch.
+    # Delayed note-offs, by channel and pitch.
     held: dict[tuple[int, int], list[_Message]] = {}
 
-    def let_go(ticks: int, keys: Iterable[tuple[int, int]]) -> None:
+    def release(ticks: int, keys: Iterable[tuple[int, int]]) -> None:
         messages.extend(release._replace(ticks=ticks) for key in keys for release in held.pop(key, []))
 
     for ticks, number, status, first, second in timed:
@@ -372,14 +377,14 @@ def _messages(tracks: dict[int, Track], *, extend: bool = False) -> list[_Messag
                 down.add(channel)
             elif extend:
                 down.discard(channel)
-                let_go(ticks, sorted(key for key in held if key[0] == channel))
+                release(ticks, sorted(key for key in held if key[0] == channel))
             continue
         velocity = second if kind == NOTE_ON else 0
         program = programs.get(channel, 0)
         key = (channel, first)
         if velocity:
             if held:
-                let_go(ticks, [key])
+                release(ticks, [key])
             struck[key] = program
         else:
             program = struck.pop(key, program)
@@ -388,12 +393,12 @@ def _messages(tracks: dict[int, Track], *, extend: bool = False) -> list[_Messag
             messages.append(event)
         else:
             held.setdefault(key, []).append(event)
-    let_go(max((track.end for track in tracks.values()), default=0), sorted(held))
+    release(max((track.end for track in tracks.values()), default=0), sorted(held))
     return messages
 
 
 def _tempo_map(tracks: Iterable[list[tuple[int, int]]]) -> list[tuple[int, int]]:
-    """(tick, microseconds a beat) of every tempo, in order, from tick 0."""
+    """Return (tick, microseconds per beat) of every tempo, in order, from tick 0."""
     tempos = sorted((tempo for track in tracks for tempo in track), key=lambda tempo: tempo[0])
     if not tempos or tempos[0][0] > 0:
         tempos.insert(0, (0, DEFAULT_MICROSECONDS_PER_BEAT))
@@ -401,7 +406,7 @@ def _tempo_map(tracks: Iterable[list[tuple[int, int]]]) -> list[tuple[int, int]]
 
 
 def _deltas(ticks: list[int], tempos: list[tuple[int, int]], timing: Timing, unit: TimeUnit) -> list[float]:
-    """Time since the previous of `ticks` (the first: since 0), through the tempo map, in `unit`."""
+    """Return the time since the previous of `ticks` (the first: since 0), through the tempo map, in `unit`."""
     if unit is TimeUnit.beats:
         positions, per_unit = ticks, timing.division
     elif timing.smpte:
@@ -414,7 +419,7 @@ def _deltas(ticks: list[int], tempos: list[tuple[int, int]], timing: Timing, uni
 
 
 def _tempo_positions(ticks: list[int], tempos: list[tuple[int, int]]) -> list[int]:
-    """Each tick's place as the sum of ticks times microseconds a beat up to it."""
+    """Return the sum of ticks times microseconds per beat up to each tick."""
     positions = []
     segment, start = 0, 0
     for tick in ticks:
@@ -431,7 +436,7 @@ def check_part(part: str) -> None:
 
 
 def _chooser(part: str) -> Callable[[list[_Message], int], list[_Message]]:
-    """A function that keeps the messages of the part from those of a sequence, given the file's type."""
+    """Return a function that selects the messages of the part from those of a sequence, given the file's type."""
     kind, _, value = part.partition(":")
     if part == "all":
         return lambda messages, file_type: messages
@@ -462,14 +467,14 @@ def _first_part(messages: list[_Message], file_type: int) -> list[_Message]:
 def write_midi(path: Path, piece: Piece, *, audible: bool = False) -> None:
     """Write a piece as a type 0 MIDI file, all or nothing.
 
-    The events are made playable: a release of a silent pitch is not written, a pitch that is struck while it sounds is
-    released first, and what still sounds at the end is released there. Their times are kept.
+    The events are made playable: a note-off of a silent pitch is not written, a pitch that begins while it sounds is
+    released first, and the notes still sounding at the end are released there. Their times are kept.
 
     Args:
-        path: the file; its folder is made.
+        path: the file; its folder is created.
         piece: written with its tempo map, time signatures and key signatures; times are rounded to the nearest tick
             from the start, so that rounding does not add up.
-        audible: let every note last a tick at least; see `audible_messages`.
+        audible: let every note last at least one tick; see `audible_messages`.
 
     Raises:
         ComposerError: the file cannot be written.
@@ -482,9 +487,9 @@ def write_midi(path: Path, piece: Piece, *, audible: bool = False) -> None:
         (tick, mido.Message("note_on", note=pitch, velocity=velocity))
         for tick, pitch, velocity in (audible_messages(messages) if audible else messages)
     ]
-    # Releases left out at the end still take their time.
+    # The time before note-offs that are left out at the end counts too.
     end = max([0, *(tick for tick, _ in timed[-1:]), *_ticks(piece)[-1:]])
-    # Before the notes of their tick; a change after the end is of no use.
+    # Before the notes of their tick; a change after the end has no effect.
     metas = [(tick, message) for tick, message in _meta_messages(piece) if tick <= end]
     timed = sorted([*metas, *timed], key=lambda entry: entry[0])
     written = 0
@@ -495,7 +500,7 @@ def write_midi(path: Path, piece: Piece, *, audible: bool = False) -> None:
 
 
 def _meta_messages(piece: Piece) -> list[tuple[int, Any]]:
-    """(tick, message) of tempo, program, metre and key; the tempo and the program stand at the start."""
+    """Return (tick, message) of tempo, program, metre and key; the tempo and the program come first."""
     markings, timing = piece.markings, piece.timing
     tempos = markings.tempos if markings.tempos and not timing.smpte else ((0.0, timing.microseconds_per_beat),)
     if tempos[0][0] > 0:
@@ -518,7 +523,7 @@ def _meta_messages(piece: Piece) -> list[tuple[int, Any]]:
 
 
 def playable_messages(piece: Piece) -> list[tuple[int, int, int]]:
-    """The events as (ticks from the start, pitch, velocity), every started note ended and no silent pitch released."""
+    """Return (ticks from the start, pitch, velocity), with every note ended and no note-off of a silent pitch."""
     events, ticks = piece.events, _ticks(piece)
     messages: list[tuple[int, int, int]] = []
     sounding: dict[int, int] = {}
@@ -530,22 +535,22 @@ def playable_messages(piece: Piece) -> list[tuple[int, int, int]]:
             messages.append((tick, pitch, velocity))
             sounding[pitch] = tick
     if sounding:
-        # One tick at the least, so that a note struck by the last event is heard.
+        # At least one tick, so that a note begun by the last event is audible.
         end = max(ticks[-1], max(sounding.values()) + 1)
         messages += [(end, pitch, 0) for pitch in sounding]
     return messages
 
 
 def audible_messages(messages: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """Playable messages in which every note lasts a tick at least.
+    """Return playable messages in which every note lasts at least one tick.
 
-    Some programs drop a note that is released at the tick of its strike, and MIDI does not say what it should sound
-    like. Its release goes to the next tick; where the pitch is struck once more at the same tick, the note goes.
+    Some programs drop a note that ends at the tick at which it begins, and MIDI does not define its sound. Its note-off
+    moves to the next tick; where the pitch begins again at the same tick, the first of the two notes is dropped.
 
     Args:
         messages: (ticks from the start, pitch, velocity), as `playable_messages` gives them.
     """
-    # (tick, 0 for a release that was moved: it comes before a strike of that tick, place in the file), message
+    # (tick, 0 for a note-off that was moved: it comes before a note-on of that tick, place in the file), message
     placed: list[tuple[tuple[int, int, int], tuple[int, int, int]]] = []
     struck: dict[int, int] = {}
     delayed: dict[int, int] = {}
@@ -563,7 +568,7 @@ def audible_messages(messages: list[tuple[int, int, int]]) -> list[tuple[int, in
 
 
 def _ticks(piece: Piece) -> list[int]:
-    """Each event's ticks from the start, to the nearest."""
+    """Return the ticks from the start to each event, rounded to the nearest."""
     if len(piece.markings.tempos) > 1:
         return [round(place * piece.timing.ticks_per_beat) for place in piece.beats().tolist()]
     # One tempo: no need to go through the tempo map.

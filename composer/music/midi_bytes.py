@@ -1,9 +1,9 @@
-"""The messages of ordinary MIDI files, found some times faster than mido finds all of them.
+"""Fast reading of the messages of ordinary MIDI files, several times faster than with mido.
 
-mido makes an object of every message. This walk over the bytes keeps the few kinds that reading
-a piece needs, and gives up at whatever is out of the ordinary: a damaged file, one that ends early, a data byte over
-127, an unusual meta message. mido then reads the file and has the last word, so that what is refused, and why, is
-mido's to say. `tests/test_scan.py` holds the two against each other.
+mido makes an object of every message. This walk over the bytes keeps the few kinds that reading a piece needs, and
+returns None for every file that is not ordinary: damaged, truncated, with a data byte over 127 or an unusual meta
+message. mido then reads the file, so that mido alone decides which files are refused, and why.
+`tests/music/test_midi_bytes.py` compares the two.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 NOTE_OFF, NOTE_ON, CONTROL_CHANGE, PROGRAM_CHANGE = 0x80, 0x90, 0xB0, 0xC0
-# The controller of the sustain pedal, the only one that is kept.
+# Number of the sustain pedal's controller, the only controller that is kept.
 PEDAL = 64
 _META, _SYSEX, _TEXT, _NAME, _TEMPO, _METER = 0xFF, (0xF0, 0xF7), 0x01, 0x03, 0x51, 0x58
-# A text that says that the key signatures of a file are meant: other programs write C for a key that they do not know.
+# Text event that marks the key signatures of a file as meant: other programs write C for an unknown key.
 MARK = "composer"
-# Metas that may have any content, and those of one length. Tempos are read; the rest (SMPTE offset, odd key
+# Meta messages of any content, and those of one length. Tempos are read; the rest (SMPTE offset, unusual key
 # signatures) is left to mido.
 _FREE_METAS = frozenset([*range(0x01, 0x10), 0x2F, 0x7F])
 _FIXED_METAS = {0x00: 2, 0x20: 1, 0x21: 1, 0x51: 3, 0x58: 4}
@@ -25,25 +25,25 @@ _KEY_SIGNATURE = 0x59
 # Names of key signatures from seven flats to seven sharps, as mido has them.
 _MAJOR_KEYS = ("Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#")
 _MINOR_KEYS = ("Abm", "Ebm", "Bbm", "Fm", "Cm", "Gm", "Dm", "Am", "Em", "Bm", "F#m", "C#m", "G#m", "D#m", "A#m")
-# Larger denominators of time signatures are damaged: no note is shorter.
+# A larger denominator of a time signature is damage: no note value is shorter.
 _MAX_DENOMINATOR = 128
-# mido refuses longer messages.
-_LONGEST = 1_000_000
+# Longest message that mido accepts.
+_MAX_MESSAGE_BYTES = 1_000_000
 
 
 @dataclass(slots=True)
 class Track:
-    """What reading needs of one track.
+    """The messages of one track that reading a piece needs.
 
     Attributes:
-        messages: (ticks from the start, status byte, first data byte, second or 0) of notes, program changes and
-            the sustain pedal.
+        messages: (ticks from the start, status byte, first data byte, second data byte or 0) of notes, program
+            changes and the sustain pedal.
         end: ticks from the start to the last message of any kind.
         tempos: (ticks from the start, microseconds per beat).
         meters: (ticks from the start, numerator, denominator) of the time signatures.
         keys: (ticks from the start, name) of the key signatures.
-        name: its first name; empty without one.
-        marked: whether it has the text `MARK`.
+        name: the first name of the track; empty without one.
+        marked: whether the track has the text `MARK`.
     """
 
     messages: list[tuple[int, int, int, int]]
@@ -57,7 +57,7 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What reading needs of one file: its type, the header's division, and its tracks."""
+    """The parts of a file that reading a piece needs: its type, the header's division, and its tracks."""
 
     type: int
     division: int
@@ -65,7 +65,7 @@ class Contents:
 
 
 def of_mido(file: Any) -> Contents:
-    """The same of a `mido.MidiFile`."""
+    """Return the contents of a `mido.MidiFile`."""
     tracks = []
     for messages in file.tracks:
         track, ticks = Track([], []), 0
@@ -94,7 +94,7 @@ def of_mido(file: Any) -> Contents:
 
 
 def scan(content: bytes) -> Contents | None:
-    """The contents of an ordinary file, or None for mido to read it."""
+    """Return the contents of an ordinary file, or None for a file that mido must read."""
     if content[:4] != b"MThd" or content[4:8] != b"\0\0\0\6" or len(content) < 14:
         return None
     kind = int.from_bytes(content[8:10], "big")
@@ -118,7 +118,7 @@ def scan(content: bytes) -> Contents | None:
 
 
 def _track(content: bytes, place: int, end: int) -> Track | None:
-    """The track between two places, or None; an IndexError where it leaves the file."""
+    """Return the track between two places, or None; raise an IndexError where the track exceeds the file."""
     track = Track([], [])
     add = track.messages.append
     ticks = running = 0
@@ -137,7 +137,7 @@ def _track(content: bytes, place: int, end: int) -> Track | None:
                 return None
         else:
             place += 1
-            # A meta message leaves the running status as it is; after system exclusive mido is to say.
+            # A meta message keeps the running status; the status after system exclusive is left to mido.
             if status != _META:
                 running = status if status < 0xF0 else 0
         if status >= 0xF0:
@@ -147,7 +147,7 @@ def _track(content: bytes, place: int, end: int) -> Track | None:
             length, place = _number(content, place + (status == _META))
             data = content[place : place + length]
             place += length
-            if len(data) != length or length > _LONGEST or not _ordinary(kind, data):
+            if len(data) != length or length > _MAX_MESSAGE_BYTES or not _ordinary(kind, data):
                 return None
             if kind == _TEMPO:
                 track.tempos.append((ticks, int.from_bytes(data, "big")))
@@ -186,13 +186,13 @@ def _text(data: bytes) -> str:
 
 
 def _add_meter(track: Track, ticks: int, numerator: int, denominator: int) -> None:
-    """Keep a time signature unless it is damaged."""
+    """Append a time signature to the track unless it is damaged."""
     if numerator and denominator <= _MAX_DENOMINATOR:
         track.meters.append((ticks, numerator, denominator))
 
 
 def _number(content: bytes, place: int) -> tuple[int, int]:
-    """A number of seven bits a byte, and the place after it."""
+    """Read a number of seven bits per byte; return it and the place after it."""
     number = 0
     while True:
         byte = content[place]
@@ -203,7 +203,7 @@ def _number(content: bytes, place: int) -> tuple[int, int]:
 
 
 def _ordinary(kind: int, data: bytes) -> bool:
-    """Whether a meta message (or for -1 a system exclusive one) is such that mido cannot refuse it."""
+    """Return whether mido accepts a meta message (or, for kind -1, a system exclusive one) without fail."""
     if kind == -1:
         return data.isascii()
     if kind == _KEY_SIGNATURE:

@@ -2,7 +2,7 @@
 
     N = notes of a piece
 
-A note ends with the next message of its pitch, whether a note-off or another note-on; what still sounds ends with the
+A note ends with the next message of its pitch, a note-off or another note-on; notes still sounding end with the
 last event. `music.midi.playable_messages` writes by the same rule.
 """
 
@@ -28,10 +28,10 @@ class NoteArrays:
         name: of the piece.
         pitch: (N,) MIDI numbers.
         velocity: (N,) from 1 to 127.
-        onset_seconds: (N,) from the beginning of the piece, which a part of it keeps.
-        duration_seconds: (N,) until the next message of the same pitch; what still sounds ends with the last event.
+        onset_seconds: (N,) from the beginning of the piece, also in an excerpt.
+        duration_seconds: (N,) until the next message of the same pitch, or the last event.
         event: (N,) number of the note-on among the events of the piece.
-        onset_beats, duration_beats: (N,) as the times in seconds, in beats, through the piece's tempo map.
+        onset_beats, duration_beats: (N,) the same times in beats, through the piece's tempo map.
         markings: tempo, metre and key of the piece.
     """
 
@@ -65,7 +65,7 @@ def notes_of(piece: Piece) -> NoteArrays:
     """Return the notes of a piece, with times through its tempo map."""
     events = piece.events
     seconds, beats = piece.seconds(), piece.beats()
-    # Events by pitch, in their order: the one after a note-on ends it if it is of the same pitch.
+    # Events by pitch, then order: the event after a note-on ends the note if it has the same pitch.
     by_pitch = np.argsort(events.pitch, kind="stable")
     same = events.pitch[by_pitch[1:]] == events.pitch[by_pitch[:-1]]
     end = np.full(len(events), len(events) - 1, np.int64)
@@ -86,7 +86,7 @@ def notes_of(piece: Piece) -> NoteArrays:
 
 
 def excerpts(pieces: list[NoteArrays], notes: int, most: int) -> list[NoteArrays]:
-    """Return excerpts of `notes` notes, end to end, of each piece: all, or `most` of them spread evenly over all.
+    """Return contiguous excerpts of `notes` notes of each piece: all, or `most` of them, spread evenly over all.
 
     A shorter piece is one excerpt if it has at least half as many notes.
     """
@@ -110,8 +110,8 @@ class Note:
         velocity: 1 to 127.
         onset_seconds: note-on, from the start of the piece, as performed.
         duration_seconds: until the note-off, as performed.
-        onset_beats: note-on in quarter notes as the file counts them, whatever the performer did.
-        duration_beats: likewise.
+        onset_beats: note-on in quarter notes of the file, which may differ from the beats that the performer played.
+        duration_beats: until the note-off, in quarter notes of the file.
         part: number of the part of the file that plays it, from 0.
     """
 
@@ -131,15 +131,15 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Performance:
-    """A piece as notes, in the order of their onsets, with what a MIDI file says about its notation.
+    """A piece as notes, in the order of their onsets, with the markings of its MIDI file.
 
     Attributes:
         title: for the head of the score.
         notes: sorted by onset, then pitch.
-        markings: tempo, metre and key, where the file has any.
+        markings: tempo, metre and key of the file.
         program: General MIDI program, from 0.
         left_out: notes of the file that are not among these.
-        programs: General MIDI program of each part, by `Note.part`; empty: `program` for all.
+        programs: General MIDI program of each part, by `Note.part`; empty if all have `program`.
     """
 
     title: str
@@ -167,14 +167,14 @@ def from_piece(piece: Piece, title: str | None = None) -> Performance:
 def from_file(
     path: Path, *, part: str = "all", drums: bool = False, clip: bool = False, title: str | None = None
 ) -> Performance:
-    """Return the notes of a MIDI file, through its tempo map, each part's with their own ends.
+    """Return the notes of a MIDI file, through its tempo map; the notes of each part end independently.
 
     Args:
         path: the file.
         part: as for `composer.music.midi.read_piece`.
         drums: keep the drum channel.
         clip: read data bytes over 127 as 127.
-        title: instead of the title in the file, or the file's name.
+        title: replaces the title in the file, or the file's name.
 
     Raises:
         MidiError: the file cannot be read or has no notes in that part.
@@ -188,7 +188,7 @@ def _performance(parts: Sequence[Piece], source: Piece, title: str | None) -> Pe
     if not notes:
         raise ValueError(f"{source.name}: no notes")
     notes.sort(key=lambda note: (note.onset_seconds, note.pitch, note.part))
-    # A file's name may hold what no document can.
+    # A file's name may hold characters that a document cannot.
     printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in title or source.name)
     programs = tuple(piece.program for piece in parts)
     return Performance(printable, tuple(notes), source.markings, source.program, source.left_out, programs)

@@ -20,13 +20,13 @@ from composer.music.events import Events, LeftOut, Piece
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How often each value occurs in events.
+    """Counts of each value in events.
 
     Attributes:
         pitch: (128,) events by pitch.
         velocity: (128,) events by velocity.
         times: (U,) times since the previous event, which may repeat.
-        time: (U,) how often each of `times` occurs.
+        time: (U,) count of each of `times`.
     """
 
     pitch: NDArray[np.int64]
@@ -46,9 +46,9 @@ class Pieces(Sequence[Piece]):
 
     Attributes:
         names: of the pieces.
-        lengths: (P,) events of each.
+        lengths: (P,) number of events of each piece.
         offsets: (P,) position of the first event of each, rising.
-        on_disk: whether the events are read when they are needed, and may be more than fit into memory.
+        on_disk: whether the events are read on demand, and may exceed the memory.
     """
 
     names: list[str]
@@ -79,11 +79,11 @@ class Pieces(Sequence[Piece]):
     @property
     @abstractmethod
     def left_out(self) -> LeftOut:
-        """Notes of the files that are not among the events."""
+        """Notes of the files that are missing from the events."""
 
     @abstractmethod
     def counts(self, runs: Sequence[range] | None = None) -> Counts:
-        """Return how often each value occurs.
+        """Return the counts of each value.
 
         Args:
             runs: ranges of positions, rising; None is all events.
@@ -100,7 +100,7 @@ class ReadPieces(Pieces):
     on_disk = False
 
     def __init__(self, pieces: list[Piece]) -> None:
-        """Keep the `pieces`."""
+        """Store the `pieces`."""
         self._pieces = pieces
         self.names = [piece.name for piece in pieces]
         self.lengths = np.array([len(piece.events) for piece in pieces], np.int64)
@@ -108,7 +108,7 @@ class ReadPieces(Pieces):
 
     @cached_property
     def _events(self) -> Events:
-        """The events of all pieces."""
+        """Events of all pieces."""
         parts = [piece.events for piece in self._pieces]
         pitch, velocity, time = zip(*((part.pitch, part.velocity, part.delta_time) for part in parts), strict=True)
         return Events(np.concatenate(pitch), np.concatenate(velocity), np.concatenate(time), parts[0].time_unit)
@@ -123,11 +123,11 @@ class ReadPieces(Pieces):
 
     @property
     def left_out(self) -> LeftOut:
-        """Notes of the files that are not among the events."""
+        """Notes of the files that are missing from the events."""
         return sum((piece.left_out for piece in self._pieces), LeftOut())
 
     def counts(self, runs: Sequence[range] | None = None) -> Counts:
-        """Return how often each value occurs; `times` has the time of each event, in the order of the events."""
+        """Return the counts of each value; `times` has the time of each event, in the order of the events."""
         events = self._events
         if runs is not None:
             events = events[np.concatenate([np.arange(run.start, run.stop) for run in (range(0), *runs)])]

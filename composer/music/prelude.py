@@ -1,6 +1,6 @@
 """The default piece: J. S. Bach, Prelude in C major, BWV 846 (The Well-Tempered Clavier, Book I).
 
-The music is in the public domain. The score below is our own compact writing of the usual 35-bar text, without
+The music is in the public domain. The score below is our own compact notation of the usual 35-bar text, without
 the extra bar (after bar 22) of some old editions. Times are in quarter notes, held exactly as fractions.
 The tempo and the dynamics are ours: Bach wrote neither.
 """
@@ -19,8 +19,8 @@ PROGRAM = 0  # General MIDI acoustic grand piano, counted from 0
 _BEATS_PER_BAR = 4
 _SIXTEENTH = Fraction(1, 4)
 
-# One bar a line; C4 is middle C (MIDI 60). Bars 1-32: a chord from the bass up, spread twice in the same figure.
-# Bars 33-34: bass, tenor, then fourteen sixteenths. Bar 35: the closing chord, struck together.
+# One bar per line; C4 is middle C (MIDI 60). Bars 1-32: a chord from the bass up, spread twice in the same figure.
+# Bars 33-34: bass, tenor, then fourteen sixteenths. Bar 35: the closing chord, all notes together.
 _SCORE = """
 C4  E4  G4  C5  E5
 C4  D4  A4  D5  F5
@@ -84,14 +84,14 @@ class ScoreNote:
 
 
 def _pitches(line: str) -> list[int]:
-    """Turn note names such as ``Bb3`` into MIDI numbers."""
+    """Convert note names such as `Bb3` to MIDI numbers."""
     steps = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
     # A small "b" is always a flat: steps are capital letters.
     return [12 * (int(n[-1]) + 1) + steps[n[0]] + n.count("#") - n.count("b") for n in line.split()]
 
 
 def _figure(start: Fraction, span: int, pitches: list[int]) -> Iterator[_Event]:
-    """Spread pitches over `span` beats: held bass, held tenor a sixteenth later, the rest as sixteenths."""
+    """Yield a broken chord of `span` beats: held bass, held tenor a sixteenth later, the rest as sixteenths."""
     bass, tenor, *upper = pitches
     yield start, Fraction(span), bass
     yield start + _SIXTEENTH, span - _SIXTEENTH, tenor
@@ -105,7 +105,7 @@ def _bars() -> Iterator[list[_Event]]:
     for number, notes in enumerate(bars):
         start = Fraction(number * _BEATS_PER_BAR)
         if len(notes) == 5:
-            notes += notes[2:]  # the upper three sound twice in each figure
+            notes += notes[2:]  # the upper three notes occur twice in each figure
             yield [*_figure(start, 2, notes), *_figure(start + 2, 2, notes)]
         else:
             yield list(_figure(start, _BEATS_PER_BAR, notes))
@@ -113,10 +113,10 @@ def _bars() -> Iterator[list[_Event]]:
 
 
 def _velocity(onset: Fraction, *, is_bass: bool, is_top: bool) -> int:
-    """Velocity from the place in the music: the long arch, plus small accents.
+    """Return the velocity at a place in the music: the long arch, plus small accents.
 
     The bass gets +6, the top note of the bar +4, any note on a beat +3; the second half of a bar -4.
-    The sum is rounded to even numbers: a finer step is not heard, and fewer values are easier to learn.
+    The sum is rounded to even numbers: a finer step is not audible, and fewer values are easier to learn.
     """
     position = 1 + onset / _BEATS_PER_BAR  # in bars, counted from 1
     (bar, level), (next_bar, next_level) = next(pair for pair in pairwise(_ARCH) if position <= pair[1][0])
@@ -128,7 +128,7 @@ def _velocity(onset: Fraction, *, is_bass: bool, is_top: bool) -> int:
 def prelude() -> list[ScoreNote]:
     """Return the whole prelude: 35 bars of 4/4, sorted by onset, then pitch.
 
-    Durations are as notated, tied notes joined. No pitch is struck while it still sounds, so none is shortened.
+    Durations are as notated, tied notes joined. No pitch begins while it still sounds, so none is shortened.
     """
     notes = []
     for bar in _bars():

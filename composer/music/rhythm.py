@@ -1,6 +1,6 @@
 """Rhythm: the share of inter-onset intervals that lie on a grid of the beat; bars and beats.
 
-    inter-onset interval  beats from one onset to the next; notes struck together are one onset
+    inter-onset interval  beats from one onset to the next; simultaneous notes are one onset
     on the grid           within `TOLERANCE_BEATS` of a multiple of 1/12 beat, which holds sixteenths and triplets;
                           an interval drawn at random is on it with a probability of 0.12
 
@@ -24,14 +24,15 @@ _COMPOUND = 3
 GRID = 12
 # Classes of the position in a bar of up to 8 beats.
 BAR_CLASSES = 8 * GRID
-# Also thirty-second notes: what tells a score from a performance.
+# Also holds thirty-second notes: the grid that separates scores from performances.
 FINE_GRID = 24
 TOLERANCE_BEATS = 0.005
-# Places per beat that notes may be struck at, the coarsest first; how near to one, and which share of a piece's notes.
+# Grids for onsets in places per beat, the coarsest first; the distance from a place that still counts as on it, and
+# the lowest share of a piece's notes on the grid.
 GRIDS = (4, 12, 24)
 PLACE_TOLERANCE_BEATS = 0.01
 MIN_GRID_SHARE = 0.99
-# Shares of intervals on the fine grid from which music is a score; chance is 0.24.
+# Lowest share of intervals on the fine grid at which music is a score; chance is 0.24.
 MIN_SCORE_SHARE = 0.5
 
 Array = NDArray[np.float64]
@@ -43,9 +44,9 @@ class BarPlaces:
 
     Attributes:
         start: (N,) places of the starts of the bars; below 0 where a piece begins with an upbeat.
-        offset: (N,) from there to the note.
-        length: (N,) of the bars.
-        beat: (N,) length of the metre's beat: the unit of the time signature, three of them in a compound metre.
+        offset: (N,) from the start of the bar to the note.
+        length: (N,) lengths of the bars.
+        beat: (N,) length of the metre's beat: one unit of the time signature, or three in a compound metre.
     """
 
     start: Array
@@ -55,17 +56,17 @@ class BarPlaces:
 
     @property
     def on_beat(self) -> NDArray[np.bool_]:
-        """(N,) whether a note stands on a beat of its bar."""
+        """Mask (N,) of the notes on a beat of their bar."""
         return np.asarray(np.abs(self.offset - np.rint(self.offset / self.beat) * self.beat) <= TOLERANCE_BEATS)
 
     @property
     def on_bar(self) -> NDArray[np.bool_]:
-        """(N,) whether a note stands at the start of a bar."""
+        """Mask (N,) of the notes at the start of a bar."""
         return np.asarray(np.minimum(self.offset, self.length - self.offset) <= TOLERANCE_BEATS)
 
 
 def bar_places(markings: Markings, places: Array) -> BarPlaces:
-    """Return where notes at places (N,) in beats stand in their bars; see `Markings.bar_offsets`.
+    """Return the places in their bars of notes at places (N,) in beats; see `Markings.bar_offsets`.
 
     Args:
         markings: of the piece; without a time signature bars are of four quarter notes.
@@ -76,7 +77,7 @@ def bar_places(markings: Markings, places: Array) -> BarPlaces:
     numerator, denominator = meters.T
     compound = (denominator >= 8) & (numerator > _COMPOUND) & (numerator % _COMPOUND == 0)
     beat = np.where(compound, _COMPOUND, 1) * 4 / denominator
-    # A rounding error before a bar's start belongs to it.
+    # A place a rounding error before a bar's start belongs to that bar.
     length = numerator * 4 / denominator
     offset = np.where(length - offset < TOLERANCE_BEATS, 0.0, offset)
     return BarPlaces(places - offset, offset, length, beat)
@@ -88,7 +89,7 @@ def intervals(onsets: Array) -> Array:
 
 
 def on_grid(beats: Array, divisions: int = GRID, tolerance: float = TOLERANCE_BEATS) -> NDArray[np.bool_]:
-    """Tell for intervals (N,) in beats whether each is on a grid of `divisions` per beat."""
+    """Return the mask (N,) of the intervals (N,), in beats, on a grid of `divisions` per beat."""
     return np.asarray(np.abs(beats * divisions - np.rint(beats * divisions)) <= tolerance * divisions)
 
 
@@ -98,14 +99,14 @@ def grid_share(beats: Array, divisions: int = GRID) -> float | None:
 
 
 def is_score(pieces: Iterable[Piece]) -> bool:
-    """Tell whether music keeps to the grid of its files' beats: a score, not a performance."""
+    """Return whether music keeps to the grid of its files' beats: a score, not a performance."""
     found = [intervals(onset_beats(piece)) for piece in pieces if piece.timing.smpte is None]
     share = grid_share(np.concatenate(found), FINE_GRID) if found else None
     return share is not None and share >= MIN_SCORE_SHARE
 
 
 def grid_of(places: Array) -> int | None:
-    """Return the coarsest of `GRIDS` that onsets keep to, in places per beat; None where they keep to none.
+    """Return the coarsest of `GRIDS` that fits the onsets, in places per beat; None if none fits.
 
     Args:
         places: (N,) onsets in beats from the start of their piece.
@@ -117,5 +118,5 @@ def grid_of(places: Array) -> int | None:
 
 
 def onset_beats(piece: Piece) -> Array:
-    """Return the places in beats at which notes of a piece are struck."""
+    """Return the onsets of the notes of a piece, in beats."""
     return np.asarray(piece.beats()[piece.events.velocity > 0])

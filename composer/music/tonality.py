@@ -1,4 +1,4 @@
-"""The key that music suggests, from how much each pitch class sounds in it."""
+"""Key estimation from the durations of the pitch classes (Krumhansl and Schmuckler)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from composer.music.notes import notes_of
 
 Array = NDArray[np.float64]
 
-# How well each pitch class fits a key, from the tonic up, as listeners rated it: C. Krumhansl, Cognitive Foundations of
-# Musical Pitch, 1990, p. 30; the method with correlations is hers and M. Schmuckler's, there p. 77.
+# Listeners' ratings of how well each pitch class fits a key, from the tonic up: C. Krumhansl, Cognitive Foundations of
+# Musical Pitch, 1990, p. 30; the method with correlations is hers and M. Schmuckler's, p. 77 of the same book.
 MAJOR_PROFILE = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
 MINOR_PROFILE = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
 # Names of the keys by their tonic from C up, as MIDI key signatures have them.
@@ -29,7 +29,7 @@ def key_correlations(sounding: Array) -> Array:
     """Return the correlation (24,) of each key's profile, C major to B major and C minor to B minor, with a piece.
 
     Args:
-        sounding: (12,) how long each pitch class sounds, in any unit.
+        sounding: (12,) duration of each pitch class, in any unit.
     """
     centred = sounding - sounding.mean()
     return np.asarray(_CENTRED @ centred / _NORMS / max(float(np.linalg.norm(centred)), 1e-12))
@@ -39,7 +39,7 @@ def estimate_tonic(sounding: Array) -> tuple[int, bool]:
     """Return the tonic's pitch class and whether the key is minor: the profile with the highest correlation.
 
     Args:
-        sounding: (12,) how long each pitch class sounds, in any unit.
+        sounding: (12,) duration of each pitch class, in any unit.
     """
     best = int(np.argmax(key_correlations(sounding)))
     return best % 12, best >= 12
@@ -48,8 +48,8 @@ def estimate_tonic(sounding: Array) -> tuple[int, bool]:
 def with_key(piece: Piece) -> Piece:
     """Return the piece with a key signature: its file's, or the estimate where the file has none.
 
-    A note counts for `MAX_KEY_BEATS` beats at most: a pedal point is not the whole piece. Files in SMPTE frames, which
-    have no beats, and pieces without a note stay as they are.
+    A note counts for at most `MAX_KEY_BEATS` beats, so that a pedal point does not outweigh the rest. Files in SMPTE
+    frames, which have no beats, and pieces without a note stay as they are.
     """
     notes = notes_of(piece)
     if piece.markings.keys or piece.timing.smpte or not len(notes):

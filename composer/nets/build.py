@@ -1,4 +1,4 @@
-"""The network of a config: the one place that knows the kinds."""
+"""Construction of the network that a config names."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _KINDS: dict[ModelName, type[Network]] = {
 
 
 def build_model(config: ModelConfig, sizes: tuple[int, int, int]) -> Network:
-    """A network with the weights that torch's generator gives it.
+    """Return a network whose weights are initialised from torch's generator.
 
     Args:
-        config: as typed; `name` chooses the kind.
+        config: the model's config; `name` chooses the kind.
         sizes: the classes of the note, velocity and time channels.
     """
     return _KINDS[config.name](config, sizes)

@@ -1,13 +1,13 @@
-"""What every network shares, whatever reads the events: the input, the heads, and how training and composing call it.
+"""Base class of the networks: one-hot input, three heads, and the methods that training and composing call.
 
     B = batch, T = events read, H = hidden_size
     V = sizes of the three channels; sum(V) = 229 in the article
     C = channels that are read: 3, or 2 where `model.inputs` drops one; one more with `model.bar_position`
-    tokens (B, T, 3) integers in the channels' order note, velocity, time; (B, T, 4) with the place in the bar
-    hidden (..., H) what was read up to an event, from which the next is predicted
+    tokens (B, T, 3) integer classes in the order note, velocity, time; (B, T, 4) with the place in the bar
+    hidden (..., H) the representation of the events up to one, from which the next is predicted
 
 A kind of network (`recurrent.py`, `transformer.py`) adds the layers between: `encode`, and `window` for composing.
-Training, scoring and composing know this class alone.
+Training, evaluation and composing depend on this class alone.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from composer.config.model import Heads, ModelConfig
 from composer.errors import ComposerError
 from composer.music.rhythm import BAR_CLASSES
 
-# Of the permutation that `model.inputs=shuffle_*` scores with.
+# Seed of the permutation that evaluation uses with `model.inputs=shuffle_*`.
 _SHUFFLE_SEED = 0
 
 
-# What a recurrent network keeps of the events before.
+# Tensors in which a recurrent network summarises the events before.
 State = tuple[Tensor, ...]
 
 
@@ -40,7 +40,7 @@ class Logits(NamedTuple):
 
 
 class Window(Protocol):
-    """What was read while pieces are composed: `hidden` (B, H), of the last T events or of all.
+    """The context of pieces being composed: `hidden` (B, H) represents the last T events, or all.
 
     The heads are computed in blocks of `block` pieces (`stepping.py`).
     """
@@ -49,10 +49,10 @@ class Window(Protocol):
     hidden: Tensor
 
     def read(self, event: Tensor) -> None:
-        """Take in an event (B, 3)."""
+        """Append an event (B, 3) to the context."""
 
     def select(self, pieces: Tensor) -> None:
-        """Go on with these pieces (B,), by number, in place of the present ones."""
+        """Replace the pieces by those with these numbers (B,), which may repeat."""
 
 
 class Network(nn.Module):
@@ -62,22 +62,22 @@ class Network(nn.Module):
     dropout: nn.Dropout
     linear: nn.Linear
     chain: Chain | None
-    # Whether events can be read from the state that others left.
+    # Whether the network has a state that can be carried from one window to the next.
     carries: ClassVar[bool] = False
 
     def __init__(self, config: ModelConfig, sizes: tuple[int, int, int]) -> None:
-        """Args: `config` as typed; `sizes` the classes of the note, velocity and time channels."""
+        """Create the input layer; `sizes` are the numbers of note, velocity and time classes."""
         super().__init__()
         self.sizes = sizes
         action, _, channel = config.inputs.name.partition("_")
         self.shuffled = CHANNELS.index(channel) if action == "shuffle" else None
         self.channels = [k for k, name in enumerate(CHANNELS) if action != "drop" or name != channel]
         self.bar_position = config.bar_position
-        # Classes of each column of the events that are read: the channels, then the place in the bar.
+        # Classes of each column of the events: the channels, then the place in the bar.
         self.widths: tuple[int, ...] = (*sizes, BAR_CLASSES) if config.bar_position else sizes
         if config.bar_position:
             self.channels.append(len(CHANNELS))
-        # Column of the class 0 of each channel that is read, in the concatenated input.
+        # Column of class 0 of each input channel in the concatenated input.
         offsets = torch.tensor([sum(self.widths[:k]) for k in self.channels])
         self.register_buffer("offsets", offsets, persistent=False)
         size = config.embedding_size
@@ -85,63 +85,63 @@ class Network(nn.Module):
         self.input_size = sum(self.widths) if size is None else len(self.widths) * size
 
     def add_heads(self, config: ModelConfig) -> None:
-        """Make what follows the layers; called after these, so that a seed gives them the weights it always did."""
+        """Create dropout and heads; called after the layers, whose initial weights so stay the same for a seed."""
         self.dropout = nn.Dropout(config.dropout)
         self.linear = nn.Linear(config.hidden_size, sum(self.sizes))
         self.chain = Chain(config.hidden_size, self.sizes) if config.heads is Heads.chained else None
 
     def encode(self, tokens: Tensor) -> Tensor:
-        """What each event of `tokens` (B, T, 3) and those before it read as: (B, T, H), before dropout."""
+        """Return the representation (B, T, H) of each prefix of `tokens` (B, T, 3), before dropout."""
         raise NotImplementedError
 
     def empty_state(self, batch: int) -> State:
-        """The state of B rows before any event; where `carries`."""
+        """Return the state of B rows before any event; only where `carries`."""
         raise NotImplementedError
 
     def encode_from(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """As `encode`, but from `state` on, and the state after the last event; where `carries`."""
+        """Return `encode` continued from `state`, and the state after the last event; only where `carries`."""
         raise NotImplementedError
 
     def window(self, primer: Tensor, length: int | None = None, *, apart: bool = True) -> Window:
-        """The window of a composition that begins after `primer`; the network in evaluation mode.
+        """Return the sliding window of a composition that begins after `primer`; requires evaluation mode.
 
         Args:
             primer: (B, N, 3).
-            length: T, events that the window holds; None is N. Before T events it holds all there are.
-            apart: read each piece to the same bits whatever else is in the batch; without it, where that is faster,
-                all pieces are read together.
+            length: T, events in the window; None is N. Until T events have been read, the window holds all of them.
+            apart: make the result of a piece bit-identical whatever else is in the batch; without it, all pieces are
+                processed together where that is faster.
         """
         raise NotImplementedError
 
     def running(self, primer: Tensor) -> Window:
-        """The state of a composition that begins after `primer` (B, N, 3), and is never begun anew.
+        """Return the state of a composition that begins after `primer` (B, N, 3); it is never reset.
 
         Raises:
-            ComposerError: the network has none.
+            ComposerError: the network has no state.
         """
         raise ComposerError("mode=stateful: this network keeps no state from event to event; use mode=window")
 
     def last_hidden(self, tokens: Tensor) -> Tensor:
-        """What the T events of `tokens` read as: (B, H), after dropout."""
+        """Return the representation (B, H) of the T events of `tokens`, after dropout."""
         dropped: Tensor = self.dropout(self.encode(self.apply_input_ablation(tokens))[:, -1])
         return dropped
 
     def hidden_states(self, tokens: Tensor) -> Tensor:
-        """What the first 1, 2, ... T events of `tokens` read as: (B, T, H), after dropout."""
+        """Return the representations (B, T, H) of the first 1, 2, ... T events of `tokens`, after dropout."""
         dropped: Tensor = self.dropout(self.encode(self.apply_input_ablation(tokens)))
         return dropped
 
     def hidden_states_from(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """As `hidden_states`, but read on from `state`, and the state after the last event; where `carries`."""
+        """Return `hidden_states` continued from `state`, and the state after the last event; only where `carries`."""
         hidden, state = self.encode_from(self.apply_input_ablation(tokens), state)
         return self.dropout(hidden), state
 
     def forward(self, tokens: Tensor, given: Tensor | None = None) -> Logits:
-        """Logits (B, V) of the event after the T events of `tokens`; `given` (B, 3) as in `heads`."""
+        """Return the logits (B, V) of the event after the T events of `tokens`; `given` (B, 3) as in `heads`."""
         return self.heads(self.last_hidden(tokens), given)
 
     def heads(self, hidden: Tensor, given: Tensor | None = None) -> Logits:
-        """Logits of the next event.
+        """Return the logits of the next event.
 
         Independent heads are one linear layer. Chained ones factor the event's probability by the chain rule,
         p(note) p(velocity | note) p(time | note, velocity): their three negative log-likelihoods, each given the true
@@ -149,10 +149,10 @@ class Network(nn.Module):
 
         Args:
             hidden: (..., H).
-            given: (..., 3) the next event as far as it is known. A channel's logits depend on its channels before that
-                one alone: in training those of the target, in composing those drawn so far. None takes the likeliest
-                class of each in their place, so that the likeliest classes of the result are a prediction that knows
-                nothing of the target. Independent heads do not look at it.
+            given: (..., 3) the known channels of the next event. A channel's logits depend only on the channels before
+                it: in training those of the target, in composing those sampled so far. None uses the likeliest class
+                of each instead, so that the likeliest classes of the result are a prediction independent of the
+                target. Independent heads ignore it.
         """
         if self.chain is None:
             return Logits(*self.linear(hidden).split(self.sizes, dim=-1))
@@ -165,22 +165,22 @@ class Network(nn.Module):
         return Logits(note, velocity, time)
 
     def prediction(self, hidden: Tensor, logits: Logits) -> Logits:
-        """The logits whose likeliest classes are predicted.
+        """Return the logits whose likeliest classes are the prediction.
 
         Args:
             hidden: (..., H).
-            logits: of `heads(hidden, targets)`; independent heads saw no target, and these are returned.
+            logits: of `heads(hidden, targets)`; returned unchanged for independent heads, which ignore the target.
         """
         return logits if self.chain is None else self.heads(hidden)
 
     def apply_input_ablation(self, tokens: Tensor) -> Tensor:
-        """The events as the network is told them: one channel permuted with `model.inputs=shuffle_*`."""
+        """Return the events with the ablation of `model.inputs=shuffle_*` applied: one channel permuted."""
         return tokens if self.shuffled is None else self.shuffle(tokens, self.shuffled)
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """The input (B, T, I) of the first layer: one-hot vectors, or the channels' embeddings side by side.
+        """Return the input (B, T, I) of the first layer: one-hot vectors, or the channels' concatenated embeddings.
 
-        A channel that is not read is all zeros in both.
+        A dropped channel is all zeros in both.
         """
         if self.embedding is None:
             return self.one_hot(tokens)
@@ -193,21 +193,21 @@ class Network(nn.Module):
         return flat
 
     def one_hot(self, tokens: Tensor) -> Tensor:
-        """The concatenated input (B, T, I) with C ones an event: a channel that is not read is all zeros.
+        """Return the concatenated one-hot input (B, T, I), C ones per event: a dropped channel is all zeros.
 
-        Made for one batch at a time and dropped after it.
+        It is computed for each batch, never for the whole data set.
         """
         ones = torch.zeros(*tokens.shape[:-1], sum(self.widths), device=tokens.device, dtype=self.linear.weight.dtype)
         return ones.scatter_(-1, self.columns(tokens), 1.0)
 
     def columns(self, tokens: Tensor) -> Tensor:
-        """Columns (..., C) of the ones in the concatenated input, for events (..., 3) or (..., 4)."""
+        """Return the columns (..., C) of the ones in the concatenated input, for events (..., 3) or (..., 4)."""
         if len(self.channels) < len(self.widths):
             tokens = tokens[..., self.channels]
         return tokens.long() + self.offsets
 
     def shuffle(self, tokens: Tensor, channel: int) -> Tensor:
-        """A copy of `tokens` (B, T, 3) with one channel permuted over all events of all windows.
+        """Return a copy of `tokens` (B, T, 3) with one channel permuted over all events of all windows.
 
         The channel keeps its distribution and loses its order (permutation importance, Breiman 2001). In training the
         permutation is drawn from the device's default generator, which is seeded before each batch; in evaluation it is
@@ -217,7 +217,7 @@ class Network(nn.Module):
         if self.training:
             order = torch.randperm(values.numel(), device=tokens.device)
         else:
-            # Drawn on the CPU, so that every device scores with the same one.
+            # Drawn on the CPU, so that every device uses the same permutation.
             fixed = torch.Generator().manual_seed(_SHUFFLE_SEED)
             order = torch.randperm(values.numel(), generator=fixed).to(tokens.device)
         tokens = tokens.clone()
@@ -226,33 +226,33 @@ class Network(nn.Module):
 
 
 class Chain(nn.Module):
-    """What the velocity and time heads read besides: the channels of the event before theirs.
+    """Inputs of the velocity and time heads besides `hidden`: the channels of the same event before theirs.
 
-    Each adds to `hidden` one layer that sees it together with those channels: whether a note is a release depends on
-    the note and on what sounds, so a sum of the two would not do.
+    Each adds to `hidden` the output of one layer over it and those channels: whether a note is a release depends on
+    the note and on what sounds, so a sum of two separate terms would not suffice.
     """
 
     def __init__(self, hidden_size: int, sizes: tuple[int, int, int]) -> None:
-        """Args: width of `hidden`; the classes of the channels."""
+        """Create the layers for a `hidden` of this size and these numbers of classes."""
         super().__init__()
         self.note = nn.Linear(hidden_size + sizes[0], hidden_size)
         self.both = nn.Linear(hidden_size + sizes[0] + sizes[1], hidden_size)
         self.sizes = sizes
 
     def with_note(self, hidden: Tensor, note: Tensor) -> Tensor:
-        """(..., H) for the velocity, of `hidden` (..., H) and the note's class (...)."""
-        return hidden + torch.tanh(_joined(self.note, hidden, note))
+        """Return the input (..., H) of the velocity head from `hidden` (..., H) and the note's class (...)."""
+        return hidden + torch.tanh(_apply_concatenated(self.note, hidden, note))
 
     def with_both(self, hidden: Tensor, note: Tensor, velocity: Tensor) -> Tensor:
-        """(..., H) for the time, of `hidden` (..., H) and the classes (...) of note and velocity."""
-        return hidden + torch.tanh(_joined(self.both, hidden, note, velocity + self.sizes[0]))
+        """Return the input (..., H) of the time head from `hidden` (..., H) and the note's and velocity's classes."""
+        return hidden + torch.tanh(_apply_concatenated(self.both, hidden, note, velocity + self.sizes[0]))
 
 
-def _joined(layer: nn.Linear, hidden: Tensor, *ones: Tensor) -> Tensor:
-    """`layer` of `hidden` (..., H) beside a vector that is 1 at the places `ones` (...) and 0 elsewhere."""
+def _apply_concatenated(layer: nn.Linear, hidden: Tensor, *ones: Tensor) -> Tensor:
+    """Apply `layer` to `hidden` (..., H) concatenated with a vector that is 1 at the places `ones` (...), else 0."""
     into, columns = layer.weight.tensor_split([hidden.shape[-1]], dim=1)
     out = F.linear(hidden, into, layer.bias)
     for places in ones:
-        # Gathering a row is quicker than a product with mostly zeros.
+        # Gathering a row is faster than a product with mostly zeros.
         out = out + F.embedding(places, columns.t())
     return out

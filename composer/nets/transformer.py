@@ -1,11 +1,11 @@
-"""A small causal Transformer over events: the competitor of the recurrent networks at as many parameters.
+"""A small causal Transformer over events, for comparison with recurrent networks of the same number of parameters.
 
     B = batch, T = events read, D = hidden_size, A = attention_heads, K = D / A
-    tokens (B, T, 3) integers in the channels' order note, velocity, time
+    tokens (B, T, 3) integer classes in the order note, velocity, time
 
-Pre-norm blocks (Xiong et al. 2020) of causal attention (Vaswani et al. 2017) and a layer of 4 D units with GELU. Places
-are told by rotating queries and keys (rotary embedding, Su et al. 2021): attention sees how far apart two events are,
-and a window of any length can be read.
+Pre-norm blocks (Xiong et al. 2020) of causal attention (Vaswani et al. 2017) and a layer of 4 D units with GELU.
+Positions are encoded by rotating queries and keys (rotary embedding, Su et al. 2021): attention depends on the distance
+of two events, and windows may have any length.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from composer.config.model import ModelConfig
 from composer.nets.network import Network
 
-# The slowest rotation takes about so many events; the rotary embedding's usual choice.
+# The slowest rotation takes about this many events; the usual value of rotary embedding.
 _BASE = 10_000.0
 
 
@@ -28,7 +28,7 @@ class ThreeHeadTransformer(Network):
     """A causal Transformer over events that predicts the next one, channel by channel."""
 
     def __init__(self, config: ModelConfig, sizes: tuple[int, int, int]) -> None:
-        """Args: `config` as typed; `sizes` the classes of the note, velocity and time channels."""
+        """Create the network; `sizes` are the numbers of note, velocity and time classes."""
         super().__init__(config, sizes)
         width = config.hidden_size
         self.input = nn.Linear(self.input_size, width, bias=False)
@@ -38,23 +38,23 @@ class ThreeHeadTransformer(Network):
         self.add_heads(config)
 
     def encode(self, tokens: Tensor) -> Tensor:
-        """What each event of `tokens` and those before it read as: (B, T, D), before dropout."""
+        """Return the representation (B, T, D) of each prefix of `tokens`, before dropout."""
         x = self.input(self.embed(tokens))
         for block in self.blocks:
             x = block(x)
         normed: Tensor = self.norm(x)
         return normed
 
-    def window(self, primer: Tensor, length: int | None = None, *, apart: bool = True) -> ReadAnew:
-        """The window of a composition that begins after `primer` (B, N, 3): the last `length` events, or N."""
-        return ReadAnew(self, primer, length or primer.shape[1], apart)
+    def window(self, primer: Tensor, length: int | None = None, *, apart: bool = True) -> RecomputedWindow:
+        """Return the sliding window of a composition after `primer` (B, N, 3): the last `length` events, or N."""
+        return RecomputedWindow(self, primer, length or primer.shape[1], apart)
 
 
 class Block(nn.Module):
-    """Attention, then a layer by itself, each added to what goes in."""
+    """A pre-norm block: attention, then a feed-forward layer, each with a residual connection."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
-        """Args: D; A; the probability of dropping a unit of what is added."""
+        """Create a block of width D with A heads; `dropout` applies to each residual."""
         super().__init__()
         self.attention_norm, self.norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = Attention(width, heads)
@@ -62,27 +62,27 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, D) of (B, T, D)."""
+        """Return the block's output (B, T, D) for (B, T, D)."""
         x = x + self.dropout(self.attention(self.attention_norm(x)))
         added: Tensor = x + self.dropout(self.down(F.gelu(self.up(self.norm(x)))))
         return added
 
 
 class Attention(nn.Module):
-    """Each event gathers from itself and those before it."""
+    """Causal self-attention: each event attends to itself and to the events before it."""
 
     def __init__(self, width: int, heads: int) -> None:
-        """Args: D; A."""
+        """Create the projections for width D and A heads."""
         super().__init__()
         self.heads = heads
         self.into, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, D) of (B, T, D)."""
+        """Return the attended values (B, T, D) for (B, T, D)."""
         query, key, value = self.into(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, A, T, K) each
         query, key = rotate(query), rotate(key)
         scores = query @ key.mT / math.sqrt(query.shape[-1])
-        # Written out: torch's fused attention has no deterministic gradient on every GPU, and 30 events need none.
+        # Written out: torch's fused attention has no deterministic gradient on every GPU, and 30 events do not need it.
         future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).triu(1)
         shares = scores.masked_fill(future, -math.inf).softmax(-1)
         out: Tensor = self.out((shares @ value).transpose(1, 2).flatten(-2))
@@ -90,7 +90,7 @@ class Attention(nn.Module):
 
 
 def rotate(x: Tensor) -> Tensor:
-    """Turn pairs (k, k + K / 2) of the entries of x (..., T, K) at place t by the angle t / 10000^(2 k / K)."""
+    """Rotate pairs (k, k + K / 2) of the entries of x (..., T, K) at place t by the angle t / 10000^(2 k / K)."""
     length, size = x.shape[-2:]
     rates = _BASE ** (-torch.arange(0, size, 2, device=x.device, dtype=torch.float32) / size)
     angles = torch.arange(length, device=x.device, dtype=torch.float32)[:, None] * rates
@@ -99,11 +99,11 @@ def rotate(x: Tensor) -> Tensor:
     return torch.cat([one * cos - two * sin, one * sin + two * cos], dim=-1)
 
 
-class ReadAnew:
-    """What the last T events read as, all of them read anew for every event.
+class RecomputedWindow:
+    """The context of the last T events, encoded again in full for every event.
 
-    Keys and values of earlier events cannot be kept: above the first layer they hold what these events gathered from
-    others that have left the window since.
+    Keys and values of earlier events cannot be cached: above the first layer they depend on events that have left the
+    window since.
     """
 
     block: ClassVar[int] = 1
@@ -113,9 +113,9 @@ class ReadAnew:
 
         Args:
             network: in evaluation mode.
-            primer: (B, N, 3) classes; without any, `hidden` is 0.
+            primer: (B, N, 3) classes; with N = 0, `hidden` is 0.
             length: T.
-            apart: read one piece after the other on a CPU.
+            apart: encode one piece at a time on a CPU.
         """
         self.network, self.length, self.events = network, length, primer[:, -length:]
         self.apart = apart and primer.device.type == "cpu"
@@ -124,20 +124,20 @@ class ReadAnew:
             self.hidden = self.last()
 
     def last(self) -> Tensor:
-        """(B, H) of the window.
+        """Return the representation (B, H) of the window.
 
-        With `apart` one piece after the other: the rounding of a product depends on its shape, and so a piece does not
-        depend on the others of the batch. 36 pieces of `experiment=transformer` take 37 ms per event
-        apart, 11 ms together.
+        With `apart` it is computed one piece at a time: the rounding of a product depends on its shape, and so a piece
+        does not depend on the others of the batch. 36 pieces of `experiment=transformer` take 37 ms per event apart,
+        11 ms together.
         """
         pieces = torch.split(self.events, 1) if self.apart else [self.events]
         return torch.cat([self.network.encode(piece)[:, -1] for piece in pieces])
 
     def read(self, event: Tensor) -> None:
-        """Take in an event (B, 3), and let the oldest of T go."""
+        """Append an event (B, 3) and drop the oldest of more than T."""
         self.events = torch.cat([self.events, event[:, None]], dim=1)[:, -self.length :]
         self.hidden = self.last()
 
     def select(self, pieces: Tensor) -> None:
-        """Go on with these pieces (B,), by number, in place of the present ones."""
+        """Replace the pieces by those with these numbers (B,), which may repeat."""
         self.events, self.hidden = self.events[pieces], self.hidden[pieces]

@@ -17,7 +17,7 @@ from composer.composing.sampling import choose, cuts, draw, probabilities
 from composer.config.compose import compose
 from composer.config.sampling import Ending, SamplingConfig
 from composer.errors import ComposerError
-from composer.music.events import let_go
+from composer.music.events import add_releases
 from composer.music.notes import notes_of
 from composer.nets.build import build_model
 from composer.runs import checkpoint as ckpt
@@ -371,7 +371,7 @@ def test_a_notebooks_mistakes_are_named(trained: Path, arguments: dict[str, obje
 def test_note_held_too_long_is_released_and_nothing_else() -> None:
     # 60 is forgotten, 64 is let go in time, 67 too late; 60 is struck again, and ends with the piece.
     rows = [(60, 80, 0.0), (64, 80, 0.5), (64, 0, 1.0), (67, 80, 0.5), (67, 0, 3.0), (60, 70, 0.5)]
-    assert list(let_go(rows, 2.5)) == [
+    assert list(add_releases(rows, 2.5)) == [
         *rows[:4],
         (60, 0, 0.5),
         (67, 0, 2.0),
@@ -379,9 +379,9 @@ def test_note_held_too_long_is_released_and_nothing_else() -> None:
         (60, 70, 0.5),
     ]
     # A release that comes just in time is not doubled.
-    assert list(let_go(rows, 6.0)) == rows
+    assert list(add_releases(rows, 6.0)) == rows
     # What is kept holds as long as it likes; then it ends.
-    assert list(let_go(rows, 1.0, kept=5)) == [*rows[:5], (60, 0, 0.0), rows[5]]
+    assert list(add_releases(rows, 1.0, kept=5)) == [*rows[:5], (60, 0, 0.0), rows[5]]
 
 
 def test_written_notes_are_no_longer_than_training_notes(trained: Path, tmp_path: Path) -> None:

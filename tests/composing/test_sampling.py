@@ -63,7 +63,7 @@ def random_events(batch: int, length: int, sizes: tuple[int, int, int] = SIZES) 
 def _parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps of all blocks at once, and of one block after the other."""
     if request.param is not None:
-        monkeypatch.setattr(stepping, "_AT_ONCE", request.param)
+        monkeypatch.setattr(stepping, "_MAX_PRODUCT_SIZE", request.param)
 
 
 @pytest.mark.usefixtures("_parts")
@@ -111,7 +111,7 @@ def test_piece_is_bit_identical_in_any_batch(
     overrides: str, mode: Mode, hidden_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # So that a batch is stepped in several parts, the last of them smaller.
-    monkeypatch.setattr(stepping, "_AT_ONCE", 6 * 16 * 4 * hidden_size)
+    monkeypatch.setattr(stepping, "_MAX_PRODUCT_SIZE", 6 * 16 * 4 * hidden_size)
     if "transformer" in overrides and mode is Mode.stateful:
         pytest.skip("has no running state")
     sizes = (89, 128, 12)

@@ -15,7 +15,7 @@ from composer.config import compose as config
 from composer.config.data import TimeUnit
 from composer.corpus import chorales
 from composer.corpus.corpus import read_corpus
-from composer.corpus.duplicates import alike, shingles
+from composer.corpus.duplicates import shingles, similar_pairs
 from composer.data.prepare import load_data
 from composer.errors import ComposerError, MissingExtra
 from composer.music.midi import read_piece
@@ -99,7 +99,7 @@ def test_other_splits_hold_tunes_out_together(
 def test_settings_of_a_tune_are_alike_by_their_sopranos() -> None:
     # O Haupt voll Blut und Wunden twice, and another tune.
     sopranos = [chorales.events(chorales.voices(f"bach/{work}")[0]) for work in ("bwv270", "bwv271", "bwv269")]
-    assert alike([shingles(soprano) for soprano in sopranos], 0.3) == [(0, 1)]
+    assert similar_pairs([shingles(soprano) for soprano in sopranos], 0.3) == [(0, 1)]
 
 
 @needs_music21

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from composer.config.compose import compose
 from composer.config.data import DataConfig, Split, TimeUnit
 from composer.corpus import duplicates as similarity
-from composer.corpus.duplicates import alike, alone, group, shingles
+from composer.corpus.duplicates import group, shingles, similar_pairs, ungrouped
 from composer.data.prepare import load_data
 from composer.music.events import Events, prelude_piece
 from composer.reporting.run_tables import group_lines
@@ -95,10 +95,10 @@ def test_shingles_equal_a_slow_reading(messages: list[tuple[int, bool, float]]) 
 def test_alike_worked_by_hand() -> None:
     sets = [np.array(numbers, np.uint64) for numbers in ([1, 2, 3, 4], [3, 4, 5, 6, 7, 8], [], [9], [4, 9])]
     # Of the smaller of each two, shared: 2 of 4 in 0 and 1; 1 of 2 in 0 and 4, and in 1 and 4; 1 of 1 in 3 and 4.
-    assert alike(sets, 0.5) == [(0, 1), (0, 4), (1, 4), (3, 4)]
-    assert alike(sets, 0.51) == [(3, 4)]
-    assert alike(sets, 1.0) == [(3, 4)]
-    assert alike([], 0.5) == []
+    assert similar_pairs(sets, 0.5) == [(0, 1), (0, 4), (1, 4), (3, 4)]
+    assert similar_pairs(sets, 0.51) == [(3, 4)]
+    assert similar_pairs(sets, 1.0) == [(3, 4)]
+    assert similar_pairs([], 0.5) == []
 
 
 @given(
@@ -112,7 +112,7 @@ def test_alike_equals_a_comparison_of_all_pairs(sets: list[set[int]], limit: flo
         for i in range(j)
         if sets[i] and sets[j] and len(sets[i] & sets[j]) >= limit * min(len(sets[i]), len(sets[j])) - 1e-9
     ]
-    assert alike([np.array(sorted(numbers), np.uint64) for numbers in sets], limit) == sorted(expected)
+    assert similar_pairs([np.array(sorted(numbers), np.uint64) for numbers in sets], limit) == sorted(expected)
 
 
 # Groups
@@ -151,8 +151,8 @@ def test_short_pieces_are_only_ever_copies() -> None:
 
 
 def test_alone_is_a_group_a_piece() -> None:
-    assert alone(3).of.tolist() == [0, 1, 2]
-    assert (alone(3).count, alone(0).count) == (3, 0)
+    assert ungrouped(3).of.tolist() == [0, 1, 2]
+    assert (ungrouped(3).count, ungrouped(0).count) == (3, 0)
 
 
 def test_a_sample_of_the_shingles_finds_the_same_groups() -> None:
@@ -225,7 +225,7 @@ def test_copies_never_straddle_the_pieces_held_out(corpus: Path, split: str) -> 
     assert group_lines(music.groups, named) == [
         "groups     4 of 6 pieces: 1 copy and 1 near-copy (data.group_similarity=0.4)"
     ]
-    assert group_lines(alone(6), config.data) == [
+    assert group_lines(ungrouped(6), config.data) == [
         "groups     none: no copies or near-copies among the 6 pieces (data.group_similarity=0.4)"
     ]
 
@@ -247,4 +247,4 @@ def test_without_groups_a_copy_leaks(corpus: Path, data_config: Callable[..., Da
         "(data.group_similarity=null)"
     ]
     assert config.data.split is Split.by_piece
-    assert similarity.alone(6).of.tolist() == music.groups.of.tolist()
+    assert similarity.ungrouped(6).of.tolist() == music.groups.of.tolist()

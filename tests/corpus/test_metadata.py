@@ -123,7 +123,7 @@ def test_split_file_is_for_split_file(data_config: Data) -> None:
 
 def test_a_file_that_divides_copies_is_told_of(config: Data, encoding_config: Encoding, maestro: Path) -> None:
     (maestro / "2004/b.midi").write_bytes((maestro / "2004/a.midi").read_bytes())
-    with pytest.warns(UserWarning, match="pieces that are alike, 1 have pieces in more than one part"):
+    with pytest.warns(UserWarning, match="similar pieces, 1 have pieces in more than one part"):
         music = load_data(config(), encoding_config(), seed=0)
     assert (music.groups.count, music.groups.copies) == (3, 1)
 
@@ -146,7 +146,7 @@ def test_a_column_says_what_is_held_out_together(
     with pytest.raises(ComposerError, match=r"the 5 pieces make 2; data\.group_by=null takes each piece by itself$"):
         load_data(config(split=Split.by_piece, group_by="canonical_composer"), encoding_config(), 0)
     divided = config(group_by="canonical_title")
-    with pytest.warns(UserWarning, match="pieces that are alike, 1 have pieces in more than one part"):
+    with pytest.warns(UserWarning, match="similar pieces, 1 have pieces in more than one part"):
         load_data(divided, encoding_config(), 0)
 
 

@@ -385,7 +385,7 @@ def test_file_that_ends_or_stops_its_reader_is_left_out_alone(
 ) -> None:
     hostile(monkeypatch, action)
     if "sleep" in action:
-        monkeypatch.setattr(reading, "SECONDS_A_FILE", 5.0)
+        monkeypatch.setattr(reading, "MAX_SECONDS_PER_FILE", 5.0)
     store = made(folder, cache, processes=2)
     errors = {entry.path: entry.error for entry in store.entries if entry.error}
     assert set(errors) == {"bad.mid", "04.mid"}

@@ -192,7 +192,7 @@ def test_too_few_groups_tell_the_way_out(data_config: Data, split: str, test_fra
     with pytest.raises(ComposerError) as caught:
         split_windows([30] * 4, config, 0, groups=np.zeros(4, np.int64))
     assert str(caught.value) == (
-        f"data.split={split}: needs {least} groups of pieces that are not alike, and the 4 pieces make 1; "
+        f"data.split={split}: needs {least} groups of dissimilar pieces, and the 4 pieces make 1; "
         "data.group_similarity=null takes each piece by itself"
     )
 

@@ -730,7 +730,7 @@ def test_absurd_lengths_and_sizes_are_refused(tmp_path: Path, monkeypatch: pytes
     file.save(tmp_path / "long.mid")
     with pytest.raises(MidiError, match=r"long\.mid: lasts more than 604,800 seconds"):
         read_piece(tmp_path / "long.mid")
-    monkeypatch.setattr("composer.music.midi.LARGEST_BYTES", 20)
+    monkeypatch.setattr("composer.music.midi.MAX_FILE_BYTES", 20)
     with pytest.raises(MidiError, match=r"long\.mid: \d+ bytes, more than 20"):
         read_piece(tmp_path / "long.mid")
 
