@@ -19,7 +19,7 @@ _NAME_LENGTH = 64
 
 
 def main_process() -> bool:
-    """Whether this process writes the run directory: of several that train together, the first.
+    """Return whether this process writes the run directory: of several that train together, the first.
 
     Lightning starts the others with their number in the environment, and so do torchrun and Slurm.
     """
@@ -27,7 +27,7 @@ def main_process() -> bool:
 
 
 def safe_name(text: str) -> str:
-    """A safe folder name (`[A-Za-z0-9._-]+`, at most 64 characters) from overrides or any other text.
+    """Return a safe folder name (`[A-Za-z0-9._-]+`, at most 64 characters) from overrides or any other text.
 
     Where something had to be left out, a digest keeps the names apart.
     """
@@ -47,13 +47,13 @@ def safe_name(text: str) -> str:
 
 
 def display_path(path: Path) -> Path:
-    """A path as a user would type it: relative where it lies below the current folder."""
+    """Return a path as a user would type it: relative where it lies below the current folder."""
     path = path.absolute()
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def program(name: str) -> str:
-    """A program of this environment as the user can type it: its path where the environment is not activated."""
+    """Return a program of this environment as the user can type it: its path where the environment is not activated."""
     beside = Path(sys.executable).parent / name
     found = shutil.which(name)
     return name if found is not None and Path(found) == beside or not beside.exists() else str(display_path(beside))
@@ -86,7 +86,7 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def unwritable(path: Path, error: OSError) -> ComposerError:
-    """The line for a file that cannot be written."""
+    """Return the line for a file that cannot be written."""
     way_out = "; free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
     return ComposerError(f"{path}: cannot be written ({error.strerror or error}){way_out}")
 

@@ -45,14 +45,14 @@ def check(sweep: Sweep, baseline: Arm) -> None:
 
 
 def explained(key: str, swept: Iterable[str]) -> bool:
-    """Whether a swept key sets this config key: itself, its group, or an experiment."""
+    """Return whether a swept key sets this config key: itself, its group, or an experiment."""
     return any(
         f"{key}.".startswith(f"{one.removesuffix('.name')}.") or one.split("/")[0] in _CHOOSES_ALL for one in swept
     )
 
 
 def _facts(run: Run) -> dict[str, str]:
-    """What the runs of an arm must share, as text by name."""
+    """Return what the runs of an arm must share, as text by name."""
     facts = {key: shown_value(value) for key, value in run.config.items() if not silent(key) and key != PATH}
     content = content_sha256(run)
     # Where the content is not known the path has to do.
@@ -60,7 +60,7 @@ def _facts(run: Run) -> dict[str, str]:
 
 
 def _differences(one: dict[str, str], other: dict[str, str]) -> list[str]:
-    """The names of facts in which two runs differ; content and path are compared only where both tell them."""
+    """Return the names of facts in which two runs differ; content and path are compared only where both tell them."""
     names = dict.fromkeys([*one, *other])
     unknown = {_CONTENT, PATH} - (one.keys() & other.keys())
     return [name for name in names if one.get(name) != other.get(name) and name not in unknown]
@@ -126,7 +126,7 @@ def _compare_arms(arm: Arm, baseline: Arm, sweep: Sweep) -> None:
 
 
 def _other_circumstances(sweep: Sweep) -> list[str]:
-    """Code, versions, machine and threads where the runs differ in them."""
+    """Return code, versions, machine and threads where the runs differ in them."""
     notes = [_spread(sweep, what, read) for what, read in (("code", _code), ("device", _device), ("threads", _threads))]
     packages = dict.fromkeys(name for run in sweep.counted for name in _versions(run))
     for package in packages:
@@ -141,7 +141,7 @@ def _other_circumstances(sweep: Sweep) -> list[str]:
 
 
 def _spread(sweep: Sweep, what: str, read: Callable[[Run], str | None]) -> str | None:
-    """A line that says who has which value; None when all the runs that tell it agree."""
+    """Return a line that says who has which value; None when all the runs that tell it agree."""
     runs: dict[str, list[tuple[Arm, Run]]] = {}
     for arm in sweep.arms:
         for run in arm.counted:
@@ -164,7 +164,7 @@ _DIRTY = "uncommitted changes"
 
 
 def _code(run: Run) -> str | None:
-    """The code's own digest where the run has one, else the commits that it was trained with."""
+    """Return the code's own digest where the run has one, else the commits that it was trained with."""
     accounts = [run.manifest, *(run.manifest.get("resumed") or [])]
     seen: list[str] = []
     for account in accounts:
@@ -187,7 +187,7 @@ def _threads(run: Run) -> str | None:
 
 
 def _sampling(run: Run, sweep: Sweep) -> str:
-    """How it composes, without what was swept."""
+    """Return how it composes, without what was swept."""
     keys = [key for key in run.config if key.startswith("sampling.") and not explained(key, sweep.swept)]
     return " ".join(f"{key.removeprefix('sampling.')}={shown_value(run.config[key])}" for key in keys)
 

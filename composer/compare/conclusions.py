@@ -21,7 +21,7 @@ _COPIED = "copying/interval_8"
 
 
 def words(c: Comparison) -> list[str]:
-    """What the numbers support, and what they do not, a sentence or two each."""
+    """Return what the numbers support, and what they do not, a sentence or two each."""
     sentences = [_verdict(c, arm) for arm in c.others]
     if not c.others:
         sentences.append("There is one arm, so there is nothing to compare it with.")
@@ -51,7 +51,7 @@ def words(c: Comparison) -> list[str]:
 
 
 def _verdict(c: Comparison, arm: Arm) -> str:
-    """What the main metric says of one arm."""
+    """Return what the main metric says of one arm."""
     what = f"**{arm.label}** against {c.baseline.label}, {c.title(c.metric)}"
     d = c.differences.get((arm, c.metric))
     if d is None:
@@ -82,7 +82,7 @@ def _verdict(c: Comparison, arm: Arm) -> str:
 
 
 def _found(c: Comparison, arm: Arm, metric: str) -> int:
-    """1 or -1 where a difference is supported, and that way; 0 where none is."""
+    """Return 1 or -1 where a difference is supported, and that way; 0 where none is."""
     d = c.differences[arm, metric]
     if d.covers_zero or arm.confounded or c.adjusted.get((arm, metric), 0.0) > _SIGNIFICANT:
         return 0
@@ -90,14 +90,14 @@ def _found(c: Comparison, arm: Arm, metric: str) -> int:
 
 
 def _in_a_word(c: Comparison, arm: Arm, metric: str) -> str:
-    """What is said of an arm's difference where several are told of together."""
+    """Return what is said of an arm's difference where several are told of together."""
     if direction := _found(c, arm, metric):
         return _higher(direction)
     return _APART if c.differences[arm, metric].covers_zero else _HINT
 
 
 def _grouped(c: Comparison, metric: str) -> str:
-    """One sentence on another metric: which arms are higher or lower, which are not told apart."""
+    """Return one sentence on another metric: which arms are higher or lower, which are not told apart."""
     arms = [arm for arm in c.others if (arm, metric) in c.differences and not arm.confounded]
     judged = [arm for arm in arms if c.differences[arm, metric].interval is not None]
     verdicts = {arm: _in_a_word(c, arm, metric) for arm in judged}
@@ -114,7 +114,7 @@ def _grouped(c: Comparison, metric: str) -> str:
 
 
 def _against_predictors(c: Comparison, split: str) -> str:
-    """Whether the arms beat the best predictor without a network on a split."""
+    """Return whether the arms beat the best predictor without a network on a split."""
     parts: dict[str, dict[Arm, Paired]] = {}
     for arm in c.sweep.arms:
         if (arm, split) not in c.against:
@@ -132,7 +132,7 @@ def _against_predictors(c: Comparison, split: str) -> str:
 
 
 def _copied(c: Comparison) -> list[str]:
-    """What the arms copy beside what held-out music does, and which copy more or less."""
+    """Return what the arms copy beside what held-out music does, and which copy more or less."""
     shares = {arm: list(arm.by_seed(_COPIED).values()) for arm in c.sweep.arms}
     if not any(shares.values()):
         return []
@@ -156,14 +156,14 @@ def _sentence(c: Comparison, verdict: str, arms: dict[Arm, Paired]) -> str:
 
 
 def _named(differences: dict[Arm, Paired]) -> str:
-    """The arms of a verdict: with their differences where these are few, else as the tables have them."""
+    """Return the arms of a verdict: with their differences where these are few, else as the tables have them."""
     if len(differences) > _FEW:
         return "; ".join(arm.label for arm in differences)
     return "; ".join(f"{arm.label} ({_signed(d)})" for arm, d in differences.items())
 
 
 def _seeds(c: Comparison) -> list[str]:
-    """Seeds that are missing on one side of a pair."""
+    """Return seeds that are missing on one side of a pair."""
     sentences = []
     base = c.baseline.by_seed(c.metric).keys()
     for arm in c.others:
@@ -196,5 +196,5 @@ def _percent(values: Sequence[float]) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """`1 arm`, `2 arms`."""
+    """Return `1 arm`, `2 arms`."""
     return f"{number} {noun}" + "s" * (number != 1)

@@ -100,7 +100,7 @@ class Comparison:
         return [arm for arm in self.sweep.arms if arm is not self.baseline]
 
     def title(self, metric: str) -> str:
-        """A metric as a person reads it: its kind and its split in words."""
+        """Return a metric as a person reads it: its kind and its split in words."""
         if metric in _SPARSITY:
             return f"{_SPARSITY[metric]}, all weights"
         if metric.removesuffix(HELD_OUT) in COMPOSED:
@@ -117,7 +117,7 @@ class Comparison:
         return f"{kind.replace('_', ' ')}, {self.split(split)}" if split else kind
 
     def sweep_values(self, metric: str) -> list[float]:
-        """The metric of every run that counts and has it."""
+        """Return the metric of every run that counts and has it."""
         return [run.metrics[metric] for run in self.sweep.counted if metric in run.metrics]
 
     @property
@@ -128,14 +128,14 @@ class Comparison:
         return [f"held-out music, {self.split(split)}" for split in splits]
 
     def split(self, key: str) -> str:
-        """A split in words; where the arms divided their windows in different ways, each is named."""
+        """Return a split in words; where the arms divided their windows in different ways, each is named."""
         summaries = [run.summary for run in self.sweep.counted]
         named = {split_title(key, str(s.get("split", "?")), int(s.get("pieces", 1))) for s in summaries}
         return " / ".join(sorted(named)) or key
 
 
 def unit(metric: str) -> str:
-    """The unit of a metric's values."""
+    """Return the unit of a metric's values."""
     kind, _, rest = metric.partition("/")
     if metric in _SPARSITY:
         return "share of the weights"
@@ -147,7 +147,7 @@ def unit(metric: str) -> str:
 
 
 def higher_is_better(metric: str) -> bool | None:
-    """Whether more is better; None where neither is."""
+    """Return whether more is better; None where neither is."""
     if metric == DISTANCE:
         return False
     kind = metric.split("/")[0].split("_")[0]
@@ -188,7 +188,7 @@ def analyse(sweep: Sweep, baseline: Arm, *, metric: str, weights: str, resamples
 
 
 def find_arm(sweep: Sweep, label: str | None) -> Arm:
-    """The arm of a label; the first for None.
+    """Return the arm of a label; the first for None.
 
     Raises:
         ComposerError: there is none; names those that there are.
@@ -201,7 +201,7 @@ def find_arm(sweep: Sweep, label: str | None) -> Arm:
 
 
 def pairs(arm: Arm, baseline: Arm, metric: str) -> dict[int, float]:
-    """Arm minus baseline by common seed."""
+    """Return arm minus baseline by common seed."""
     mine, others = arm.by_seed(metric), baseline.by_seed(metric)
     return {seed: mine[seed] - others[seed] for seed in mine if seed in others}
 
@@ -227,7 +227,7 @@ def _compare(comparison: Comparison, metric: str, resamples: int) -> None:
 
 
 def _predictors(sweep: Sweep) -> list[Predictor]:
-    """The predictors without a network, once where all arms have the same windows, else once an arm."""
+    """Return the predictors without a network, once where all arms have the same windows, else once per arm."""
     found: list[Predictor] = []
     names = dict.fromkeys([*PREDICTORS, *(name for run in sweep.counted for name in run.baselines)])
     for name in names:
@@ -257,7 +257,7 @@ def _predictors(sweep: Sweep) -> list[Predictor]:
 
 
 def predictor_by_seed(arm: Arm, name: str) -> dict[str, dict[int, float]]:
-    """Metrics of a predictor by seed, each the mean over the folds where none lacks."""
+    """Return metrics of a predictor by seed, each the mean over the folds where none lacks."""
     every = len({run.fold for run in arm.runs})
     values: dict[str, dict[int, list[float]]] = {}
     for run in arm.counted:
@@ -271,7 +271,7 @@ def predictor_by_seed(arm: Arm, name: str) -> dict[str, dict[int, float]]:
 
 
 def _agree(one: dict[str, dict[int, float]], other: dict[str, dict[int, float]]) -> bool:
-    """Whether two arms' figures are the same for the seeds they share."""
+    """Return whether two arms' figures are the same for the seeds they share."""
     return all(
         one[metric][seed] == other[metric][seed]
         for metric in one.keys() & other.keys()
@@ -280,7 +280,7 @@ def _agree(one: dict[str, dict[int, float]], other: dict[str, dict[int, float]])
 
 
 def _best(predictors: list[Predictor], arm: Arm, split: str) -> Predictor | None:
-    """The predictor with the highest mean accuracy over the arm's seeds; the first where several are as good."""
+    """Return the predictor with the highest mean accuracy over the arm's seeds; the first where several are as good."""
     metric, seeds = f"accuracy/{split}", [run.seed for run in arm.counted]
     means: list[tuple[float, Predictor]] = []
     for predictor in predictors:

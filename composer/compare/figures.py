@@ -61,13 +61,13 @@ def draw_all(c: Comparison, folder: Path) -> list[str]:
 
 
 def pictures(c: Comparison) -> dict[str, bytes]:
-    """Every figure that the runs allow as the contents of a PNG file, by name."""
+    """Return every figure that the runs allow as the contents of a PNG file, by name."""
     with matplotlib.rc_context(STYLE):
         return {name: _png(figure) for name, figure in _figures(c)}
 
 
 def learning(curves: dict[str, NDArray[np.float64]], split: str) -> bytes:
-    """Loss and accuracy of one run by epoch, of the training and the validation windows, as a PNG file.
+    """Return loss and accuracy of one run by epoch, of the training and the validation windows, as a PNG file.
 
     Args:
         curves: a column of the record by key, an epoch an element.
@@ -158,7 +158,7 @@ def curves(c: Comparison) -> list[Figure]:
 
 
 def gap(c: Comparison) -> Figure | None:
-    """How far training is ahead of validation, by arm: bars with a standard deviation, and a dot a seed."""
+    """Return how far training is ahead of validation, by arm: bars with a standard deviation, and a dot per seed."""
     metrics = [key for key in ("gap/accuracy", "gap/loss") if key in c.metrics]
     arms = [arm for arm in c.sweep.arms if any((arm, key) in c.estimates for key in metrics)]
     if not metrics or not arms:
@@ -260,7 +260,7 @@ def channels(c: Comparison) -> Figure | None:
 
 
 def differences(c: Comparison) -> Figure | None:
-    """Each arm minus the baseline arm: the mean with its interval, and a dot a pair of runs."""
+    """Return each arm minus the baseline arm: the mean with its interval, and a dot per pair of runs."""
     metrics = [f"{kind}/{split}" for kind in ("accuracy", "loss") for split in SPLITS]
     if c.metric not in metrics:
         metrics.insert(0, c.metric)
@@ -356,5 +356,5 @@ def _arm_ticks(c: Comparison, axes: Axes, arms: Sequence[Arm]) -> None:
 
 
 def _short(c: Comparison, arm: Arm) -> str:
-    """The value alone where one key was swept."""
+    """Return the value alone where one key was swept."""
     return next(iter(arm.swept.values())) if len(arm.swept) == 1 else wrapped(arm.label)

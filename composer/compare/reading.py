@@ -112,7 +112,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def _only_sweep_below(folder: Path) -> Path:
-    """`outputs/l1` stands for the one sweep in it."""
+    """Return the one sweep below a folder such as `outputs/l1`."""
     if (folder / SWEEP).exists():
         return folder
     inner = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]

@@ -115,7 +115,7 @@ class Arm:
         return [run for run in self.runs if run.status != COMPLETED]
 
     def by_seed(self, metric: str) -> dict[int, float]:
-        """The metric of the runs that count and have it, by seed: the mean over the folds where none lacks."""
+        """Return the metric of the runs that count and have it, by seed: the mean over the folds where none lacks."""
         folds = {run.fold for run in self.runs}
         found: dict[int, dict[int | None, float]] = {}
         for run in sorted(self.counted, key=lambda run: run.seed or 0):
@@ -149,7 +149,7 @@ class Sweep:
 
 
 def numbers(tree: dict[str, Any]) -> dict[str, float]:
-    """The entries that are finite numbers."""
+    """Return the entries that are finite numbers."""
     plain = {
         key: value for key, value in tree.items() if isinstance(value, (int, float)) and not isinstance(value, bool)
     }
@@ -179,12 +179,12 @@ def _tree(value: Any) -> dict[str, Any]:
 
 
 def silent(key: str) -> bool:
-    """Whether a key tells nothing about a run's figures, or repeats its arm."""
+    """Return whether a key tells nothing about a run's figures, or repeats its arm."""
     return key in REPLICATES or any(f"{key}.".startswith(f"{name}.") for name in SILENT)
 
 
 def shown_value(value: Any) -> str:
-    """A config's value as one would type it."""
+    """Return a config's value as one would type it."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     short = f"{value:g}" if isinstance(value, float) else str(value)
@@ -192,7 +192,7 @@ def shown_value(value: Any) -> str:
 
 
 def content_sha256(run: Run) -> str | None:
-    """SHA-256 of the music that a run was trained on; None when the manifest does not say."""
+    """Return SHA-256 of the music that a run was trained on; None when the manifest does not say."""
     data = run.manifest.get("data")
     value = data.get("sha256") if isinstance(data, dict) else None
     return value if isinstance(value, str) else None

@@ -35,13 +35,13 @@ class Table:
 
 
 def digits(spreads: Iterable[float | None]) -> int:
-    """Decimals that show the largest spread with two figures; 3 to 6."""
+    """Return decimals that show the largest spread with two figures; 3 to 6."""
     largest = max((s for s in spreads if s), default=0.0)
     return 3 if largest == 0 else min(6, max(3, 1 - math.floor(math.log10(largest))))
 
 
 def text(table: Table) -> list[str]:
-    """Lines for a terminal, columns aligned."""
+    """Return lines for a terminal, columns aligned."""
     widths = [max(len(row[k]) for row in (table.header, *table.rows)) for k in range(len(table.header))]
 
     def line(row: list[str]) -> str:
@@ -59,7 +59,7 @@ def text(table: Table) -> list[str]:
 
 
 def markdown(table: Table) -> str:
-    """A Markdown table with its caption and notes."""
+    """Return a Markdown table with its caption and notes."""
 
     def line(row: list[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
@@ -77,13 +77,13 @@ def _sentence(note: str) -> str:
 
 
 def tex_escape(value: str) -> str:
-    """Text for LaTeX, with minus signs before numbers set as such."""
+    """Return text for LaTeX, with minus signs before numbers set as such."""
     escaped = "".join(_TEX.get(character, character) for character in value)
     return re.sub(r"(?<![\w.])([-+])(?=\d)", r"$\1$", escaped)
 
 
 def latex(tables: Sequence[Table], name: str) -> str:
-    """Floats for a paper; they need the package booktabs."""
+    """Return floats for a paper; they need the package booktabs."""
     parts = ["% Made by composer compare. In the preamble: \\usepackage{booktabs}"]
     for k, table in enumerate(tables, start=1):
         lines = [[tex_escape(cell) for cell in row] for row in (table.header, *table.rows)]
@@ -113,14 +113,14 @@ def latex(tables: Sequence[Table], name: str) -> str:
 
 
 def mean_text(value: Estimate | None, places: int) -> str:
-    """`0.917 ± 0.020`; without the deviation where there is one run."""
+    """Return `0.917 ± 0.020`; without the deviation where there is one run."""
     if value is None:
         return NOTHING
     return f"{value.mean:.{places}f}" + ("" if value.sd is None else f" ± {value.sd:.{places}f}")
 
 
 def interval_text(difference: Paired, places: int) -> str:
-    """`-0.019 to +0.007`, with a t where it is Student's."""
+    """Return `-0.019 to +0.007`, with a t where it is Student's."""
     if difference.interval is None:
         return "too few seeds"
     low, high = difference.interval
@@ -128,5 +128,5 @@ def interval_text(difference: Paired, places: int) -> str:
 
 
 def spread(difference: Paired) -> float:
-    """A size to round a difference by."""
+    """Return a size to round a difference by."""
     return difference.sd or abs(difference.mean)

@@ -25,7 +25,7 @@ from composer.evaluation.statistics import Paired, mean_sd, paired
 
 
 def main_table(c: Comparison, resamples: int) -> Table:
-    """An arm a row: mean, standard deviation, paired difference, interval, effect size, seeds, failures."""
+    """Return a table with a row per arm: mean, standard deviation, paired difference, interval, effect size, seeds, failures."""
     family = [arm for arm in c.others if (arm, c.metric) in c.adjusted]
     header = ["arm", "seeds", "failed", "left out", c.title(c.metric), "difference", "95 % interval", "effect size"]
     header += ["p (Holm)"] * bool(family)
@@ -70,7 +70,7 @@ def main_table(c: Comparison, resamples: int) -> Table:
 
 
 def split_table(c: Comparison, split: str) -> Table | None:
-    """Accuracies, loss and skill on a split; None where no run has it."""
+    """Return accuracies, loss and skill on a split; None where no run has it."""
     columns = {f"accuracy/{split}": "accuracy", **{f"accuracy_{name}/{split}": name for name in CHANNELS}}
     columns |= {f"accuracy_joint/{split}": "all three", f"skill/{split}": "skill", f"loss/{split}": "loss"}
     if f"accuracy/{split}" not in c.metrics:
@@ -92,7 +92,7 @@ def split_table(c: Comparison, split: str) -> Table | None:
 
 
 def gap_table(c: Comparison) -> Table:
-    """Generalisation gap and sparsity by arm."""
+    """Return generalisation gap and sparsity by arm."""
     columns = {
         "accuracy/train": "accuracy, train",
         "accuracy/val": f"accuracy, {c.split('val')}",
@@ -130,7 +130,7 @@ def copying_table(c: Comparison) -> Table | None:
 
 
 def difference_table(c: Comparison) -> Table:
-    """The paired difference of every metric of the other tables with its interval; one row an arm."""
+    """Return the paired difference of every metric of the other tables with its interval; one row per arm."""
     kinds = ("accuracy", *(f"accuracy_{name}" for name in CHANNELS), "accuracy_joint", "loss")
     keys = [key for split in SPLITS for kind in kinds if (key := f"{kind}/{split}") in c.metrics]
     keys += [key for key in ("gap/accuracy", "gap/loss", "zeros/all", "small/all", *COMPOSED) if key in c.metrics]
@@ -159,7 +159,7 @@ def _metric_table(c: Comparison, columns: dict[str, str], caption: str) -> Table
 
 
 def _predictor_values(c: Comparison, metric: str) -> dict[Predictor, dict[int, float]]:
-    """The metric of each predictor that has it, by seed; its skill is taken against the best of them."""
+    """Return the metric of each predictor that has it, by seed; its skill is taken against the best of them."""
     kind, _, split = metric.partition("/")
     if kind != "skill":
         return {p: p.values[metric] for p in c.predictors if p.values.get(metric)}
@@ -188,7 +188,7 @@ def _is_number(value: Any) -> bool:
 
 
 def csv_table(c: Comparison) -> str:
-    """A row an arm and metric, full precision; the predictors without a network follow."""
+    """Return a row per arm and metric, full precision; the predictors without a network follow."""
     header = ["arm", "metric", "split", "unit", "seeds", "mean", "sd", "baseline", "pairs", "difference"]
     header += ["difference_sd", "low", "high", "interval", "effect_size", "p_holm", "failed", "left_out"]
     rows: list[list[Any]] = [header]
@@ -213,7 +213,7 @@ def csv_table(c: Comparison) -> str:
 
 
 def csv_runs(c: Comparison) -> str:
-    """A row a run with every metric, also of those that do not count, and why."""
+    """Return a row per run with every metric, also of those that do not count, and why."""
     header = ["run", "number", "arm", "seed", "fold", "status", "counts", "reason"]
     leaks = ["leak_rate", "leak_rate_content", "leak_rate_transposed"]
     rows: list[list[Any]] = [[*header, *leaks, *c.metrics]]

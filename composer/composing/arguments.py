@@ -57,7 +57,7 @@ def _member(kind: type[Any], key: str, value: Any) -> Any:
 
 
 def shows_sampling_keys(function: Function) -> Function:
-    """Decorate a function that takes `**sampling`: its signature, for help and completion, names every key."""
+    """Return decorate a function that takes `**sampling`: its signature, for help and completion, names every key."""
     own, hints = inspect.signature(function), get_type_hints(SamplingConfig)
     named = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
     for key in KEYS:

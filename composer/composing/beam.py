@@ -94,7 +94,7 @@ class BeamSearch:
             self.playing = self.rules.after(self.playing.select(beam), event)
 
     def _logarithms(self, k: int, beam: Tensor, event: Tensor) -> Tensor:
-        """Log-probabilities (B, V) of channel k of candidates (B, 3) that go on from beams (B,)."""
+        """Return log-probabilities (B, V) of channel k of candidates (B, 3) that go on from beams (B,)."""
         logits = self.readout.channels(self.window.hidden[beam])(k, event)
         mask: Mask = anything
         if self.rules is not None and self.playing is not None and not self.rules.free:
@@ -104,7 +104,7 @@ class BeamSearch:
         return logarithms.masked_fill(logarithms.isnan(), -torch.inf)
 
     def rows(self) -> Tensor:
-        """(W, events, 3) classes of the beams, the best first; fewer than W where no more are possible."""
+        """Return (W, events, 3) classes of the beams, the best first; fewer than W where no more are possible."""
         beam = torch.arange(self.width, device=self.scores.device)[self.scores > -torch.inf]
         events = []
         for parents, event in reversed(self._steps):

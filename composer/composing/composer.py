@@ -195,7 +195,7 @@ class Composer:
         return self.config.encoding.resolved(self.vocabulary.time_unit)
 
     def plain(self) -> dict[str, Any]:
-        """What composing elsewhere needs besides the network, as plain values."""
+        """Return what composing elsewhere needs besides the network, as plain values."""
         origin = self.origin
         return {
             "sizes": list(self.vocabulary.sizes),
@@ -213,7 +213,7 @@ class Composer:
         }
 
     def primer(self, source: Primer) -> Tensor:
-        """(N, 3) classes from whatever a primer can be given as; see `primed`."""
+        """Return (N, 3) classes from whatever a primer can be given as; see `primed`."""
         return self.primed(source).classes
 
     def primed(self, source: Primer) -> Primed:
@@ -316,7 +316,7 @@ class Composer:
         return [self._composition(source, begun, primer, row, longest, k, silence) for k, row in enumerate(rows)]
 
     def continued(self, sampling: SamplingConfig, seed: int, path: Path) -> list[Composition]:
-        """As `compose`, from the end of a MIDI file; the pieces begin with its part as it was read.
+        """Compose as `compose` does, from the end of a MIDI file; the pieces begin with its part as it was read.
 
         Raises:
             ComposerError: the file cannot be read, or leaves the encoding's range.
@@ -358,7 +358,7 @@ class Composer:
         return bar_start(primed.classes, self.vocabulary, primed.place, seconds_per_beat, metre, end)
 
     def units_per_second(self, timing: Timing) -> float:
-        """Units of the vocabulary's time in a second, at the first tempo."""
+        """Return units of the vocabulary's time in a second, at the first tempo."""
         beats = self.vocabulary.time_unit is TimeUnit.beats
         return timing.ticks_per_second / timing.ticks_per_beat if beats else 1.0
 
@@ -388,7 +388,7 @@ class Composer:
         timing: Timing,
         settings: Sequence[Setting] | None = None,
     ) -> list[Tensor]:
-        """(N, 3) classes of each piece after a primer; `begun` are the events that the pieces begin with.
+        """Return (N, 3) classes of each piece after a primer; `begun` are the events that the pieces begin with.
 
         With `settings` there are `sampling.n` pieces of each, one setting after the other.
         """
@@ -418,7 +418,7 @@ class Composer:
         return [row.cpu() for row in rows]
 
     def longest(self, sampling: SamplingConfig) -> float | None:
-        """Seconds after which a note that the network does not end is released; None where a rule sees to it."""
+        """Return seconds after which a note that the network does not end is released; None where a rule sees to it."""
         return self.origin.longest_note_seconds if sampling.max_note_seconds is None else None
 
     def _composition(
@@ -479,7 +479,7 @@ class Composer:
 
 
 def _generators(seed: int, count: int) -> list[torch.Generator]:
-    """The streams of random numbers of the first pieces of a seed."""
+    """Return the streams of random numbers of the first pieces of a seed."""
     generators = []
     for k in range(count):
         state = np.random.SeedSequence([seed, k, RandomStream.COMPOSED_PIECE]).generate_state(1, np.uint64)
@@ -499,7 +499,7 @@ def one_thread() -> Iterator[None]:
 
 
 def checkpoint_path(run: Path, checkpoint: str = "best") -> Path:
-    """The checkpoint file that a run directory or file stands for.
+    """Return the checkpoint file that a run directory or file stands for.
 
     Raises:
         ComposerError: there is none.

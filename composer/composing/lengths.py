@@ -57,7 +57,7 @@ def compose_rows(
     bars: BarStart | None = None,
     settings: Sequence[Setting] | None = None,
 ) -> list[Tensor]:
-    """Classes (N, 3) of each piece.
+    """Return classes (N, 3) of each piece.
 
     Args:
         model: in evaluation mode.
@@ -137,7 +137,7 @@ def _finished(playing: Playing | None, limit: float) -> bool:
 
 
 def _trimmed(rows: Tensor, config: SamplingConfig, limit: float | None, rules: Rules, playing: Playing) -> list[Tensor]:
-    """The pieces (B, N, 3) up to their ends."""
+    """Return the pieces (B, N, 3) up to their ends."""
     ends = torch.full((len(rows),), rows.shape[1], device=rows.device)
     if limit is not None:
         ends = (rules.times[rows[:, :, 2].long()].cumsum(1) <= limit).sum(1)

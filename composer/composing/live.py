@@ -86,13 +86,13 @@ def play(
 
 
 def sounding(composer: Composer, config: LiveConfig) -> Iterator[tuple[int, int, float]]:
-    """As `composed`, with releases of notes that are held too long, as `composer generate` writes them."""
+    """Yield the events of `composed`, with releases of notes that are held too long, as `composer generate` writes them."""
     events, longest = composed(composer, config), composer.longest(config)
     return events if longest is None else add_releases(events, longest)
 
 
 def composed(composer: Composer, config: LiveConfig) -> Iterator[tuple[int, int, float]]:
-    """Events as `play` takes them, up to the config's length."""
+    """Yield events as `play` takes them, up to the config's length."""
     vocabulary = composer.vocabulary
     primed = composer.primed(config.primer)
     timing = composer.timing(primed.place)

@@ -201,7 +201,7 @@ def _draw(p: NDArray[np.float64], uniform: float) -> int:
 
 
 def uniforms(stream: int, seed: int, events: int) -> NDArray[np.float64]:
-    """(events, 3) numbers in [0, 1): those of torch's generator for the first piece of `seed`.
+    """Return (events, 3) numbers in [0, 1): those of torch's generator for the first piece of `seed`.
 
     Both use the Mersenne Twister begun with 32 bits; torch makes a double of the low 53 bits of two draws.
     """

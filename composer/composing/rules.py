@@ -57,13 +57,13 @@ class Playing(NamedTuple):
     closed: Tensor
 
     def select(self, pieces: Tensor) -> Playing:
-        """These pieces (B,), by number."""
+        """Return these pieces (B,), by number."""
         parts = (part if isinstance(part, int) else part[pieces] for part in self)
         return Playing(*parts)  # type: ignore[arg-type]
 
 
 def silence(batch: int, notes: int, device: torch.device | str = "cpu") -> Playing:
-    """What plays before the first event, for a note channel of so many classes: nothing."""
+    """Return the state before the first event, with no sounding note, for a note channel of N classes."""
     times = torch.zeros(batch, notes, dtype=torch.float64, device=device)
     codes = torch.zeros(batch, PERIOD, dtype=torch.long, device=device)
     done, closed = torch.zeros(batch, dtype=torch.bool, device=device), codes[:, 0].clone()
@@ -87,7 +87,7 @@ def sounding_after(
 
 
 def after(playing: Playing, event: Tensor, times: Tensor, last_strike: float = math.inf) -> Playing:
-    """What plays after an event (B, 3); `times` as at the head of this file, `last_strike` as in `Rules`."""
+    """Return the sounding notes after an event (B, 3); `times` as at the head of this file, `last_strike` as in `Rules`."""
     note, velocity, time = event.unbind(1)
     strike, now = velocity > 0, playing.now + times[time]
     move, count = (2 * note + strike)[:, None], playing.passed + 1
@@ -132,22 +132,22 @@ class Rules:
         return not (self.moves or self.waits)
 
     def after(self, playing: Playing, event: Tensor) -> Playing:
-        """What plays after an event (B, 3)."""
+        """Return the sounding notes after an event (B, 3)."""
         return after(playing, event, self.times, self.last_strike)
 
     def legal_moves(self, playing: Playing) -> Tensor:
-        """(B, N, 2) moves that may come next, at least one of each piece."""
+        """Return (B, N, 2) moves that may come next, at least one of each piece."""
         every = torch.ones_like(playing.sounding)[..., None].expand(-1, -1, 2)
         return meet(every, (rule(playing) for rule in self.moves))
 
     def legal_times(self, playing: Playing, strike: Tensor) -> Tensor:
-        """(B, M) time classes of the next event, at least one of each piece; `strike` (B,) tells its move."""
+        """Return (B, M) time classes of the next event, at least one of each piece; `strike` (B,) tells its move."""
         every = torch.ones(len(strike), len(self.times), dtype=torch.bool, device=strike.device)
         return meet(every, (rule(playing, strike) for rule in self.waits))
 
 
 def meet(mask: Tensor, others: Iterable[Tensor]) -> Tensor:
-    """What all masks (B, ...) allow; one that would leave a piece nothing is passed over for that piece."""
+    """Return the intersection of masks (B, ...); a mask that would leave a piece nothing is ignored for that piece."""
     for other in others:
         both = mask & other
         some = both.flatten(1).any(1).view(-1, *[1] * (mask.ndim - 1))
@@ -160,12 +160,12 @@ def _moves(release: Tensor, strike: Tensor) -> Tensor:
 
 
 def playable(playing: Playing) -> Tensor:
-    """A sounding note is released before it is struck again, and a silent one is not released."""
+    """Make a mask: a sounding note is released before it is struck again, and a silent one is not released."""
     return _moves(playing.sounding, ~playing.sounding)
 
 
 def at_most(voices: int) -> MoveRule:
-    """No more notes at once than `voices`."""
+    """Make a mask: no more notes at once than `voices`."""
 
     def rule(playing: Playing) -> Tensor:
         room = playing.sounding.sum(1, keepdim=True) < voices
@@ -175,7 +175,7 @@ def at_most(voices: int) -> MoveRule:
 
 
 def within(allowed: Tensor) -> MoveRule:
-    """Only notes of `allowed` (N,) are struck."""
+    """Make a mask: only notes of `allowed` (N,) are struck."""
 
     def rule(playing: Playing) -> Tensor:
         return _moves(torch.ones_like(playing.sounding), allowed)
@@ -184,7 +184,7 @@ def within(allowed: Tensor) -> MoveRule:
 
 
 def not_more_often(times: int) -> MoveRule:
-    """No figure of up to `PERIOD` moves is played more than `times` times in a row."""
+    """Make a mask: no figure of up to `PERIOD` moves is played more than `times` times in a row."""
     limits = torch.arange(1, PERIOD + 1) * (times - 1)
 
     def rule(playing: Playing) -> Tensor:
@@ -197,7 +197,7 @@ def not_more_often(times: int) -> MoveRule:
 
 
 def on_places(divisions: int, start: float, times: Tensor) -> TimeRule:
-    """Notes are struck on multiples of 1/`divisions` beat.
+    """Make a mask: notes are struck on multiples of 1/`divisions` beat.
 
     Args:
         divisions: places per beat.
@@ -219,7 +219,7 @@ def _never_leave(divisions: int, start: float, times: Tensor) -> bool:
 
 
 def no_longer(limit: float, times: Tensor) -> tuple[MoveRule, TimeRule]:
-    """No note sounds longer than `limit`.
+    """Make a mask: no note sounds longer than `limit`.
 
     A note that would pass it with the next shortest step is released now, before anything else; and no event waits past
     the first note's end.
@@ -239,7 +239,7 @@ def no_longer(limit: float, times: Tensor) -> tuple[MoveRule, TimeRule]:
 
 
 def closed_by_events(total: int) -> MoveRule:
-    """All notes end within `total` events."""
+    """Make a mask: all notes end within `total` events."""
 
     def rule(playing: Playing) -> Tensor:
         sounding, remaining = playing.sounding.sum(1, keepdim=True), total - playing.passed
@@ -251,7 +251,7 @@ def closed_by_events(total: int) -> MoveRule:
 
 
 def closed_by_time(end: float, last_strike: float, times: Tensor) -> tuple[MoveRule, TimeRule]:
-    """All notes are struck by `last_strike` and end by `end`."""
+    """Make a mask: all notes are struck by `last_strike` and end by `end`."""
     step = _shortest(times)
 
     def rule(playing: Playing) -> Tensor:
@@ -265,7 +265,7 @@ def closed_by_time(end: float, last_strike: float, times: Tensor) -> tuple[MoveR
 
 
 def _shortest(times: Tensor) -> float:
-    """The shortest positive time that can be drawn; 0 where there is none."""
+    """Return the shortest positive time that can be drawn; 0 where there is none."""
     positive = times[times > 0]
     return float(positive.min()) if len(positive) else 0.0
 
@@ -278,7 +278,7 @@ def rules(
     per_second: float,
     grid: tuple[int, float] | None = None,
 ) -> Rules:
-    """The rules that a config asks for, in their order.
+    """Return the rules that a config asks for, in their order.
 
     Args:
         config: sampling settings.
@@ -327,7 +327,7 @@ def _check_longest(longest: float, shortest: float) -> None:
 
 
 def _pitches(config: SamplingConfig, notes: int, lowest: int) -> Tensor:
-    """(N,) classes that may be struck."""
+    """Return (N,) classes that may be struck."""
     low = 0 if config.pitch_low is None else config.pitch_low
     high = 127 if config.pitch_high is None else config.pitch_high
     classes = None if config.scale is None else scale_pitches(config.scale)

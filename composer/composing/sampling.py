@@ -35,7 +35,7 @@ class Cut(NamedTuple):
 
 
 def cuts(config: SamplingConfig) -> tuple[Cut, ...]:
-    """Those of the three channels."""
+    """Return the cuts of the three channels."""
     return tuple(Cut(*config.cut(channel)) for channel in CHANNELS)
 
 
@@ -68,7 +68,7 @@ def probabilities(
     top_p: float | Tensor | None,
     min_p: float | None = None,
 ) -> Tensor:
-    """The distribution that is sampled: softmax of logits / temperature, cut to the likeliest classes.
+    """Return the distribution that is sampled: softmax of logits / temperature, cut to the likeliest classes.
 
     Args:
         logits: (..., V); a class of -inf is never drawn.
@@ -118,7 +118,7 @@ def unsmoothed(logits: Tensor, smoothing: float) -> Tensor:
 
 
 def draw(p: Tensor, uniform: Tensor) -> Tensor:
-    """Classes (...) whose cumulative probability first exceeds `uniform` (...) in [0, 1): inversion sampling.
+    """Return classes (...) whose cumulative probability first exceeds `uniform` (...) in [0, 1): inversion sampling.
 
     One uniform number a draw keeps the stream of random numbers the same whatever the classes' number, and a row
     independent of its neighbours. No class of probability 0 is drawn: a double below 1 times the sum of all is less
@@ -130,7 +130,7 @@ def draw(p: Tensor, uniform: Tensor) -> Tensor:
 
 
 def pick(logits: Tensor, cut: Cut, uniform: Tensor, greedy: bool = False) -> Tensor:
-    """Classes (...) of logits (..., V): drawn by `uniform` (...), or the likeliest."""
+    """Return classes (...) of logits (..., V): drawn by `uniform` (...), or the likeliest."""
     return logits.argmax(-1) if greedy else draw(probabilities(logits, *cut), uniform)
 
 
@@ -143,7 +143,7 @@ def anything(k: int, event: Tensor) -> None:
 
 
 def legal(rules: Rules, playing: Playing, velocities: int) -> Mask:
-    """The mask of what may come next, for a velocity channel of so many classes."""
+    """Return the mask of what may come next, for a velocity channel of V classes."""
     moves = rules.legal_moves(playing)
 
     def mask(k: int, event: Tensor) -> Tensor:
@@ -159,7 +159,7 @@ def legal(rules: Rules, playing: Playing, velocities: int) -> Mask:
 
 
 def masked(logits: Tensor, mask: Tensor | None) -> Tensor:
-    """`logits` (B, V), -inf where `mask` (B, V) does not hold."""
+    """Return `logits` (B, V), -inf where `mask` (B, V) does not hold."""
     return logits if mask is None else logits.masked_fill(~mask, -math.inf)
 
 
@@ -170,7 +170,7 @@ def choose(
     greedy: bool = False,
     mask: Mask = anything,
 ) -> Tensor:
-    """One event (B, 3) channel by channel: the note, the velocity given it, the time given both.
+    """Return one event (B, 3) channel by channel: the note, the velocity given it, the time given both.
 
     Args:
         channel: logits (B, V) of channel k by what is known of the event (B, 3): the channels before k.
@@ -214,7 +214,7 @@ class Readout:
         return self.network.chain is None
 
     def joint(self, hidden: Tensor) -> Tensor:
-        """Logits (B, 3, W) of independent heads, for `hidden` (B, H)."""
+        """Return logits (B, 3, W) of independent heads, for `hidden` (B, H)."""
         product_of_all = product(blocks(hidden, self.block), self.weights, self.bias)
         logits = product_of_all.view(-1, 3, len(self.bias) // 3)[: len(hidden)]
         if self.smoothing == 0:
@@ -225,7 +225,7 @@ class Readout:
         return freed
 
     def channels(self, hidden: Tensor) -> Callable[[int, Tensor], Tensor]:
-        """Logits (B, V) of channel k given the event (B, 3) so far, after `hidden` (B, H)."""
+        """Return logits (B, V) of channel k given the event (B, 3) so far, after `hidden` (B, H)."""
         if self.independent:
             joint = self.joint(hidden)
             return lambda k, event: joint[:, k, : self.sizes[k]]
@@ -294,7 +294,7 @@ class Session:
 
     @torch.inference_mode()
     def next(self) -> Tensor:
-        """The next event (B, 3) of each piece."""
+        """Return the next event (B, 3) of each piece."""
         return self._next()
 
     def _next(self) -> Tensor:
@@ -317,7 +317,7 @@ class Session:
 
     @torch.inference_mode()
     def take(self, events: int) -> Tensor:
-        """The next events (B, events, 3) of each piece, as uint8."""
+        """Return the next events (B, events, 3) of each piece, as uint8."""
         parts = []
         for first in range(0, events, _CHUNK):
             chunk = [self._next() for _ in range(min(_CHUNK, events - first))]
@@ -325,7 +325,7 @@ class Session:
         return torch.cat(parts, dim=1)
 
     def _uniform(self) -> Tensor:
-        """(B, 3) in [0, 1): three numbers an event from each piece's generator."""
+        """Return (B, 3) in [0, 1): three numbers per event from each piece's generator."""
         if self.used == _CHUNK:
             drawn = [torch.rand(_CHUNK, 3, dtype=torch.float64, generator=g) for g in self.generators]
             self.uniform, self.used = torch.stack(drawn, dim=1).to(self.window.hidden.device), 0

@@ -40,12 +40,12 @@ class Histogram:
 
 
 def whole_numbers(counts: NDArray[np.int64], low: int, high: int) -> Histogram:
-    """A bin for each whole number from `low` to `high`, of (K,) counts by number."""
+    """Return a bin for each whole number from `low` to `high`, of (K,) counts by number."""
     return Histogram([k - 0.5 for k in range(low, high + 2)], counts[low : high + 1].tolist())
 
 
 def equal_bins(values: NDArray[np.float64], counts: NDArray[np.int64], bins: int) -> Histogram:
-    """`bins` bins of one width from the smallest to the largest of values (U,) that occur so often (U,).
+    """Return `bins` bins of one width from the smallest to the largest of values (U,) with counts (U,).
 
     A single bin where all are equal.
     """
@@ -53,7 +53,7 @@ def equal_bins(values: NDArray[np.float64], counts: NDArray[np.int64], bins: int
 
 
 def equal_ratios(values: NDArray[np.float64], counts: NDArray[np.int64], bins: int) -> Histogram:
-    """As `equal_bins`, with edges of one ratio; for positive values over several powers of ten."""
+    """Return bins with edges of one ratio; for positive values over several powers of ten."""
     return _between(values, counts, np.geomspace(values.min(), values.max(), bins + 1))
 
 
@@ -67,7 +67,7 @@ def _between(values: NDArray[np.float64], counts: NDArray[np.int64], edges: NDAr
 
 
 def bars(counts: Sequence[int], low: str, high: str, rows: int = 5) -> list[str]:
-    """Lines of a chart: columns for the counts, with the largest as a label, and the range below.
+    """Return lines of a chart: columns for the counts, with the largest as a label, and the range below.
 
     Neighbours share a column where there are more than fit, and few are drawn wide.
 
@@ -118,7 +118,7 @@ class Panel:
 
 
 def draw(title: str, panels: Sequence[Panel], form: str) -> bytes:
-    """A page of charts, one below another, as a PNG or SVG file.
+    """Return a page of charts, one below another, as a PNG or SVG file.
 
     Args:
         title: over all; taken as it is.

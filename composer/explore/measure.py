@@ -218,7 +218,7 @@ def explore(data: DataConfig, encoding: EncodingConfig, seed: int) -> Exploratio
 
 
 def _channel(counts: NDArray[np.int64], zeros: int) -> Channel:
-    """A channel of whole numbers, of (128,) counts of those that are shown."""
+    """Return a channel of whole numbers, of (128,) counts of those that are shown."""
     values = np.flatnonzero(counts)
     if not len(values):
         return Channel(zeros, None, None, 0, None, None)
@@ -257,7 +257,7 @@ def _velocity_coverage(counts: NDArray[np.int64], vocabulary: Vocabulary) -> Cov
 
 
 def _time_coverage(counts: Counts, vocabulary: Vocabulary, longest: float) -> Coverage:
-    """`longest` is the largest time that the classes were fitted to."""
+    """Return the coverage of times; `longest` is the largest time that the classes were fitted to."""
     low = vocabulary.time_edges[0] if vocabulary.time_edges else 0.0
     below = int(counts.time[(counts.times > 0) & (counts.times < low)].sum())
     above = int(counts.time[counts.times > longest].sum())
@@ -291,7 +291,7 @@ def _time_classes(counts: Counts, vocabulary: Vocabulary) -> list[TimeClass]:
 
 
 def _drawn(pieces: Pieces, seed: int) -> Pieces:
-    """The pieces themselves, or of many a draw of about `_MAX_REPEAT_EVENTS` events."""
+    """Return the pieces themselves, or of many a draw of about `_MAX_REPEAT_EVENTS` events."""
     if int(pieces.lengths.sum()) <= _MAX_REPEAT_EVENTS:
         return pieces
     order = np.random.default_rng([seed, RandomStream.REPEATS]).permutation(len(pieces))
@@ -300,7 +300,7 @@ def _drawn(pieces: Pieces, seed: int) -> Pieces:
 
 
 def _repeats(pieces: Pieces, vocabulary: Vocabulary, window_size: int) -> list[Repeat]:
-    """Repeats of runs of 2, 4, 8 ... events and of a window, until none is left."""
+    """Return repeats of runs of 2, 4, 8 ... events and of a window, until none is left."""
     # Not `vocabulary.encode`, which refuses pitches without a class.
     tokens = [
         np.stack(
@@ -327,7 +327,7 @@ def _repeats(pieces: Pieces, vocabulary: Vocabulary, window_size: int) -> list[R
 
 
 def _repeated(pieces: Sequence[NDArray[np.uint64]]) -> int:
-    """How many of the runs of each piece, by their digests, occur there more than once."""
+    """Return how many of the runs of each piece, by their digests, occur there more than once."""
     total = 0
     for digests in pieces:
         _, counts = np.unique(digests, return_counts=True)

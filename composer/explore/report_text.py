@@ -16,7 +16,7 @@ _MAX_LINES = 20
 
 
 def text(found: Exploration) -> str:
-    """The report for a terminal of 80 columns."""
+    """Return the report for a terminal of 80 columns."""
     unit = UNITS[TimeUnit[found.time_unit]]
     name = found.names[0] if found.pieces == 1 else f"{found.pieces} pieces"
     lines = _labelled(
@@ -42,12 +42,12 @@ def text(found: Exploration) -> str:
 
 
 def _labelled(label: str, content: str) -> list[str]:
-    """A label and its content, wrapped."""
+    """Return a label and its content, wrapped."""
     return textwrap.wrap(content, WIDTH, initial_indent=f"{label:<11}", subsequent_indent=" " * 11)
 
 
 def number(value: float) -> str:
-    """A whole number as it is, a time with as many decimals as tell it apart."""
+    """Return a whole number as it is, a time with as many decimals as tell it apart."""
     whole = isinstance(value, int) or value == 0 or value >= 10_000
     return f"{value:,.0f}" if whole else f"{value:,.{2 if value < 100 else 1}f}"
 

@@ -3,6 +3,8 @@
 Reading keeps the note messages of one part; a `note_off` and a `note_on` of velocity 0 are the same event (the release
 velocity is dropped), and the time of skipped messages is added to the next event, never lost. Times are computed in
 exact integers and divided once, so that equal times in the file become equal floats.
+
+One file of some 570 lines, because reading and writing share the rules of MIDI's messages and times.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def draw_all(results: dict[str, Any], names: dict[str, str], window_size: int, f
 
 
 def context(found: dict[str, Any], names: dict[str, str], window_size: int) -> Figure:
-    """Loss, and that of each channel, against the events read; across, with all events of the piece."""
+    """Return loss, and that of each channel, against the events read; across, with all events of the piece."""
     figure, grid = panels(1, 1 + len(CHANNELS), width=11, height=3.2)
     for axes, key in zip(grid[0], ("loss", *(f"nll_{channel}" for channel in CHANNELS)), strict=True):
         for split, values in found.items():
@@ -67,7 +67,7 @@ def context(found: dict[str, Any], names: dict[str, str], window_size: int) -> F
 
 
 def calibration(results: dict[str, Any], names: dict[str, str]) -> Figure:
-    """A reliability diagram a channel and split: share right by confidence; on the diagonal they are the same."""
+    """A reliability diagram per channel and split: share right by confidence; on the diagonal they are the same."""
     figure, grid = panels(len(names), len(CHANNELS), width=8, height=2.6 * len(names) + 0.4, sharex=True, sharey=True)
     for row, (split, name) in zip(grid, names.items(), strict=True):
         for axes, channel in zip(row, CHANNELS, strict=True):

@@ -18,7 +18,7 @@ _BASELINES = {"majority": "majority", "repeat_last": "repeat last", "markov": "M
 
 
 def lines(results: dict[str, Any], names: dict[str, str]) -> list[str]:
-    """The lines.
+    """Return the lines that `composer evaluate` prints.
 
     Args:
         results: as `evaluate` gives them.
@@ -100,7 +100,7 @@ def _composed(results: dict[str, Any]) -> list[str]:
 
 
 def _figures(quality: dict[str, Any]) -> list[str]:
-    """A table of the figures of the composed pieces, with those of training and held-out music."""
+    """Return a table of the figures of the composed pieces, with those of training and held-out music."""
     kinds = {"composed": quality["composed"], "training": quality["training"], "held-out": quality["held_out"]}
     columns = {title: values for title, values in kinds.items() if values}
     rows = legend.rows(legend.QUALITY, list(columns.values()))

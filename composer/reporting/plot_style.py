@@ -65,7 +65,7 @@ METADATA: dict[str, dict[str, None]] = {
 
 
 def panels(rows: int, columns: int, *, width: float, height: float, **shared: Any) -> tuple[Figure, list[list[Axes]]]:
-    """A figure of rows and columns of axes; sizes in inches."""
+    """Return a figure of rows and columns of axes; sizes in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, **shared)
     return figure, [list(row) for row in grid]
@@ -81,7 +81,7 @@ def bar(
     dots: bool = False,
     label: str | None = None,
 ) -> None:
-    """A bar of the k-th arm at a place: the mean of the values, their standard deviation, and a dot a value."""
+    """A bar of the k-th arm at a place: the mean of the values, their standard deviation, and a dot per value."""
     if not values:
         return
     mean, sd = mean_sd(values)
@@ -123,7 +123,7 @@ def _decades_from(values: Sequence[float]) -> float | None:
 
 
 def aside(value: float, steps: float, values: Sequence[float]) -> float:
-    """A place so many small steps beside a value, on the axis that `number_axis` gives these values."""
+    """Return a place some small steps from a value, on the axis that `number_axis` gives these values."""
     smallest = _decades_from(values)
     if smallest is None:
         return value + steps * 0.015 * (max(values) - min(values))
@@ -135,7 +135,7 @@ def _tick(value: float) -> str:
 
 
 def wrapped(label: str) -> str:
-    """A label with a key a line."""
+    """Return a label with a key per line."""
     return label.replace(", ", ",\n")
 
 

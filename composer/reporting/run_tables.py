@@ -43,7 +43,7 @@ _WIDTHS = {"accuracy": 10, "note": 8, "velocity": 10, "time": 8, "joint": 8, "sk
 
 
 def table(rows: list[tuple[str, str, str, dict[str, Any]]], baselines: Baselines) -> list[str]:
-    """Lines of a table: a network's rows with their skill, then the baselines of the same splits.
+    """Return lines of a table: a network's rows with their skill, then the baselines of the same splits.
 
     Args:
         rows: a label, the split as said to a person, its key, and the metrics that hold `loss/KEY` and the accuracies.
@@ -59,7 +59,7 @@ def table(rows: list[tuple[str, str, str, dict[str, Any]]], baselines: Baselines
 def accuracy_rows(
     rows: list[tuple[str, str, str, dict[str, Any]]], baselines: Baselines
 ) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows of the same table as text, for a page; the arguments are those of `table`."""
+    """Return columns and rows of the same table as text, for a page; the arguments are those of `table`."""
     cells = [
         [label, name, *(_cell(figure, 0) for figure in figures)] for label, name, figures in _lines(rows, baselines)
     ]
@@ -69,7 +69,7 @@ def accuracy_rows(
 def _lines(
     rows: list[tuple[str, str, str, dict[str, Any]]], baselines: Baselines
 ) -> Iterator[tuple[str, str, list[float | None]]]:
-    """Label, split and figures of each row: loss, accuracies, skill."""
+    """Yield label, split and figures of each row: loss, accuracies, skill."""
     for label, name, key, values in rows:
         yield label, name, _values(key, values, _skill(values[f"accuracy/{key}"], baselines, key))
     names = {key: name for _, name, key, _ in rows}
@@ -95,12 +95,12 @@ def _skill(accuracy: float, baselines: Baselines, key: str) -> float | None:
 
 
 def split_name(key: str, config: TrainConfig, pieces: int) -> str:
-    """A split of so many pieces as said to a person: which windows, and how they were chosen."""
+    """Return the name of a split for a reader: which windows, and how they were chosen."""
     return split_title(key, config.data.split.name, pieces)
 
 
 def describe(config: TrainConfig, folder: Path, music: PreparedData, model: Network) -> str:
-    """What is about to be trained, on what, and how far the validation windows leak."""
+    """Return the description of a run that starts: data, classes, windows, leakage and model."""
     events = music.events
     pieces = f"{len(music.pieces)} pieces" if len(music.pieces) > 1 else music.pieces.names[0]
     parts = music.splits
@@ -133,7 +133,7 @@ def rhythm_lines(rhythm: Rhythm | None, unit: TimeUnit, encoding: EncodingConfig
 
 
 def _drawn(config: TrainConfig, music: PreparedData) -> list[str]:
-    """What is less than all: an epoch's windows, the scored ones, and those that the leak was measured on."""
+    """Return which windows are sampled: those of an epoch, the scored ones, and those whose leak was measured."""
     data, parts, told = config.data, music.splits, []
     if data.windows_per_epoch is not None:
         told.append(f"{data.windows_per_epoch:,} an epoch (data.windows_per_epoch)")
@@ -156,7 +156,7 @@ def result_rows(split: str, summary: dict[str, Any]) -> list[tuple[str, str, str
 
 
 def group_lines(groups: Groups, data: DataConfig, names: Sequence[str] = ()) -> list[str]:
-    """How many of several pieces are alike, and by `names` which; nothing of a single one."""
+    """Return how many of several pieces are alike, and by `names` which; nothing of a single one."""
     pieces, by = len(groups.of), data.group_by
     if pieces == 1:
         return []
@@ -204,7 +204,7 @@ _MEANING = {
 
 
 def leak_lines(leak: Leak, split: Split) -> list[str]:
-    """What training has seen of the validation windows, and what their figures therefore tell."""
+    """Return how much of the validation windows training has seen, and what their figures mean."""
     lines = [
         f"{leak.by_index:.1%} of the val targets also stand in a training window",
         f"{leak.by_content:.1%} of the val windows occur in training note for note, {leak.by_transposition:.1%} "
@@ -217,7 +217,7 @@ def leak_lines(leak: Leak, split: Split) -> list[str]:
 
 
 def report(config: TrainConfig, folder: Path, summary: dict[str, Any]) -> str:
-    """The final table: what was reached, on which split, and where everything is."""
+    """Return the final table of a run: figures by split, and where its files are."""
     samples = sorted((folder / SAMPLES).glob(f"{config.name}-seed*.mid"))
     lines = [
         "",
@@ -257,7 +257,7 @@ def _near(row: dict[str, float | None]) -> str:
 
 
 def copied(copying: dict[str, Any] | None) -> list[str]:
-    """One line on what the composed pieces quote, beside held-out music; none where nothing was composed."""
+    """Return one line on what the composed pieces quote, compared with held-out music; none where nothing was composed."""
     if not copying:
         return []
     human, split = copying["held_out"], copying["split"]

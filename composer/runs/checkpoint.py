@@ -63,7 +63,7 @@ class Origin:
     grid: int | None = None
 
     def to_plain(self) -> dict[str, Any]:
-        """Plain values for a checkpoint."""
+        """Return plain values for a checkpoint."""
         return {
             "primer": self.primer,
             "piece": self.piece,
@@ -78,7 +78,7 @@ class Origin:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Origin:
-        """The inverse of `to_plain`; raises KeyError, TypeError or ValueError for anything else."""
+        """Return the inverse of `to_plain`; raises KeyError, TypeError or ValueError for anything else."""
         timing = Timing(int(plain["division"]), int(plain["microseconds_per_beat"]))
         primer = plain["primer"]
         if not (isinstance(primer, torch.Tensor) and primer.ndim == 2 and primer.shape[1] == 3):
@@ -168,7 +168,7 @@ def _split_combined_state(values: dict[str, Any]) -> None:
 
 
 def load_newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The newest whole checkpoint of a run directory, for resuming.
+    """Return the newest whole checkpoint of a run directory, for resuming.
 
     Returns:
         Its path and content; None when the run had not begun to write checkpoints, so that nothing can be lost.
@@ -194,7 +194,7 @@ def load_newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
 
 
 def composer_values(config_yaml: str, vocabulary: Vocabulary, origin: Origin) -> dict[str, Any]:
-    """What every checkpoint holds under `composer`: enough to compose without the run directory."""
+    """Return what every checkpoint holds under `composer`: enough to compose without the run directory."""
     return {
         "format": FORMAT,
         "config": config_yaml,
@@ -285,6 +285,6 @@ def keep(path: Path, name: Path) -> None:
 
 
 def model_state(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """The network's own weights in a checkpoint, under the names of `Network`."""
+    """Return the network's own weights in a checkpoint, under the names of `Network`."""
     prefix = "model."
     return {name[len(prefix) :]: value for name, value in checkpoint["state_dict"].items() if name.startswith(prefix)}

@@ -20,7 +20,7 @@ FROZEN = ".frozen"
 
 
 def _files(package: Path, conf: Path) -> dict[str, Path]:
-    """Every file of the code and the configs, by its place in the frozen copy."""
+    """Return every file of the code and the configs, by its place in the frozen copy."""
     # Not the code alone: the chorales' manifest and the page of a player lie beside it.
     own = {path.relative_to(package): path for path in package.rglob("*") if path.is_file()}
     files = {
@@ -33,7 +33,7 @@ def _files(package: Path, conf: Path) -> dict[str, Path]:
 
 
 def digest(root: Path | None = None) -> str:
-    """SHA-256 over the code and the configs that run now, or over a frozen copy of them in `root`."""
+    """Return SHA-256 over the code and the configs that run now, or over a frozen copy of them in `root`."""
     package, conf = (PACKAGE, CONF_DIR) if root is None else (root / PACKAGE.name, root / PACKAGE.name / "conf")
     total = hashlib.sha256()
     for name, path in _files(package, conf).items():
@@ -59,12 +59,12 @@ def freeze(folder: Path) -> None:
 
 
 def frozen_conf(folder: Path) -> Path:
-    """The frozen configs of a sweep."""
+    """Return the frozen configs of a sweep."""
     return folder / FROZEN / PACKAGE.name / "conf"
 
 
 def git_state() -> dict[str, Any] | None:
-    """Commit and dirtiness of the checkout that the code comes from; None for an installed wheel."""
+    """Return commit and dirtiness of the checkout that the code comes from; None for an installed wheel."""
     root = PACKAGE.parent
     if (root.parent / SWEEP).exists():
         # A frozen copy: what the checkout was when the sweep began.

@@ -92,7 +92,7 @@ def early_end_recorded(folder: Path, figures: Callable[[], dict[str, Any]]) -> I
 
 @contextmanager
 def stopped_by_signals(folder: Path) -> Iterator[None]:
-    """After the training, when everything is saved, let a scheduler's signals end the run at once.
+    """Let a scheduler's signals end the run at once after the training, when everything is saved.
 
     Raises:
         RunInterrupted: a signal arrived.

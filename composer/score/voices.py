@@ -4,6 +4,8 @@ A staff has at most two voices, with durations that can be read.
 
 Pitches and onsets stay as they are. Durations change in two ways, both counted: a performer's releases are read as the
 values that they stand for, and where a third voice would be needed a note is written shorter.
+
+One file of some 400 lines, because its parts share the notation of a staff.
 """
 
 from __future__ import annotations

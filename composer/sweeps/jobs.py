@@ -126,7 +126,7 @@ def begin(folder: Path, name: str, overrides: Sequence[str], swept: Sequence[str
 
 
 def stop_signal(sweep: Path) -> int | None:
-    """The signal that asked the whole sweep to stop."""
+    """Return the signal that asked the whole sweep to stop."""
     try:
         return int((sweep / STOP).read_text())
     except (FileNotFoundError, ValueError):
@@ -145,7 +145,7 @@ def objective(job: Job) -> float:
 
 
 def describe(job: Job) -> str:
-    """A job in one line: how it ended, its figures with their split, its time, its error."""
+    """Return a job in one line: how it ended, its figures with their split, its time, its error."""
     return (
         f"job {job.number:<4} {job.folder.name}  {job.status}  {job.seconds:.1f} s  {_figures(job) or job.error or ''}"
     )
@@ -195,7 +195,7 @@ def finish(sweep: Path, problem: ComposerError | None, summarise: Callable[[Path
 
 
 def jobs(sweep: Path) -> list[Job]:
-    """The jobs of a sweep by number; those whose folder is damaged are left out."""
+    """Return the jobs of a sweep by number; those whose folder is damaged are left out."""
     found = []
     for path in sorted(sweep.glob(f"*/{JOB}")):
         try:
@@ -206,7 +206,7 @@ def jobs(sweep: Path) -> list[Job]:
 
 
 def table(found: Sequence[Job]) -> list[str]:
-    """Lines of a table of jobs: status, figures with their split, time, first line of the error."""
+    """Return lines of a table of jobs: status, figures with their split, time, first line of the error."""
     width = max([len(job.folder.name) for job in found] + [3])
     lines = [f"{'job':<{width}}  {'status':<12}{'seconds':>8}  result"]
     for job in found:

@@ -80,7 +80,7 @@ def write_overlays(sweep: Path, jobs: Sequence[Job], figures: Sequence[Path] = (
 
 
 def read_metrics(path: Path) -> dict[str, NDArray[np.float64]]:
-    """The columns of a `metrics.csv` by name, a value an epoch.
+    """Return the columns of a `metrics.csv` by name, a value per epoch.
 
     Raises:
         ComposerError: the file is missing or damaged.

@@ -87,7 +87,7 @@ def _say(line: str) -> None:
 
 @contextmanager
 def stopping(sweep: Path) -> Iterator[None]:
-    """In the process that begins a sweep: on a signal every job saves and ends, whatever launcher runs it.
+    """Let every job save and end on a signal, whatever launcher runs it; for the process that begins a sweep.
 
     The launcher itself hears nothing of it: joblib, for one, would kill the jobs while they save.
     """
@@ -198,7 +198,7 @@ def _run(
 
 @contextmanager
 def _forwarded(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
-    """In a launcher's process: pass signals on to the job, and keep them in the list."""
+    """Pass signals on to the job, and keep them in the list; for the process of a launcher."""
     received: list[int] = []
     before: dict[int, Any] = {}
 
@@ -227,7 +227,7 @@ def _forwarded(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
 
 
 def _end(job: Job, code: int, log_begins: int) -> tuple[str, str | None]:
-    """Status and first line of the error of a job whose process ended with this code."""
+    """Return status and first line of the error of a job whose process ended with this code."""
     summary = job.summary
     if code == 0 and summary.get("status") == "completed":
         return "completed", None
