@@ -25,7 +25,7 @@ from composer.evaluation.statistics import Paired, mean_sd, paired
 
 
 def main_table(c: Comparison, resamples: int) -> Table:
-    """Return a table with a row per arm: mean, standard deviation, paired difference, interval, effect size, seeds, failures."""
+    """Return a table with a row per arm: mean, deviation, paired difference, interval, effect size, seeds, failures."""
     family = [arm for arm in c.others if (arm, c.metric) in c.adjusted]
     header = ["arm", "seeds", "failed", "left out", c.title(c.metric), "difference", "95 % interval", "effect size"]
     header += ["p (Holm)"] * bool(family)

@@ -86,7 +86,7 @@ def play(
 
 
 def sounding(composer: Composer, config: LiveConfig) -> Iterator[tuple[int, int, float]]:
-    """Yield the events of `composed`, with releases of notes that are held too long, as `composer generate` writes them."""
+    """Yield the events of `composed`, with releases of notes held too long, as `composer generate` writes them."""
     events, longest = composed(composer, config), composer.longest(config)
     return events if longest is None else add_releases(events, longest)
 

@@ -87,7 +87,7 @@ def sounding_after(
 
 
 def after(playing: Playing, event: Tensor, times: Tensor, last_strike: float = math.inf) -> Playing:
-    """Return the sounding notes after an event (B, 3); `times` as at the head of this file, `last_strike` as in `Rules`."""
+    """Return the sounding notes after an event (B, 3); `times` as in the head, `last_strike` as in `Rules`."""
     note, velocity, time = event.unbind(1)
     strike, now = velocity > 0, playing.now + times[time]
     move, count = (2 * note + strike)[:, None], playing.passed + 1

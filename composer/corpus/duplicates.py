@@ -127,10 +127,10 @@ def merge_named(groups: Groups, names: Sequence[str | None]) -> Groups:
 
 def shingles(events: Events) -> Digests:
     """Return the distinct shingles of a piece in rising order; none if there are fewer than `MIN_SHINGLES`."""
-    struck = events.velocity > 0
+    note_on = events.velocity > 0
     # Notes of one moment in the order of their pitches: their order in files differs.
-    moment = np.cumsum(events.delta_time > 0)[struck]
-    pitch = np.sort(moment << 7 | events.pitch[struck]) & 127
+    moment = np.cumsum(events.delta_time > 0)[note_on]
+    pitch = np.sort(moment << 7 | events.pitch[note_on]) & 127
     intervals = (np.diff(pitch) + 128).astype(np.uint64)
     count = len(intervals) - _SHINGLE + 1
     if count < MIN_SHINGLES:

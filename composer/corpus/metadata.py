@@ -44,7 +44,7 @@ def split_file(root: Path, given: str | None, setting: str = "data.split=file") 
     found = sorted(path for path in root.glob("*.csv") if path.is_file())
     if len(found) != 1:
         what = "no CSV file" if not found else f"{len(found)} CSV files"
-        raise ComposerError(f"{setting}: {what} in {root}; choose one with data.split_file=NAME.csv")
+        raise ComposerError(f"{setting}: {what} in {root}; name the file with data.split_file=NAME.csv")
     return found[0]
 
 

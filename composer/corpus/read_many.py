@@ -125,7 +125,7 @@ class Entry:
 
 
 # Two changes of a file within this time, in seconds, may get the same timestamp.
-_UNSETTLED = 2.0
+_MIN_SETTLED_SECONDS = 2.0
 
 
 def read_entry(root: Path, name: str, parameters: Parameters) -> tuple[Entry, bytes]:
@@ -135,7 +135,7 @@ def read_entry(root: Path, name: str, parameters: Parameters) -> tuple[Entry, by
     try:
         status = path.stat()
         entry.size, entry.mtime_ns = status.st_size, status.st_mtime_ns
-        entry.settled = time.time() - status.st_mtime > _UNSETTLED
+        entry.settled = time.time() - status.st_mtime > _MIN_SETTLED_SECONDS
         content = load(path)
         entry.sha256 = hashlib.sha256(content).hexdigest()
         with warnings.catch_warnings(record=True) as caught:

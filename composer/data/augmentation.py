@@ -42,7 +42,7 @@ class Augmentation:
 
     @property
     def needs_played(self) -> bool:
-        """Whether `vary` needs velocities and times besides the classes."""
+        """True if `vary` needs velocities and times besides the classes."""
         return self.config.stretch > 1 or self.config.velocity > 1
 
     def vary(

@@ -53,9 +53,9 @@ def _encoded_intervals(piece: Piece, vocabulary: Vocabulary) -> NDArray[np.float
     """Return the intervals in beats between the onsets of a piece after encoding and decoding."""
     events = piece.events
     decoded = np.asarray(vocabulary.time_values)[vocabulary.time_classes(events.delta_time)]
-    struck = events.velocity > 0
-    onsets, first = np.unique(np.round(np.cumsum(decoded)[struck], 9), return_index=True)
+    note_on = events.velocity > 0
+    onsets, first = np.unique(np.round(np.cumsum(decoded)[note_on], 9), return_index=True)
     gaps = np.diff(onsets)
     if events.time_unit is TimeUnit.beats:
         return gaps
-    return np.asarray(gaps / piece.tempo_map.seconds_per_beat(piece.beats()[struck][first[1:]]))
+    return np.asarray(gaps / piece.tempo_map.seconds_per_beat(piece.beats()[note_on][first[1:]]))

@@ -58,7 +58,7 @@ class WindowSet(ABC):
 
     @property
     def pool(self) -> WindowSet:
-        """Return the set itself, or the ranges that a random subset was drawn from."""
+        """Ranges that a random subset was drawn from; any other set itself."""
         return self
 
     def positions(self) -> Indices:
@@ -224,7 +224,7 @@ class RandomSubset(WindowSet):
 
     @property
     def pool(self) -> WindowSet:
-        """Return the ranges that the subset was drawn from."""
+        """Ranges that the subset was drawn from."""
         return self.ranges
 
 

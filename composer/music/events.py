@@ -201,10 +201,10 @@ def add_releases(
         longest: duration in the same unit, above 0.
         kept: number of events at the beginning among which no note-off is added.
     """
-    now, struck = 0.0, dict[int, float]()
+    now, started = 0.0, dict[int, float]()
     for number, (pitch, velocity, wait) in enumerate(events):
         # Oldest first: a pitch that is started again moves to the end.
-        for note, since in list(struck.items()) if number >= kept else ():
+        for note, since in list(started.items()) if number >= kept else ():
             due = since + longest
             # A note-off due at the time of the event is not added: the event may be that note-off.
             if due >= now + wait - _TOLERANCE:
@@ -212,12 +212,12 @@ def add_releases(
             step = max(0.0, due - now)
             yield note, 0, step
             now, wait = now + step, wait - step
-            del struck[note]
+            del started[note]
         yield pitch, velocity, wait
         now += wait
-        struck.pop(pitch, None)
+        started.pop(pitch, None)
         if velocity:
-            struck[pitch] = now
+            started[pitch] = now
 
 
 def with_releases(events: Events, longest: float, kept: int = 0) -> Events:

@@ -273,19 +273,19 @@ def _merge(messages: list[_Message]) -> list[_Message]:
     merged: list[_Message] = []
     # By pitch: the parts that hold it, and the place in `merged` of its latest note-on.
     holding: dict[int, set[tuple[int, int]]] = {}
-    struck: dict[int, int] = {}
+    started: dict[int, int] = {}
     for message in messages:
         part, pitch = (message.track, message.channel), message.pitch
         parts = holding.setdefault(pitch, set())
         if message.velocity:
-            latest = struck.get(pitch)
+            latest = started.get(pitch)
             again = latest is not None and merged[latest].ticks == message.ticks
             if again and parts and part not in parts:
                 assert latest is not None
                 louder = max(merged[latest].velocity, message.velocity)
                 merged[latest] = merged[latest]._replace(velocity=louder)
             else:
-                struck[pitch] = len(merged)
+                started[pitch] = len(merged)
                 merged.append(message)
             parts.add(part)
         elif not parts:
@@ -361,7 +361,7 @@ def _messages(tracks: dict[int, Track], *, extend: bool = False) -> list[_Messag
         timed.sort(key=lambda entry: entry[0])
     messages: list[_Message] = []
     programs: dict[int, int] = {}
-    struck: dict[tuple[int, int], int] = {}
+    started: dict[tuple[int, int], int] = {}
     down: set[int] = set()
     # Delayed note-offs, by channel and pitch.
     held: dict[tuple[int, int], list[_Message]] = {}
@@ -387,9 +387,9 @@ def _messages(tracks: dict[int, Track], *, extend: bool = False) -> list[_Messag
         if velocity:
             if held:
                 release(ticks, [key])
-            struck[key] = program
+            started[key] = program
         else:
-            program = struck.pop(key, program)
+            program = started.pop(key, program)
         event = _Message(ticks, number, channel, program, first, velocity)
         if velocity or channel not in down:
             messages.append(event)
@@ -554,15 +554,15 @@ def audible_messages(messages: list[tuple[int, int, int]]) -> list[tuple[int, in
     """
     # (tick, 0 for a note-off that was moved: it comes before a note-on of that tick, place in the file), message
     placed: list[tuple[tuple[int, int, int], tuple[int, int, int]]] = []
-    struck: dict[int, int] = {}
+    started: dict[int, int] = {}
     delayed: dict[int, int] = {}
     gone: set[int] = set()
     for place, (tick, pitch, velocity) in enumerate(messages):
-        moved = velocity == 0 and messages[struck[pitch]][0] == tick
+        moved = velocity == 0 and messages[started[pitch]][0] == tick
         if velocity:
             if pitch in delayed and messages[delayed[pitch]][0] == tick:
-                gone |= {struck[pitch], delayed[pitch]}
-            struck[pitch] = place
+                gone |= {started[pitch], delayed[pitch]}
+            started[pitch] = place
         elif moved:
             delayed[pitch] = place
         placed.append(((tick + moved, 1 - moved, place), (tick + moved, pitch, velocity)))

@@ -1,5 +1,5 @@
 """Extra: audio, pictures and pages of a MIDI file, for `composer render` and `composer report`.
 
-In reading order: `notes` (notes with their times), `audio` (a synthesizer), `pianoroll`, `player` (a page that plays),
-`media` (what each format needs) and `listening` (measures of the sound).
+In reading order: `audio` (a synthesizer), `pianoroll`, `player` (a page that plays pieces), `listening` (a piece as the
+input of a player) and `media` (pictures and sound for TensorBoard).
 """

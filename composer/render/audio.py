@@ -1,9 +1,8 @@
-"""Sound: WAV from notes, by a small piano of our own or by FluidSynth where that is installed.
+"""Audio synthesis: WAV from notes, with a small built-in piano or with FluidSynth where that is installed.
 
-The piano is additive synthesis in NumPy, so that `pip install` is all it takes. What makes a piano is in N. Fletcher
-and T. Rossing, The Physics of Musical Instruments, 2nd edition, 1998, chapter 12: stiff strings whose partials are
-stretched, two stages of decay, high notes that die sooner, and a hammer that is harder, thus brighter, the harder it
-strikes.
+The piano is additive synthesis in NumPy, so that it needs no other program. Its model follows N. Fletcher and T.
+Rossing, The Physics of Musical Instruments, 2nd edition, 1998, chapter 12: stiff strings with stretched partials, two
+stages of decay, a faster decay of high notes, and a hammer whose sound is brighter at a higher velocity.
 
 L = frames of a piece, 2 channels
 """
@@ -28,19 +27,19 @@ from composer.music.notes import Note
 Samples = NDArray[np.float32]
 
 SAMPLE_RATE = 44_100
-# After the last release, for the strings to come to rest.
+# Time after the last note-off, for the strings to come to rest.
 RELEASE_SECONDS = 0.5
-# The loudest sample of a file: a little below full scale, so that no player's filter clips it.
+# The peak of a file: slightly below full scale, so that the filter of a player does not clip it.
 PEAK = 0.89
-_DAMPING_SECONDS = 0.07  # how fast a damper takes the sound away, to a factor of 1/e
+_DAMPING_SECONDS = 0.07  # time in which a damper reduces the sound to 1/e
 _ATTACK_SECONDS = 0.002
-_HAMMER_PLACE = 1 / 8.3  # where the hammer strikes; it cannot move what is at rest there
+_HAMMER_PLACE = 1 / 8.3  # share of the string at which the hammer strikes; partials with a node there are silent
 _PARTIALS = 36
-_UNHEARD = 19  # so many of its decays after the strike a partial is 80 dB down
-# A key must be down this long to be heard, however short the note.
-_SHORTEST_SECONDS = 0.06
-_PART = SAMPLE_RATE  # samples encoded at once
-_LONGEST_SECONDS = 3600
+_MAX_DECAYS = 19  # a partial is computed for this many of its decay times, until it is 80 dB down
+# Shortest duration of a note's sound, so that it is audible.
+_MIN_NOTE_SECONDS = 0.06
+_MAX_ENCODED_FRAMES = SAMPLE_RATE  # frames passed to the encoder at a time
+_MAX_SECONDS = 3600
 _SOUNDFONTS = (
     "/usr/share/sounds/sf2/FluidR3_GM.sf2",
     "/usr/share/sounds/sf2/default-GM.sf2",
@@ -52,24 +51,24 @@ _SOUNDFONTS = (
 
 
 def synthesize(notes: Sequence[Note], rate: int = SAMPLE_RATE) -> Samples:
-    """(L, 2) the notes on our piano, from the start of the piece to `RELEASE_SECONDS` after the last release.
+    """Return the sound (L, 2) of the notes, from the start of the piece to `RELEASE_SECONDS` after the last note-off.
 
     Args:
-        notes: one at least.
-        rate: samples a second; partials above 0.45 of it are left out.
+        notes: at least one.
+        rate: frames per second; partials above 0.45 of it are left out.
 
     Raises:
-        ComposerError: longer than an hour, which would take gigabytes of memory.
+        ComposerError: the piece is longer than an hour, which would take gigabytes of memory.
     """
     end = max(note.end_seconds for note in notes)
-    if end > _LONGEST_SECONDS:
-        raise ComposerError(f"lasts {end:,.0f} s; sound is made for up to {_LONGEST_SECONDS:,} s; use synth=none")
+    if end > _MAX_SECONDS:
+        raise ComposerError(f"lasts {end:,.0f} s; sound is made for up to {_MAX_SECONDS:,} s; use synth=none")
     mix = np.zeros((round((end + RELEASE_SECONDS) * rate), 2), np.float32)
     longest: dict[int, float] = {}
     for note in notes:
-        longest[note.pitch] = max(longest.get(note.pitch, 0.0), note.duration_seconds, _SHORTEST_SECONDS)
+        longest[note.pitch] = max(longest.get(note.pitch, 0.0), note.duration_seconds, _MIN_NOTE_SECONDS)
     fade = np.exp(-np.arange(round(RELEASE_SECONDS * rate)) / (_DAMPING_SECONDS * rate))
-    # To nothing at the very end, without a step.
+    # To zero at the end, without a step.
     fade = (fade * np.linspace(1, 0, len(fade))).astype(np.float32)[:, None]
     for pitch in sorted(longest):
         soft, hard = _strings(pitch, round(longest[pitch] * rate) + len(fade), rate)
@@ -77,7 +76,7 @@ def synthesize(notes: Sequence[Note], rate: int = SAMPLE_RATE) -> Samples:
             if note.pitch != pitch:
                 continue
             start = round(note.onset_seconds * rate)
-            held = round(max(note.duration_seconds, _SHORTEST_SECONDS) * rate)
+            held = round(max(note.duration_seconds, _MIN_NOTE_SECONDS) * rate)
             stop = min(held + len(fade), len(mix) - start)
             force = note.velocity / 127
             # The amplitude grows as the square of the velocity, and the tone gets brighter.
@@ -88,7 +87,7 @@ def synthesize(notes: Sequence[Note], rate: int = SAMPLE_RATE) -> Samples:
 
 
 def _levelled(samples: Samples) -> Samples:
-    """The same sound with its peak at `PEAK`."""
+    """Return the same sound with its peak at `PEAK`."""
     loudest = max(float(samples.max()), -float(samples.min()))
     if loudest > 0:
         samples *= np.float32(PEAK / loudest)
@@ -96,14 +95,14 @@ def _levelled(samples: Samples) -> Samples:
 
 
 def _strings(pitch: int, length: int, rate: int) -> tuple[Samples, Samples]:
-    """(length, 2) a pitch struck softly and hard, undamped, each channel as an ear beside the keyboard hears it."""
+    """Return two undamped sounds (length, 2) of a pitch, soft and hard; the channels are a listener's two ears."""
     frames = np.arange(length, dtype=np.float32) / np.float32(rate)
     fundamental = 440.0 * 2 ** ((pitch - 69) / 12)
-    # Stiffness: little in the middle, more to both ends.
+    # Stiffness: low in the middle of the keyboard, higher to both ends.
     stiffness = 2.4e-4 * 2 ** ((pitch - 60) / 9) + 1.5e-4 * 2 ** ((40 - pitch) / 12)
     random = np.random.default_rng(pitch)
     soft, hard = np.zeros((2, len(frames), 2), np.float32)
-    # Seconds: the lowest strings ring ten times as long as the highest.
+    # In seconds: the lowest strings decay ten times as slowly as the highest.
     first_decay = 0.35 + 2.4 * 2 ** ((48 - pitch) / 16)
     pan = np.pi / 4 + 0.44 * np.clip((pitch - 60) / 40, -1, 1)
     left, right = np.cos(pan), np.sin(pan)
@@ -113,30 +112,30 @@ def _strings(pitch: int, length: int, rate: int) -> tuple[Samples, Samples]:
             break
         place = abs(np.sin(np.pi * partial * _HAMMER_PLACE)) + 0.08
         strength = place / partial
-        # A felt hammer passes less of the high partials the softer it strikes.
+        # At a lower velocity a felt hammer excites less of the high partials.
         softly = strength * np.exp((fundamental - frequency) / 1200)
         hardly = strength * np.exp((fundamental - frequency) / 4500)
         if hardly < 2e-4:
             break
         decay = first_decay / (1 + 0.12 * (partial - 1) + frequency / 6000)
-        # Two stages: the strings of a note first move together and give their energy away, then against each other.
-        time = frames[: round(_UNHEARD * decay * rate)]
+        # Two stages of decay: the strings of a note first move in phase and lose energy fast, then out of phase.
+        time = frames[: round(_MAX_DECAYS * decay * rate)]
         envelope = 0.86 * np.exp(-time / (0.4 * decay)) + 0.14 * np.exp(-time / (2.6 * decay))
         envelope *= 1 - np.exp(-time / _ATTACK_SECONDS)
-        # They are never quite in tune: a slow beat, another in each ear.
+        # The strings are slightly out of tune: a slow beat, different in each channel.
         turn = np.float32(2 * np.pi * frequency)
         detuned = np.float32(turn * (1 + random.normal(0, 1.5e-4)))
         phases = random.uniform(0, 2 * np.pi, 2).astype(np.float32)
         one = np.sin(turn * time + phases[0]) * envelope
         other = np.sin(detuned * time + phases[1]) * envelope
         for channel, (gain, near, far) in enumerate(((left, one, other), (right, other, one))):
-            heard = np.float32(gain) * (near + np.float32(0.5) * far)
-            soft[: len(time), channel] += np.float32(softly) * heard
-            hard[: len(time), channel] += np.float32(hardly) * heard
+            gained = np.float32(gain) * (near + np.float32(0.5) * far)
+            soft[: len(time), channel] += np.float32(softly) * gained
+            hard[: len(time), channel] += np.float32(hardly) * gained
     knock = _knock(pitch, len(frames), rate)
     hard += 0.12 * knock[:, None]
     soft += 0.04 * knock[:, None]
-    # Equally loud over the keyboard, so that velocity alone decides.
+    # Equally loud over the keyboard, so that the level depends only on velocity.
     level = np.sqrt(np.mean(hard[: rate // 4] ** 2))
     return soft / level, hard / level
 
@@ -147,7 +146,7 @@ def _noise(rate: int) -> Samples:
 
 
 def _knock(pitch: int, frames: int, rate: int) -> Samples:
-    """(S,) the thud of key and hammer: low noise, gone in a few hundredths of a second."""
+    """Return the thud (S,) of key and hammer: low noise of a few hundredths of a second."""
     noise = _noise(rate)
     width = round(64 * rate / SAMPLE_RATE)
     smooth = np.convolve(noise, np.hanning(width) / (width / 4), mode="same")
@@ -158,18 +157,18 @@ def _knock(pitch: int, frames: int, rate: int) -> Samples:
 
 
 def find_soundfont(given: str | None) -> Path | None:
-    """The soundfont that is given, or the first of the usual places."""
+    """Return the given soundfont, or the first one in the usual places."""
     places = [given] if given is not None else _SOUNDFONTS
     return next((Path(place).expanduser() for place in places if Path(place).expanduser().is_file()), None)
 
 
 def has_fluidsynth(soundfont: str | None) -> bool:
-    """Whether FluidSynth and a soundfont are there."""
+    """Return whether FluidSynth and a soundfont are installed."""
     return shutil.which("fluidsynth") is not None and find_soundfont(soundfont) is not None
 
 
 def require_fluidsynth(soundfont: str | None) -> tuple[str, Path]:
-    """FluidSynth's program and the soundfont.
+    """Return FluidSynth's program and the soundfont.
 
     Raises:
         ComposerError: one is missing.
@@ -184,10 +183,10 @@ def require_fluidsynth(soundfont: str | None) -> tuple[str, Path]:
 
 
 def fluidsynth(midi: Path, seconds: float, soundfont: str | None) -> Samples:
-    """(L, 2) a MIDI file by FluidSynth, cut or filled to `seconds`; the same peak as ours.
+    """Return the sound (L, 2) of a MIDI file by FluidSynth, cut or padded to `seconds`, with its peak at `PEAK`.
 
     Raises:
-        ComposerError: FluidSynth or the soundfont is missing, or fails.
+        ComposerError: FluidSynth or the soundfont is missing, or FluidSynth fails.
     """
     program, font = require_fluidsynth(soundfont)
     with tempfile.TemporaryDirectory() as folder:
@@ -196,7 +195,7 @@ def fluidsynth(midi: Path, seconds: float, soundfont: str | None) -> Samples:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode or not path.is_file():
             reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-            raise ComposerError(f"synth=fluidsynth: it failed ({reason}); use synth=builtin")
+            raise ComposerError(f"synth=fluidsynth: FluidSynth failed ({reason}); use synth=builtin")
         with wave.open(str(path)) as stream:
             data = np.frombuffer(stream.readframes(stream.getnframes()), "<i2").reshape(-1, stream.getnchannels())
     length = round(seconds * SAMPLE_RATE)
@@ -208,7 +207,7 @@ def fluidsynth(midi: Path, seconds: float, soundfont: str | None) -> Samples:
 
 
 def encode(samples: Samples, suffix: str) -> bytes:
-    """A sound file's content: 16 bits a sample.
+    """Return the bytes of a sound file with 16 bits per sample.
 
     Args:
         samples: (L, 2) within -1 and 1.
@@ -223,15 +222,15 @@ def encode(samples: Samples, suffix: str) -> bytes:
             file.setnchannels(2)
             file.setsampwidth(2)
             file.setframerate(SAMPLE_RATE)
-            for start in range(0, len(samples), _PART):
-                file.writeframes(np.rint(samples[start : start + _PART] * 32767).astype("<i2").tobytes())
+            for start in range(0, len(samples), _MAX_ENCODED_FRAMES):
+                file.writeframes(np.rint(samples[start : start + _MAX_ENCODED_FRAMES] * 32767).astype("<i2").tobytes())
         return stream.getvalue()
     try:
         import soundfile
     except (ImportError, OSError) as error:
         raise MissingExtra(f"audio.{suffix} needs soundfile: pip install soundfile (extra audio)") from error
     with soundfile.SoundFile(stream, "w", SAMPLE_RATE, 2, format=suffix.upper()) as file:
-        # In parts: libsndfile's Vorbis encoder overruns its stack with minutes at once.
-        for start in range(0, len(samples), _PART):
-            file.write(samples[start : start + _PART])
+        # In parts: libsndfile's Vorbis encoder overflows its stack with minutes of sound in one call.
+        for start in range(0, len(samples), _MAX_ENCODED_FRAMES):
+            file.write(samples[start : start + _MAX_ENCODED_FRAMES])
     return stream.getvalue()

@@ -1,4 +1,4 @@
-"""A piece to read and to hear: its score, its notes and where these were copied from, as the player takes them."""
+"""A piece as the input of a player: its score, its notes and its copied passages."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from composer.score.engrave import notate, pages
 def player(
     piece: Piece | Performance, title: str, subtitle: str = "", passages: Sequence[Mapping[str, Any]] = ()
 ) -> Player:
-    """A piece as a player shows it.
+    """Return the player of a piece.
 
-    Where Verovio is not installed, or the piece is too long for a score, the piano roll stands alone, and a warning
-    says why.
+    If Verovio is not installed, or the piece is too long for a score, the player shows only the piano roll, and a
+    warning gives the reason.
 
     Args:
-        piece: what is played.
+        piece: the music.
         title: its heading.
-        subtitle: a line below that.
-        passages: what was copied, as `Player` takes them.
+        subtitle: a line below the heading.
+        passages: copied passages, in the form of `Player`.
 
     Raises:
         ComposerError: the piece has no notes.
@@ -43,7 +43,7 @@ def player(
 
 
 def plain(performance: Performance) -> list[dict[str, Any]]:
-    """The notes without a score: `pitch`, `velocity`, `onset` and `duration` in seconds."""
+    """Return the notes without a score: `pitch`, `velocity`, `onset` and `duration` in seconds."""
     return [
         {
             "pitch": note.pitch,

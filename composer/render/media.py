@@ -1,4 +1,4 @@
-"""A short piece for TensorBoard: the first page of its score and its piano roll as PNG, and its sound as WAV."""
+"""Media of a piece for TensorBoard: the first page of its score and its piano roll as PNG, and its sound as WAV."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from composer.music.notes import Performance
 from composer.render import audio, pianoroll
 from composer.score.engrave import notate, pages, to_png
 
-# An event file keeps the sound of every sample: a minute in CD quality would be ten megabytes.
+# An event file stores the sound of every composed sample: a minute in CD quality would take ten megabytes.
 SECONDS = 15.0
 RATE = audio.SAMPLE_RATE // 2
 
@@ -29,7 +29,7 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """What is shown of a piece; None where a package is not installed, or the piece is too long for a score."""
+    """Pictures and sound of a piece; None where a package is missing, or the piece is too long for a score."""
 
     score: bytes | None
     roll: bytes | None
@@ -37,7 +37,7 @@ class Media:
 
 
 def media(performance: Performance) -> Media:
-    """Draw and play a piece; of the sound the first `SECONDS`."""
+    """Render a piece; the sound is cut to the first `SECONDS`."""
     return Media(_score(performance), _roll(performance), _sound(performance))
 
 
@@ -56,12 +56,12 @@ def _roll(performance: Performance) -> bytes | None:
 
 
 def _sound(performance: Performance) -> Sound:
-    heard = [
+    audible = [
         dataclasses.replace(note, duration_seconds=min(note.duration_seconds, SECONDS - note.onset_seconds))
         for note in performance.notes
         if note.onset_seconds < SECONDS
     ]
-    samples = audio.synthesize(heard, RATE).mean(axis=1)[: round(SECONDS * RATE)]
+    samples = audio.synthesize(audible, RATE).mean(axis=1)[: round(SECONDS * RATE)]
     stream = io.BytesIO()
     with wave.open(stream, "wb") as file:
         file.setnchannels(1)

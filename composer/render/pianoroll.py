@@ -1,4 +1,4 @@
-"""Piano rolls: pitch over time, with the velocity as colour, several pieces under each other."""
+"""Piano rolls: pitch over time, with the velocity as colour, one piece below the other."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from composer.music.notes import Performance
 
 _NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
 _BLACK = {1, 3, 6, 8, 10}
-# Light to dark evenly, so that a grey print tells the same; its palest fifth would vanish on white.
+# A colour map from light to dark in even steps, which also works in grey; its palest part is invisible on white.
 _COLOURS, _PALEST = "viridis_r", 0.12
-_INCHES_A_ROLL, _INCHES_WIDE = 3.2, 11.0
+_INCHES_PER_ROLL, _INCHES_WIDE = 3.2, 11.0
 
 
 def note_name(pitch: int) -> str:
-    """`C4` for 60."""
+    """Return the name of a pitch, such as `C4` for 60."""
     return f"{_NAMES[pitch % 12]}{pitch // 12 - 1}"
 
 
 def draw(performances: Sequence[Performance], suffixes: Sequence[str] = ("png", "svg")) -> dict[str, bytes]:
-    """Draw rolls under each other, on one scale of velocity, as the contents of files by their suffix.
+    """Draw one roll below the other, with one scale of velocity; return the bytes of each file by suffix.
 
     Args:
-        performances: from the top down; each with its title.
-        suffixes: of `png` and `svg`.
+        performances: from the top down; the titles are shown.
+        suffixes: any of `png` and `svg`.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -40,7 +40,7 @@ def draw(performances: Sequence[Performance], suffixes: Sequence[str] = ("png", 
     rows = len(performances)
     # Text stays text in the SVG, and the same piece gives the same file.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "composer", "font.size": 9}):
-        figure = Figure(figsize=(_INCHES_WIDE, _INCHES_A_ROLL * rows + 0.4), layout="constrained")
+        figure = Figure(figsize=(_INCHES_WIDE, _INCHES_PER_ROLL * rows + 0.4), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots(rows, 1, squeeze=False)[:, 0]
         bars = [_roll(ax, performance) for ax, performance in zip(axes, performances, strict=True)]
@@ -56,7 +56,7 @@ def draw(performances: Sequence[Performance], suffixes: Sequence[str] = ("png", 
 
 
 def _roll(ax: Any, performance: Performance) -> Any:
-    """One roll; the collection of its notes."""
+    """Draw one roll; return matplotlib's collection of its notes."""
     from matplotlib import colormaps
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import ListedColormap, Normalize
@@ -76,7 +76,7 @@ def _roll(ax: Any, performance: Performance) -> Any:
         if pitch % 12 in _BLACK:
             ax.axhspan(pitch - 0.5, pitch + 0.5, color="0.955", linewidth=0, zorder=0)
     ax.add_collection(drawn)
-    # Not as mathematics, which a name with dollar signs would be.
+    # A name with dollar signs is not mathematics.
     ax.set_title(performance.title, loc="left", fontsize=10, parse_math=False)
     ax.set_xlim(0, max(performance.end_seconds, 0.1))
     ax.set_ylim(low - 0.5, high + 0.5)

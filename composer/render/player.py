@@ -1,8 +1,7 @@
-"""Pages that play: notes, score pages and sound in one HTML file that needs no network.
+"""HTML players: notes, score pages and sound in one HTML file that needs no network.
 
-All styles and scripts are in `player.html` beside this file; here its places are filled. Whatever comes from outside is
-escaped, and the page's Content-Security-Policy names the digest of our one script, so nothing else in it can run or be
-loaded.
+All styles and scripts are in the template `player.html`, which is filled in here. All external text is escaped, and the
+page's Content-Security-Policy allows only the script with our digest, so that nothing else can run or be loaded.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from typing import Any
 from composer.errors import ComposerError
 
 TEMPLATE = Path(__file__).with_name("player.html")
-# What a sound file begins with.
+# First bytes of sound files.
 _SOUNDS = ((b"RIFF", "audio/wav"), (b"OggS", "audio/ogg"), (b"fLaC", "audio/flac"), (b"ID3", "audio/mpeg"))
-# A cell of a table that is set to the right: a number with a sign, a unit or a spread.
+# A table cell that is aligned right: a number with a sign, a unit or a spread.
 _NUMBER = re.compile(r"[-+−±]?[\d.,]+(e[-+]?\d+)?( ?(%|s|ms|±|[-+−\d.,]+))*")
 
 
@@ -35,11 +34,11 @@ class Player:
         notes: each with `ids` (of its elements in the pages, several where it is tied; may be empty), `pitch` (MIDI
             note number), `velocity` (1 to 127), `onset` and `duration` (seconds), and `staff` (from 1; may be left
             out). It sounds from its onset until just before onset + duration.
-        pages: SVG texts of the score; without them the page shows the piano roll alone.
-        audio: a WAV, OGG, FLAC or MP3 file of the piece, from its beginning; without it the page makes the sound.
-        passages: copied ones, each with `start` and `end` (seconds), `source` (where from), `source_start` (seconds of
-            the source) and `transposition` (semitones up); the last two may be left out. Notes that begin in one are
-            coloured; of passages that overlap the first.
+        pages: SVG texts of the score; without them the page shows only the piano roll.
+        audio: a WAV, OGG, FLAC or MP3 file of the piece, from its beginning; without it the page synthesizes the sound.
+        passages: copied passages, each with `start` and `end` (seconds), `source` (title of the original),
+            `source_start` (seconds of the source) and `transposition` (semitones up); the last two are optional. Notes
+            that begin in a passage are coloured; the first of overlapping passages counts.
         subtitle: a line below the title.
     """
 
@@ -56,8 +55,8 @@ class Image:
     """A picture inside the page.
 
     Attributes:
-        uri: the picture itself, `data:image/...`.
-        text: what it shows, for those who do not see it.
+        uri: the data of the picture, `data:image/...`.
+        text: alternative text.
         caption: a line below it.
     """
 
@@ -68,7 +67,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table: its column heads and its rows, as text; numbers are set to the right, unless it is a `listing`."""
+    """A table: column heads and rows of text; numbers are aligned right, unless it is a `listing`."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -82,7 +81,7 @@ class Section:
 
     Attributes:
         text: plain text; an empty line begins a new paragraph.
-        beside: players stand side by side where the screen is wide enough.
+        beside: show players side by side where the screen is wide enough.
     """
 
     heading: str
@@ -101,20 +100,20 @@ def player_page(
     passages: Sequence[Mapping[str, Any]] = (),
     subtitle: str = "",
 ) -> str:
-    """A page that plays one piece; the arguments are those of `Player`.
+    """Return a page that plays one piece; the arguments are those of `Player`.
 
     Returns:
         HTML; the same arguments give the same text.
 
     Raises:
-        ComposerError: a number is missing or not finite, or `audio` is none of the known kinds.
+        ComposerError: a number is missing or not finite, or `audio` has an unknown format.
     """
     player = Player(title=title, notes=notes, pages=pages, audio=audio, passages=passages, subtitle=subtitle)
     return _page(title, "single", _player(player, "h1"))
 
 
 def gallery_page(title: str, sections: Sequence[Section], subtitle: str = "") -> str:
-    """A page of sections, each with text, images, tables and any number of players, of which one sounds at a time.
+    """Return a page of sections with text, images, tables and any number of players, of which one plays at a time.
 
     Returns:
         HTML; the same arguments give the same text.
@@ -139,7 +138,7 @@ def _page(title: str, kind: str, body: str) -> str:
         [
             "default-src 'none'",
             f"script-src 'sha256-{digest}'",
-            # A score has styles of its own; none of them can load anything.
+            # Scores contain styles, which cannot load anything.
             "style-src 'unsafe-inline'",
             "img-src data:",
             "font-src data:",
@@ -149,7 +148,7 @@ def _page(title: str, kind: str, body: str) -> str:
         ]
     )
     places = {"policy": policy, "title": _text(title), "kind": kind, "body": body}
-    # In one pass: what is filled in is not looked at again.
+    # In one pass: text that was filled in is not substituted again.
     return re.sub(r"\{\{(\w+)\}\}", lambda place: places[place[1]], template)
 
 
@@ -178,7 +177,7 @@ def _table(table: Table) -> str:
         f"<tr>{''.join(_cell('td', text, number) for text, number in zip(row, right, strict=True))}</tr>"
         for row in table.rows
     )
-    # It scrolls by itself where it is wider than the page, by keyboard too.
+    # A table wider than the page scrolls separately, also by keyboard.
     kind, label = "table listing" if table.listing else "table", _text(table.caption or "Table")
     return (
         f'<div class="{kind}" role="region" tabindex="0" aria-label="{label}"><table>{caption}'
@@ -187,7 +186,7 @@ def _table(table: Table) -> str:
 
 
 def _numbers(cells: Sequence[str]) -> bool:
-    """Whether a column is one of numbers: at least half of the cells that say something."""
+    """Return whether a column is numeric: at least half of its non-empty cells are numbers."""
     said = [cell.strip() for cell in cells if cell.strip() not in ("", "-")]
     return 2 * sum(_NUMBER.fullmatch(cell) is not None for cell in said) >= max(1, len(said))
 
@@ -208,7 +207,7 @@ def _player(player: Player, heading: str) -> str:
 
 
 def _data(player: Player) -> dict[str, Any]:
-    """What the script reads, sorted by onset."""
+    """Return the input of the script, sorted by onset."""
     try:
         notes = [
             {
@@ -254,7 +253,7 @@ def _data_uri(title: str, audio: bytes) -> str:
 
 
 def _json(value: dict[str, Any]) -> str:
-    """JSON that can stand in a script element: no text in it can end the element, or begin a comment."""
+    """Return JSON for a script element: escaped so that no text in it can end the element or begin a comment."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except ValueError as error:

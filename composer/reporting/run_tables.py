@@ -257,7 +257,7 @@ def _near(row: dict[str, float | None]) -> str:
 
 
 def copied(copying: dict[str, Any] | None) -> list[str]:
-    """Return one line on what the composed pieces quote, compared with held-out music; none where nothing was composed."""
+    """Return a line on what composed pieces quote, compared with held-out music; none where nothing was composed."""
     if not copying:
         return []
     human, split = copying["held_out"], copying["split"]

@@ -1,6 +1,6 @@
-"""A piece as a score: MusicXML, and pages that Verovio engraves, with the identity of every notehead.
+"""Score engraving: MusicXML, and pages by Verovio, with the identity of every notehead.
 
-Verovio is the package `verovio` (the extra `score`); MusicXML needs nothing. https://www.verovio.org
+Verovio is the package `verovio` (the extra `score`); MusicXML needs no package. https://www.verovio.org
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from composer.score.quantize import Quantized, quantize
 from composer.score.spelling import Key, Name, estimate_key, spell
 from composer.score.voices import Arrangement, arrange
 
-# A4 in tenths of a millimetre, and the size of a staff that is read at a desk.
+# A4 in tenths of a millimetre, and a staff size for reading at a desk.
 _PAGE = {"pageWidth": 2100, "pageHeight": 2970, "scale": 40}
 _PIXELS_PER_INCH = 254 * _PAGE["scale"] / 100  # so that a PDF page is A4
 _MARGINS = {"pageMarginTop": 120, "pageMarginBottom": 120, "pageMarginLeft": 120, "pageMarginRight": 120}
-# A quarter note as a letter: in fonts for music (SMuFL; Verovio takes the one of tempo marks), and in fonts for text.
+# Character of a quarter note: in music fonts (SMuFL; Verovio uses that of tempo marks), and in text fonts.
 _MUSIC_FONT_QUARTERS, _TEXT_FONT_QUARTER = ("\ue1d5", "\ueca5"), "\u2669"
 
 # A key signature this many beats after a barline still belongs to its bar.
 _KEY_TOLERANCE = 0.1
-# Half a staff space in Verovio's units, whatever the size of the page; a score of more instruments has smaller staves.
+# Half a staff space in Verovio's units; a score of more instruments has smaller staves.
 _UNIT, _SMALL_UNIT, _MAX_LARGE_INSTRUMENTS = 9.0, 6.5, 4
-# The height of a tempo mark in a page; it is raised by half a staff space.
+# The vertical position of a tempo mark on a page; it is raised by half a staff space.
 _TEMPO = re.compile(r'(class="tempo">\s*<text x="\d+" y=")(\d+)(")')
 
 
 @dataclass(frozen=True, slots=True)
 class Notation:
-    """A piece as it will be written.
+    """The notation of a piece.
 
     Attributes:
-        quantized: bars and grid, with the error of both.
+        quantized: bars and grid, with the rounding error.
         arrangement: notes on staves.
-        key: of the first bar.
+        key: key of the first bar.
         musicxml: the score as text.
         notes: for a player: `id` and `ids` of the noteheads, `pitch`, `velocity`, `onset` and `duration` in seconds as
             performed, `staff`.
@@ -73,11 +73,11 @@ def notate(performance: Performance, *, meter: str | None = None, key: str | Non
 
     Args:
         performance: what to write.
-        meter: such as `3/4`, instead of the file's or the estimate.
-        key: such as `F#m`, instead of the file's or the estimate.
+        meter: replaces the file's or the estimate, such as `3/4`.
+        key: replaces the file's or the estimate, such as `F#m`.
 
     Raises:
-        ComposerError: `meter` or `key` is none, or there are more bars than a score has.
+        ComposerError: `meter` or `key` is invalid, or there are more than `MAX_MEASURES` bars.
     """
     quantized = quantize(performance, None if meter is None else Meter.parse(meter))
     arrangement = arrange(quantized)
@@ -110,7 +110,7 @@ def notate(performance: Performance, *, meter: str | None = None, key: str | Non
 
 
 def _keys(performance: Performance, quantized: Quantized, stated: str | None) -> list[Key]:
-    """Key of each bar: the one that is stated, else the file's, else the estimate for the piece."""
+    """Return the key of each bar: the given one, else the file's, else the estimate for the piece."""
     count = len(quantized.measures)
     if stated:
         return [Key.parse(stated)] * count
@@ -127,7 +127,7 @@ def _keys(performance: Performance, quantized: Quantized, stated: str | None) ->
 
 
 def _names(arrangement: Arrangement, quantized: Quantized, keys: Sequence[Key]) -> list[Name]:
-    """Written pitch of each note of the arrangement, passage by passage where the key changes."""
+    """Return the written pitch of each note of the arrangement; each passage of one key is spelled separately."""
     starts = [bar.start for bar in quantized.measures]
     following = _following(arrangement)
     names: list[Name] = []
@@ -141,7 +141,7 @@ def _names(arrangement: Arrangement, quantized: Quantized, keys: Sequence[Key]) 
 
 
 def _following(arrangement: Arrangement) -> list[int | None]:
-    """For each note, the note of its voice's next chord that is the same or a semitone away, within a beat."""
+    """Return for each note the note of its voice's next chord, within a beat, that is at most a semitone away."""
     chords: dict[tuple[int, int], dict[int, list[int]]] = {}
     for index, placed in enumerate(arrangement.placed):
         chords.setdefault((placed.staff, placed.voice), {}).setdefault(placed.note.onset, []).append(index)
@@ -159,11 +159,11 @@ def _following(arrangement: Arrangement) -> list[int | None]:
 
 
 def pages(musicxml: str) -> list[str]:
-    """Engrave MusicXML: a list of pages as SVG text.
+    """Engrave MusicXML; return the pages as SVG texts.
 
     Raises:
         MissingExtra: Verovio is not installed.
-        ComposerError: Verovio refuses the score.
+        ComposerError: Verovio cannot read the score.
     """
     try:
         import verovio
@@ -171,7 +171,7 @@ def pages(musicxml: str) -> list[str]:
         raise MissingExtra("pages of the score need verovio: pip install verovio (extra score)") from error
     verovio.enableLog(verovio.LOG_OFF)
     toolkit = verovio.toolkit()
-    # Its identities are random numbers: the same score gets the same, and scores in one document differ.
+    # Verovio's identities are random: a seed from the content repeats them, and scores in one document differ.
     seed = zlib.crc32(musicxml.encode()) & 0x7FFFFFFF or 1
     unit = _UNIT if musicxml.count("<score-part ") <= _MAX_LARGE_INSTRUMENTS else _SMALL_UNIT
     toolkit.setOptions(
@@ -192,22 +192,22 @@ def pages(musicxml: str) -> list[str]:
 
 
 def _raised(svg: str, raised_by: int) -> str:
-    """A page with its tempo mark a little higher: Verovio lets the mark's notehead touch the time signature."""
+    """Return a page with a raised tempo mark: in Verovio the mark's notehead touches the time signature."""
     return _TEMPO.sub(lambda found: f"{found[1]}{int(found[2]) - raised_by}{found[3]}", svg)
 
 
 def _in_text_fonts(page: str) -> str:
-    """A page for CairoSVG, which knows no fonts inside an SVG: the note of the tempo would be an empty box."""
+    """Return a page for CairoSVG, which ignores fonts in an SVG: the note of the tempo would be an empty box."""
     for quarter in _MUSIC_FONT_QUARTERS:
         page = page.replace(quarter, _TEXT_FONT_QUARTER)
     return page
 
 
 def to_pdf(pages: list[str]) -> bytes:
-    """SVG pages as one PDF document.
+    """Return SVG pages as one PDF document.
 
     Raises:
-        MissingExtra: CairoSVG is not installed, or does not find the library cairo.
+        MissingExtra: CairoSVG or the library cairo is not installed.
     """
     try:
         from cairosvg.parser import Tree
@@ -220,7 +220,7 @@ def to_pdf(pages: list[str]) -> bytes:
     document: Any = None
 
     class Page(PDFSurface):  # type: ignore[misc]
-        """CairoSVG makes a document of each page; here all draw on the first's."""
+        """A page drawn on the surface of the first: CairoSVG alone makes one document per page."""
 
         def _create_surface(self, width: float, height: float) -> tuple[Any, float, float]:
             nonlocal document
@@ -237,14 +237,14 @@ def to_pdf(pages: list[str]) -> bytes:
 
 
 def to_png(page: str, width: int = 1000) -> bytes:
-    """An SVG page as a PNG picture on white.
+    """Return an SVG page as a PNG picture on white.
 
     Args:
-        page: of `pages`.
+        page: a page that `pages` returns.
         width: in pixels.
 
     Raises:
-        MissingExtra: CairoSVG is not installed, or does not find the library cairo.
+        MissingExtra: CairoSVG or the library cairo is not installed.
     """
     try:
         import cairosvg
@@ -258,6 +258,6 @@ def to_png(page: str, width: int = 1000) -> bytes:
 
 
 def engrave(piece: Piece | Performance) -> Engraving:
-    """Engrave a piece; see `notate` and `pages` for what is chosen and the errors."""
+    """Engrave a piece with the estimates of `notate`; see there and `pages` for the errors."""
     notation = notate(from_piece(piece) if isinstance(piece, Piece) else piece)
     return Engraving(notation.musicxml, pages(notation.musicxml), notation.notes)

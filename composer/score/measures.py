@@ -1,4 +1,4 @@
-"""What stands in each bar: chords and rests as note values, tied where they must be, with beams and accidentals."""
+"""Layout of bars: chords and rests as note values with ties, beams and accidentals."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Head:
 
     Attributes:
         note: number of the note in the arrangement.
-        identity: of its element, unique in the score.
+        identity: id of its element, unique in the score.
         name: letter, alteration, octave.
-        tied_from: whether it goes on from a notehead before.
-        tied_to: whether it goes on in a notehead after.
+        tied_from: whether a tie connects it to the notehead before.
+        tied_to: whether a tie connects it to the notehead after.
     """
 
     note: int
@@ -46,14 +46,14 @@ Voices = dict[tuple[int, int], list[Written]]
 
 
 def identity(note: int, part: int = 0) -> str:
-    """Of the notehead `part` of note `note`: several where ties divide it."""
+    """Return the id of notehead `part` of note `note`; a tied note has several noteheads."""
     return f"n{note}" if part == 0 else f"n{note}-{part}"
 
 
 def layout(piece: Quantized, arrangement: Arrangement, names: Sequence[Name]) -> list[Voices]:
-    """For each bar, the chords and rests of each (staff, voice); every voice that is there fills its bar.
+    """Return for each bar the chords and rests of each (staff, voice); every voice fills its bar.
 
-    A voice without anything written is a rest of the whole bar.
+    An empty voice is a rest of the whole bar.
     """
     chords: dict[tuple[int, int], dict[tuple[int, int], list[int]]] = {}
     for index, placed in enumerate(arrangement.placed):
@@ -96,13 +96,13 @@ def layout(piece: Quantized, arrangement: Arrangement, names: Sequence[Name]) ->
     for bar, voices in zip(piece.measures, bars, strict=True):
         for staff in range(1, arrangement.staves + 1):
             if (staff, 1) not in voices and (staff, 2) not in voices:
-                # Programs take the rest of a whole bar to be as long as its meter says.
+                # Programs give a whole-bar rest the length of the meter.
                 voices[staff, 1] = list(write(bar.start, bar.end, bar, (), 0, frozenset())) if bar.partial else []
     return bars
 
 
 def accidentals(voices: Voices, staff: int, key: Key) -> dict[str, str]:
-    """Which noteheads of a staff's bar show an accidental: those that differ from the signature or the last of it."""
+    """Return the accidentals of a staff's bar by notehead, where it differs from the signature or the last one."""
     signature = key_alterations(key)
     state: dict[tuple[int, int], int] = {}
     shown: dict[str, str] = {}
@@ -111,7 +111,7 @@ def accidentals(voices: Voices, staff: int, key: Key) -> dict[str, str]:
         for head in written.heads:
             place = (head.name.step, head.name.octave)
             if head.tied_from:
-                continue  # the tie carries it, also over the barline
+                continue  # a tie keeps the accidental, also across the barline
             if state.get(place, signature[head.name.step]) != head.name.alter:
                 shown[head.identity] = _ACCIDENTALS[head.name.alter]
             state[place] = head.name.alter
@@ -119,7 +119,7 @@ def accidentals(voices: Voices, staff: int, key: Key) -> dict[str, str]:
 
 
 def beams(line: Sequence[Written], bar: Measure) -> list[list[str]]:
-    """For each chord of a voice, `begin`, `continue`, `end` or a hook for each of its beams."""
+    """Return for each chord of a voice `begin`, `continue`, `end` or a hook for each of its beams."""
     flags = [max(KINDS.index(w.value.kind) - _EIGHTH + 1, 0) if w.heads else 0 for w in line]
     half = bar.meter.length // 2
     plain = {}
@@ -147,7 +147,7 @@ def beams(line: Sequence[Written], bar: Measure) -> list[list[str]]:
 
 
 def tuplets(line: Sequence[Written], bar: Measure, piece: Quantized) -> dict[int, list[str]]:
-    """Where in a voice triplets begin and end: each fills its pulse."""
+    """Return the begins and ends of triplets in a voice; each fills its pulse."""
     unit = piece.pulse
     marks: dict[int, list[str]] = {}
     threes = [(index, (w.value.start - bar.origin) // unit) for index, w in enumerate(line) if w.value.triplet]

@@ -1,6 +1,6 @@
-"""Bars, and the note values that fill them so that the beat can be seen.
+"""Time signatures, bars, and the note values that fill bars and show the beat.
 
-Places and lengths are whole numbers of `DIVISIONS` a quarter note.
+Places and lengths are whole numbers of `DIVISIONS` per quarter note.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from composer.errors import ComposerError
 DIVISIONS = 96
 WHOLE = 4 * DIVISIONS
 KINDS = ("whole", "half", "quarter", "eighth", "16th", "32nd", "64th", "128th")
-MOST_MEASURES = 5000
+MAX_MEASURES = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +30,17 @@ class Meter:
 
     @property
     def length(self) -> int:
-        """Of a bar."""
+        """Length of a bar."""
         return self.numerator * WHOLE // self.denominator
 
     @property
     def pulse(self) -> int:
-        """What is divided in two or three: the lower figure's value, at most a quarter note, at least a sixteenth."""
+        """Length of the unit of subdivision: the lower figure's value, from a sixteenth to a quarter note."""
         return min(max(WHOLE // self.denominator, DIVISIONS // 4), DIVISIONS)
 
     @property
     def compound(self) -> bool:
-        """6/8, 9/8, 12/8, 6/4: groups of three."""
+        """True if beats are groups of three: 6/8, 9/8, 12/8, 6/4."""
         return self.numerator % 3 == 0 and self.numerator > 3
 
     @property
@@ -59,10 +59,10 @@ class Meter:
 
     @staticmethod
     def parse(text: str) -> Meter:
-        """`3/4` as a meter.
+        """Read a meter such as `3/4`.
 
         Raises:
-            ComposerError: it is no time signature.
+            ComposerError: the text is not a time signature.
         """
         above, _, below = text.partition("/")
         if above.isdecimal() and below in ("1", "2", "4", "8", "16", "32") and 0 < int(above) <= 32:
@@ -76,10 +76,10 @@ class Measure:
 
     Attributes:
         start: its place.
-        length: shorter than the meter's for an upbeat or where a repeat divides a bar.
+        length: its length, shorter than the meter's for an upbeat or where a repeat divides a bar.
         meter: the meter in force.
-        offset: what of the meter's bar is over where this one begins: above 0 for an upbeat and for the second part of
-            a bar that a repeat divides.
+        offset: the part of the meter's bar before the start of this one: above 0 for an upbeat and for the second part
+            of a bar that a repeat divides.
     """
 
     start: int
@@ -89,17 +89,17 @@ class Measure:
 
     @property
     def end(self) -> int:
-        """Where the next begins."""
+        """Place at which the next bar begins."""
         return self.start + self.length
 
     @property
     def origin(self) -> int:
-        """Place at which the meter's whole bar would begin: beats are counted from here."""
+        """Place at which the meter's whole bar would begin, from which beats are counted."""
         return self.start - self.offset
 
     @property
     def partial(self) -> bool:
-        """Whether it is only part of a bar."""
+        """True if the bar is shorter than the meter's."""
         return self.length != self.meter.length
 
 
@@ -109,10 +109,10 @@ class Value:
 
     Attributes:
         start: its place.
-        duration: how long it lasts.
+        duration: its length.
         kind: its name in MusicXML, such as `quarter`.
         dots: 0 or 1.
-        triplet: whether it is of a triplet: two thirds as long as it looks.
+        triplet: whether it belongs to a triplet: its length is two thirds of the written value.
     """
 
     start: int
@@ -123,7 +123,7 @@ class Value:
 
 
 def meters_of(signatures: Sequence[tuple[float, int, int]]) -> list[tuple[int, Meter]]:
-    """A file's time signatures as places and meters, the first at 0; impossible ones are left out."""
+    """Return a file's time signatures as places and meters, the first at 0, without impossible ones."""
     meters = []
     for beats, numerator, denominator in signatures:
         if denominator <= 32 and 0 < numerator <= 32:
@@ -141,7 +141,7 @@ def with_meter(meters: list[tuple[int, Meter]], meter: Meter) -> list[tuple[int,
 
 
 def begin_with(meters: list[tuple[int, Meter]], first: int) -> tuple[int, list[tuple[int, Meter]]]:
-    """Leave out silence before the first note: whole bars, and most of the bar of an upbeat.
+    """Remove silence before the first note: whole bars, and most of the bar of an upbeat.
 
     An upbeat begins at the pulse of its first note, where at least half of the bar is silent before it.
 
@@ -150,7 +150,7 @@ def begin_with(meters: list[tuple[int, Meter]], first: int) -> tuple[int, list[t
         first: place of the first note.
 
     Returns:
-        The length of what is left out, and the meters without it.
+        The length of the silence removed, and the meters without it.
     """
     bar = Measure(0, meters[0][1].length, meters[0][1])
     for number, (start, meter) in enumerate(meters):
@@ -169,14 +169,14 @@ def begin_with(meters: list[tuple[int, Meter]], first: int) -> tuple[int, list[t
 
 
 def measures(meters: list[tuple[int, Meter]], end: int) -> list[Measure]:
-    """The bars from 0 to `end`.
+    """Return the bars from 0 to `end`.
 
     A time signature that holds for less than a bar of its neighbour's is how MIDI files write an upbeat, or a bar that
     a repeat divides: such a bar is a part of one, and the neighbour's signature holds. At the start of the piece the
     lower figures may differ.
 
     Raises:
-        ComposerError: more bars than a score has.
+        ComposerError: there are more than `MAX_MEASURES` bars.
     """
     bars: list[Measure] = []
     for number, (start, meter) in enumerate(meters):
@@ -186,10 +186,10 @@ def measures(meters: list[tuple[int, Meter]], end: int) -> list[Measure]:
         for place in range(start, stop, meter.length):
             length = meter.length if number + 1 == len(meters) else min(meter.length, stop - place)
             bars.append(Measure(place, length, meter))
-            if len(bars) > MOST_MEASURES or place >= end:
+            if len(bars) > MAX_MEASURES or place >= end:
                 break
-        if len(bars) > MOST_MEASURES:
-            raise ComposerError(f"more than {MOST_MEASURES:,} bars, which no score has; render a part of the piece")
+        if len(bars) > MAX_MEASURES:
+            raise ComposerError(f"more than {MAX_MEASURES:,} bars, which no score has; render a part of the piece")
     main = max({bar.meter for bar in bars}, key=lambda meter: sum(b.length for b in bars if b.meter == meter))
 
     def holds(bar: Measure) -> Meter:
@@ -217,12 +217,12 @@ def values(start: int, end: int, measure: Measure, triplets: frozenset[int], uni
     """Write the time from `start` to `end`, inside a measure, as note values (tied) or rests.
 
     Args:
-        start: from here.
-        end: to here.
+        start: first place.
+        end: place after the last.
         measure: the bar that holds both.
         triplets: places of the pulses that are divided in three.
         unit: length of a pulse.
-        rest: stricter rules: a rest never crosses a stronger beat than those it stands between.
+        rest: write rests: a rest never crosses a stronger beat than those at its ends.
     """
     written: list[Value] = []
     place, origin = start, measure.origin
@@ -231,7 +231,7 @@ def values(start: int, end: int, measure: Measure, triplets: frozenset[int], uni
         last = origin + (end - 1 - origin) // unit * unit
         if pulse in triplets and (place > pulse or end < pulse + unit):
             stop = min(end, pulse + unit)
-            # As in a bar of three: a triplet's eighth looks half as long again as it lasts.
+            # As in a bar of three: a triplet's eighth is written half as long again as it lasts.
             inner = Measure(0, unit * 3 // 2, Meter(3, WHOLE // (unit // 2)))
             for value in _split((place - pulse) * 3 // 2, (stop - pulse) * 3 // 2, inner, rest):
                 real = pulse + value.start * 2 // 3
@@ -247,7 +247,7 @@ def values(start: int, end: int, measure: Measure, triplets: frozenset[int], uni
 
 
 def _split(start: int, end: int, measure: Measure, rest: bool) -> list[Value]:
-    """One value where that can be read, else cut at the strongest beat inside."""
+    """Return one value if it is readable, else split at the strongest beat inside."""
     levels = measure.meter.levels
 
     def rank(place: int) -> int:
@@ -260,7 +260,7 @@ def _split(start: int, end: int, measure: Measure, rest: bool) -> list[Value]:
     if look is not None:
         before, after = rank(start), rank(end) if end < measure.end - measure.origin else 0
         visible = strongest > max(before, after) if rest else strongest >= min(before, after)
-        # Long-short patterns across one beat, such as eighth, quarter, eighth, are read at a glance.
+        # Patterns across one beat, such as eighth, quarter, eighth, are easy to read.
         centred = look[1] == 0 and before == after == strongest + 1 and 2 * cut == start + end
         syncopation = centred and not rest and not (measure.meter.compound and strongest <= 1)
         if visible or syncopation or cut == end:
@@ -271,7 +271,7 @@ def _split(start: int, end: int, measure: Measure, rest: bool) -> list[Value]:
 
 
 def _look(duration: int) -> tuple[str, int] | None:
-    """Name and dots of a single note value, or None where it takes several."""
+    """Return name and dots of a single note value, or None if several are needed."""
     for power, kind in enumerate(KINDS):
         plain = WHOLE >> power
         if duration == plain:
@@ -282,7 +282,7 @@ def _look(duration: int) -> tuple[str, int] | None:
 
 
 def beam_window(measure: Measure, place: int, eighths_only: bool) -> int:
-    """A number that two short notes share when a beam may join them."""
+    """Return the number of the beam group at a place: a beam may join short notes with the same number."""
     meter, offset = measure.meter, place - measure.origin
     if meter.compound:
         size = 3 * WHOLE // meter.denominator

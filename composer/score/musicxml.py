@@ -1,4 +1,4 @@
-"""MusicXML 4.0, written from notes on their staves; what it says is exactly what the grid says.
+"""MusicXML 4.0 writer for notes on staves; the durations are exactly those of the grid.
 
 https://www.w3.org/2021/06/musicxml40/
 """
@@ -28,7 +28,7 @@ def write_score(
     Args:
         piece: bars, triplets and tempo.
         arrangement: its notes on staves.
-        names: of the arrangement's notes, in their order.
+        names: written pitches of the arrangement's notes, in their order.
         keys: key of each bar.
         title: for the head of the score.
     """
@@ -63,12 +63,12 @@ def _part(
     written: Sequence[Voices],
     keys: Sequence[Key],
 ) -> None:
-    """The measures of one system."""
+    """Write the measures of one system."""
     staves = range(system.first, system.first + system.staves)
     number = 0 if piece.measures[0].offset else 1
     before: Measure | None = None
     for index, (bar, everything) in enumerate(zip(piece.measures, written, strict=True)):
-        # The second part of a divided bar has no number of its own.
+        # The second part of a divided bar has the number of the first part, marked with X.
         continued = bar.offset > 0 and index > 0
         measure = ET.SubElement(body, "measure", number=f"X{number - 1}" if continued else str(number))
         if bar.partial:
@@ -131,8 +131,8 @@ def _tempo(measure: ET.Element, beats_per_minute: float) -> None:
     ET.SubElement(direction, "sound", tempo=f"{beats_per_minute:.6g}")
 
 
-def _last_strike(line: Sequence[Written]) -> int:
-    """Place of the last chord of a voice, -1 without any."""
+def _last_onset(line: Sequence[Written]) -> int:
+    """Return the place of the last chord of a voice, -1 without any."""
     return max((written.value.start for written in line if written.heads), default=-1)
 
 
@@ -153,16 +153,16 @@ def _voices(
     system: System,
 ) -> None:
     shown = {staff: accidentals(voices, staff, key) for staff in {staff for staff, _ in voices}}
-    # An octave mark ends with what is written last: the voice that is struck last.
+    # An octave mark ends in the voice that is written last: the voice with the last onset.
     ending = {staff for staff in shown if any(bar.start < o.end <= bar.end for o in arrangement.octaves[staff - 1])}
     order_of_lines = sorted(
-        voices.items(), key=lambda item: (item[0][0], _last_strike(item[1]) if item[0][0] in ending else 0, item[0][1])
+        voices.items(), key=lambda item: (item[0][0], _last_onset(item[1]) if item[0][0] in ending else 0, item[0][1])
     )
     for number, ((staff, voice), line) in enumerate(order_of_lines):
         if number:
             _text(ET.SubElement(measure, "backup"), "duration", bar.length)
         of_system = staff - system.first + 1
-        # The usual numbers: 1 to 4 on the upper staff, 5 to 8 on the lower.
+        # Conventional numbers: 1 to 4 on the upper staff, 5 to 8 on the lower.
         where = (str(voice + 4 * (of_system - 1)), str(of_system))
         first = number == 0 or order_of_lines[number - 1][0][0] != staff
         last = number + 1 == len(order_of_lines) or order_of_lines[number + 1][0][0] != staff
@@ -191,7 +191,8 @@ def _voices(
             for order, head in enumerate(heads):
                 note = ET.SubElement(measure, "note")
                 if head is None:
-                    # A rest of the second voice crowds the staff, unless it is a part's own and not the first's too.
+                    # A rest of the second voice crowds the staff, unless that voice is another part and the first has
+                    # no such rest.
                     needless = not system.parts_as_voices or (start, written.value.duration) in above
                     if voice == 2 and (staff, 1) in voices and needless:
                         note.set("print-object", "no")
@@ -244,5 +245,5 @@ def _notations(note: ET.Element, head: Head | None, tuplet: Sequence[str]) -> No
 
 
 def sounding(notes: Sequence[GridNote]) -> list[tuple[int, int, int]]:
-    """(onset, duration, pitch) of every note, sorted: what the MusicXML must say again."""
+    """Return (onset, duration, pitch) of every note, sorted, for comparison with the MusicXML."""
     return sorted((note.onset, note.duration, note.pitch) for note in notes)

@@ -1,6 +1,6 @@
-"""From times to a grid of beats: where each note stands in a bar, and how far it was moved to stand there.
+"""Quantization: the times of a performance on a grid of beats, with the rounding error.
 
-Positions are whole numbers of `DIVISIONS` a quarter note, so that nothing that follows knows of rounding.
+Positions are whole numbers of `DIVISIONS` per quarter note, so that all later steps are exact.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ from composer.score.parts import Place, plan
 
 Array = NDArray[np.float64]
 
-# NoteArrays so close together are one chord: a strum, a pair of hands.
+# Onsets this close together are one chord: a strum, or two hands.
 _CHORD_GAP_SECONDS, _CHORD_SPAN_SECONDS = 0.025, 0.065
-# How much of a file's onsets must agree on a subdivision of its beats for them to be the composer's beats.
-_ON_GRID = 0.75
-# Places a beat, with what a grid costs before it is known how often the piece uses it: simple ones first.
+# Agreement of the onsets on a subdivision from which a file's beats are the beats of the music.
+_MIN_AGREEMENT = 0.75
+# Places per beat, with the initial cost of each grid: simple ones first.
 _GRIDS = {4: 0.0, 3: 4.0, 8: 6.0, 6: 9.0}
-# Likewise for parts whose onsets lie on the grid exactly: if this share of them is this near (in beats) to 1/24 beat.
+# The same for parts whose onsets are exactly on the grid: this share of them is this near, in beats, to 1/24 beat.
 _FINE_GRIDS = {4: 0.0, 3: 2.0, 8: 6.0, 6: 8.0, 12: 14.0, 16: 14.0}
-_FINE_SHARE, _FINE_BEATS = 0.9, 0.006
+_MIN_FINE_SHARE, _FINE_BEATS = 0.9, 0.006
 _FINE_PARTS = 24
 _CELL_COST = 6.0  # two chords in one cell of the grid
 _OUTLIER_COST = 9.0
-# How far before a pulse (in pulses) an onset still belongs to it.
+# Distance before a pulse, in pulses, from which an onset belongs to it.
 _BEFORE_PULSE = 0.06
-# Releases that lie this near to the grid (in cells) are as written, if this share of a piece's does.
-_EXACT_CELLS, _EXACT_SHARE = 0.25, 0.8
+# Note ends this near to the grid, in cells, are exact, if this share of a piece's ends is.
+_EXACT_CELLS, _MIN_EXACT_SHARE = 0.25, 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class GridNote:
-    """A note on the grid: places in `DIVISIONS` a quarter note.
+    """A note on the grid: places in `DIVISIONS` per quarter note.
 
     Attributes:
         pitch: MIDI number.
-        onset: from the start of the first bar.
-        duration: until the release.
-        exact: whether the release too lay on the grid, so that the duration is to be read literally.
-        sources: numbers of the performed notes that it stands for.
+        onset: place from the start of the first bar.
+        duration: length until the note-off.
+        exact: whether the note-off too was on the grid, so that the duration is written unchanged.
+        sources: numbers of the performed notes that it represents.
         part: number of the part of the file that plays it.
     """
 
@@ -58,7 +58,7 @@ class GridNote:
 
     @property
     def end(self) -> int:
-        """Where it is released."""
+        """Place of the note-off."""
         return self.onset + self.duration
 
 
@@ -71,12 +71,12 @@ class Quantized:
         measures: the bars, in order, without gaps, from 0 to past the last note.
         start: place of the first bar in the file, in beats; silence before it is left out.
         places: staff and voice of each part, by `GridNote.part`.
-        pulse: length of what is divided in two or three.
-        triplets: of each part, places of the pulses that are divided in three or six.
+        pulse: length of the unit of subdivision.
+        triplets: for each part, places of the pulses that are divided in three or six.
         tracked: whether the beats were found in the onsets (else they are the file's own).
-        beats_per_minute: quarter notes a minute, the median of the piece.
-        mean_error_ms: how far strikes were moved, on average, at the median tempo.
-        largest_error_ms: at most.
+        beats_per_minute: median quarter notes per minute.
+        mean_error_ms: mean distance by which onsets were moved, at the median tempo.
+        largest_error_ms: largest distance by which an onset was moved.
     """
 
     notes: tuple[GridNote, ...]
@@ -92,41 +92,41 @@ class Quantized:
 
 
 def quantize(performance: Performance, meter: Meter | None = None) -> Quantized:
-    """Put a performance on the grid of its beats.
+    """Quantize a performance to the grid of its beats.
 
     Args:
         performance: at least one note.
-        meter: instead of the file's own or the estimate.
+        meter: replaces the file's or the estimate.
     """
     notes = performance.notes
     places = plan(performance)
     heads, chord_of = _chords(notes)
     onsets = np.array([note.onset_seconds for note in notes])
-    # Places of all strikes and releases, in beats; a chord's is that of its first note.
-    strikes = np.array([note.onset_beats for note in notes])
-    ends = strikes + [note.duration_beats for note in notes]
-    tracked = _agreement(strikes[heads]) < _ON_GRID
+    # Places of all note-ons and note-offs, in beats; the place of a chord is that of its first note.
+    onset_beats = np.array([note.onset_beats for note in notes])
+    ends = onset_beats + [note.duration_beats for note in notes]
+    tracked = _agreement(onset_beats[heads]) < _MIN_AGREEMENT
     if tracked:
         weights = np.zeros(len(heads))
         np.add.at(weights, chord_of, [_weight(note) for note in notes])
-        taps = track_beats(onsets[heads], weights, _slope(strikes, onsets))
-        strikes = np.interp(onsets, taps, np.arange(len(taps)))
-        ends = np.interp([note.end_seconds for note in notes], taps, np.arange(len(taps)))
+        tracked_beats = track_beats(onsets[heads], weights, _slope(onset_beats, onsets))
+        onset_beats = np.interp(onsets, tracked_beats, np.arange(len(tracked_beats)))
+        ends = np.interp([note.end_seconds for note in notes], tracked_beats, np.arange(len(tracked_beats)))
         low = np.full(len(heads), 127.0)
         np.minimum.at(low, chord_of, [float(note.pitch) for note in notes])
-        meter = meter or _triple_or_quadruple(strikes[heads], weights)
-        shift = _downbeat(strikes[heads], weights, low, meter) - _whole(meter)
-        strikes, ends = strikes - shift, ends - shift
+        meter = meter or _triple_or_quadruple(onset_beats[heads], weights)
+        shift = _downbeat(onset_beats[heads], weights, low, meter) - _whole(meter)
+        onset_beats, ends = onset_beats - shift, ends - shift
         meters = [(0, meter)]
     else:
         meters = meters_of(performance.markings.meters)
         if meter is not None:
             meters = with_meter(meters, meter)
     bars = measures(meters, max(int(ends.max() * DIVISIONS), 0) + 1)
-    # Of the bars, since the signature of an upbeat may have short pulses.
+    # From the bars, since the signature of an upbeat may have short pulses.
     unit = min(bar.meter.pulse for bar in bars)
     pulses = _pulses(bars, unit)
-    seconds_per_beat = _slope(strikes, onsets)
+    seconds_per_beat = _slope(onset_beats, onsets)
     looseness = 2.0 if tracked else 1.0
     quantized: list[GridNote] = []
     triplets = [frozenset[int]()] * len(places)
@@ -134,10 +134,10 @@ def quantize(performance: Performance, meter: Meter | None = None) -> Quantized:
     for members in _pools(notes, places, together=tracked):
         own = tuple(notes[index] for index in members)
         heads, chord_of = _chords(own)
-        begins, releases = strikes[members] * DIVISIONS, ends[members] * DIVISIONS
+        begins, releases = onset_beats[members] * DIVISIONS, ends[members] * DIVISIONS
         tolerance = looseness * max(0.02 * DIVISIONS / (seconds_per_beat * unit), 0.04)
         fine = not tracked and _on_fine_grid(begins)
-        # Releases count where nothing else says how a pulse is divided.
+        # Note-offs count only where no onset decides the division of a pulse.
         silent = releases if fine and _on_fine_grid(releases) else releases[:0]
         grid = _Grid(pulses, unit, begins[heads], silent, tolerance, _FINE_GRIDS if fine else _GRIDS)
         snapped = np.array([grid.snap(place) for place in begins[heads].tolist()])[chord_of]
@@ -147,8 +147,8 @@ def quantize(performance: Performance, meter: Meter | None = None) -> Quantized:
             end, least = grid.snap(release), grid.cell(onset)
             exact = not tracked and abs(release - end) <= _EXACT_CELLS * least
             found.append(GridNote(note.pitch, onset, max(end - onset, least), exact, (index,), note.part))
-        if sum(note.exact for note in found) < _EXACT_SHARE * len(found):
-            # A few land on the grid by chance.
+        if sum(note.exact for note in found) < _MIN_EXACT_SHARE * len(found):
+            # A few are on the grid by chance.
             found = [replace(note, exact=False) for note in found]
         for part in {note.part for note in own}:
             triplets[part] = grid.triplets
@@ -172,7 +172,7 @@ def quantize(performance: Performance, meter: Meter | None = None) -> Quantized:
 
 
 def _pools(notes: tuple[Note, ...], places: tuple[Place, ...], *, together: bool) -> list[list[int]]:
-    """Numbers of the notes that share a grid: those of parts with equal places, or all of a performance."""
+    """Return the numbers of the notes that share a grid: those of parts with equal places, or all of a performance."""
     pools: dict[Place | None, list[int]] = {}
     for index, note in enumerate(notes):
         pools.setdefault(None if together else places[note.part], []).append(index)
@@ -180,7 +180,7 @@ def _pools(notes: tuple[Note, ...], places: tuple[Place, ...], *, together: bool
 
 
 def _chords(notes: tuple[Note, ...]) -> tuple[list[int], NDArray[np.intp]]:
-    """NoteArrays that belong together: the first note of each chord, and each note's chord."""
+    """Group notes into chords; return the first note of each chord, and each note's chord."""
     heads: list[int] = []
     chord_of: list[int] = []
     pitches: set[int] = set()
@@ -198,17 +198,17 @@ def _chords(notes: tuple[Note, ...]) -> tuple[list[int], NDArray[np.intp]]:
 
 
 def _weight(note: Note) -> float:
-    """How much a note sounds like a beat: loud, low and long ones do."""
+    """Return the weight of a note as a beat: high for loud, low and long notes."""
     return note.velocity / 64 * (1 + max(60 - note.pitch, 0) / 12 + min(note.duration_seconds, 1.0))
 
 
 def _agreement(beats: Array) -> float:
-    """How far onsets agree on where a beat's halves, thirds or quarters are: 0 not at all, 1 entirely."""
+    """Return the agreement of onsets on the halves, thirds or quarters of beats, from 0 (none) to 1 (full)."""
     return max(float(abs(np.exp(2j * np.pi * parts * beats).mean())) for parts in (2, 3, 4, 6, 8, 12))
 
 
 def _slope(beats: Array, seconds: Array) -> float:
-    """Seconds a beat, the median of the piece."""
+    """Return the median seconds per beat of the piece."""
     advance = np.diff(beats)
     moving = advance > 1e-6
     if not moving.any():
@@ -224,7 +224,7 @@ def _whole(meter: Meter) -> int:
 
 
 def _triple_or_quadruple(beats: Array, weights: Array) -> Meter:
-    """3/4 where accents come back every three beats rather than every four; 4/4 in doubt."""
+    """Return 3/4 if accents recur every three beats rather than every four, else 4/4."""
     accents = np.bincount(np.maximum(np.rint(beats), 0).astype(int), weights * (np.abs(beats - np.rint(beats)) < 0.1))
     accents = accents - accents.mean()
 
@@ -235,7 +235,7 @@ def _triple_or_quadruple(beats: Array, weights: Array) -> Meter:
 
 
 def _downbeat(beats: Array, weights: Array, low: Array, meter: Meter) -> int:
-    """The beat, less than a bar from the start, on which bars begin: where low and strong notes are."""
+    """Return the beat in the first bar on which bars begin: the one with the lowest and strongest notes."""
     length = _whole(meter)
     nearest = np.rint(beats)
     on_beat = np.abs(beats - nearest) < 0.15
@@ -245,15 +245,15 @@ def _downbeat(beats: Array, weights: Array, low: Array, meter: Meter) -> int:
 
 
 def _pulses(bars: Iterable[Measure], unit: int) -> NDArray[np.int64]:
-    """(U,) places where pulses begin, from the beats of each bar; the first of a partial bar may begin before it."""
+    """Return the places (U,) at which pulses begin, from the beats of each bar; the first may precede a partial bar."""
     places = [place for bar in bars for place in range(bar.start - bar.offset % unit, bar.end, unit)]
     return np.array(places, np.int64)
 
 
 class _Grid:
-    """Into how many places each pulse with onsets is divided: the simplest division that fits.
+    """The division of each pulse with onsets: the simplest one that fits.
 
-    Two rounds for what was played: in the second a division costs the less the more often the first has chosen it.
+    Performances take two rounds: in the second the cost of a division falls with its frequency in the first.
     """
 
     def __init__(
@@ -268,19 +268,19 @@ class _Grid:
         """Choose the divisions.
 
         Args:
-            pulses: (U,) where pulses begin.
+            pulses: (U,) places at which pulses begin.
             unit: length of a pulse.
-            onsets: (N,) in `DIVISIONS` a quarter note, one for each chord.
-            releases: (M,) what divides the pulses without onsets.
-            tolerance: how far a place may be from the grid without being strange to it, in pulses.
-            divisions: numbers of parts that are tried, each with its cost.
+            onsets: (N,) onsets in `DIVISIONS` per quarter note, one for each chord.
+            releases: (M,) note-offs, which divide the pulses without onsets.
+            tolerance: distance from the grid, in pulses, up to which a place fits.
+            divisions: candidate numbers of parts, each with its cost.
         """
         self._pulses, self._unit = pulses, unit
         groups = self._by_pulse(onsets)
         groups = self._by_pulse(np.unique(np.rint(releases))) | groups
         costs = dict(divisions)
         self._parts: dict[int, int] = {}
-        # In a file that was written, a rare triplet is one all the same.
+        # In a written file even a rare triplet is meant.
         for _ in range(1 if divisions is _FINE_GRIDS else 2):
             for pulse, within in groups.items():
                 found = np.array(within)
@@ -295,7 +295,7 @@ class _Grid:
         return frozenset(pulse for pulse, parts in self._parts.items() if parts % 3 == 0)
 
     def _pulse(self, place: float) -> int:
-        """Place of the pulse that a place belongs to; what comes a moment before a pulse belongs to it."""
+        """Return the pulse of a place; a place just before a pulse belongs to that pulse."""
         index = int(np.searchsorted(self._pulses, place + _BEFORE_PULSE * self._unit, side="right")) - 1
         if index + 1 == len(self._pulses):
             last = int(self._pulses[-1])
@@ -303,7 +303,7 @@ class _Grid:
         return int(self._pulses[max(index, 0)])
 
     def _by_pulse(self, places: Array) -> dict[int, list[float]]:
-        """Places within each pulse, in pulses."""
+        """Return the places within each pulse, in pulses."""
         groups: dict[int, list[float]] = {}
         for place in places.tolist():
             pulse = self._pulse(place)
@@ -311,20 +311,20 @@ class _Grid:
         return groups
 
     def cell(self, place: float) -> int:
-        """Length of the divisions of the pulse at a place."""
+        """Return the length of the divisions of the pulse at a place."""
         return self._unit // self._parts.get(self._pulse(place), 4)
 
     def snap(self, place: float) -> int:
-        """The nearest place of the pulse's own grid."""
+        """Return the nearest place on the grid of the pulse."""
         pulse, cell = self._pulse(place), self.cell(place)
         return max(pulse + cell * round((place - pulse) / cell), 0)
 
 
 def _on_fine_grid(places: Array) -> bool:
-    """Tell whether places, in `DIVISIONS` per quarter note, are those of a file that was written, not played."""
+    """Return whether places, in `DIVISIONS` per quarter note, are those of a written file, not of a performance."""
     steps = places / DIVISIONS * _FINE_PARTS
     near = np.abs(steps - np.rint(steps)) <= _FINE_BEATS * _FINE_PARTS
-    return float(near.mean()) >= _FINE_SHARE
+    return float(near.mean()) >= _MIN_FINE_SHARE
 
 
 def _misfit(places: Array, parts: int, tolerance: float) -> float:
@@ -334,9 +334,9 @@ def _misfit(places: Array, parts: int, tolerance: float) -> float:
 
 
 def _without_doubles(notes: Iterable[GridNote], places: tuple[Place, ...]) -> list[GridNote]:
-    """One note where a pitch stands twice at one place in a voice, and no pitch struck there while it sounds.
+    """Merge notes of one pitch and onset in a voice, and end a note where its pitch begins again.
 
-    Parts that have staves or voices of their own keep their notes: a unison of two voices is two notes.
+    Parts on separate staves or voices keep their notes: a unison of two voices is two notes.
     """
     by_pitch: dict[tuple[Place, int], list[GridNote]] = {}
     for note in sorted(notes, key=lambda note: (note.pitch, note.onset, note.sources)):

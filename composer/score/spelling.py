@@ -1,4 +1,4 @@
-"""Keys and the names of notes: which of C sharp and D flat a pitch is."""
+"""Keys and pitch spelling: C sharp or D flat."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from composer.score.quantize import GridNote
 
 _STEPS = "CDEFGAB"
 _STEP_PITCHES = (0, 2, 4, 5, 7, 9, 11)
-# Steps above the tonic that an interval of semitones is written as, and the notes around one that tell its key:
+# Steps above the tonic of an interval in semitones, and the numbers of notes around one that decide its spelling:
 # D. Meredith, The ps13 Pitch Spelling Algorithm, Journal of New Music Research 35(2), 2006.
 _INTERVAL_STEPS = (0, 1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 6)
-_BEFORE, _AFTER = 10, 42
-# Share of the most votes that the name of a neighbour needs, how often it may be struck before it moves on, and what a
-# vote for a double sharp or flat is worth.
-_NEIGHBOUR, _MAX_REPEATED, _DOUBLE = 0.3, 4, 0.7
+_NOTES_BEFORE, _NOTES_AFTER = 10, 42
+# Share of the highest vote that the name of a neighbour needs, its largest number of repetitions, and the weight of a
+# vote for a double sharp or flat.
+_MIN_NEIGHBOUR_SHARE, _MAX_REPETITIONS, _DOUBLE_WEIGHT = 0.3, 4, 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Key:
 
     Attributes:
         fifths: sharps of its signature, flats below 0.
-        minor: else major.
+        minor: whether it is minor; otherwise major.
     """
 
     fifths: int
@@ -44,22 +44,22 @@ class Key:
 
     @property
     def name(self) -> str:
-        """Such as `E flat minor`."""
+        """Name such as `E flat minor`."""
         step, alter = self.tonic
         return _STEPS[step] + {-1: " flat", 0: "", 1: " sharp"}[alter] + (" minor" if self.minor else " major")
 
     @property
     def midi_name(self) -> str:
-        """Short name, as MIDI key signatures have it and `parse` reads it: such as `Ebm`."""
+        """Short name such as `Ebm`, as in MIDI key signatures and for `parse`."""
         step, alter = self.tonic
         return _STEPS[step] + {-1: "b", 0: "", 1: "#"}[alter] + ("m" if self.minor else "")
 
     @staticmethod
     def parse(text: str) -> Key:
-        """A key by its short name: `C`, `F#m`, `Bb`, as MIDI files write them.
+        """Read a key from its short name in MIDI files: `C`, `F#m`, `Bb`.
 
         Raises:
-            ComposerError: it is no key, or one of more than seven sharps or flats.
+            ComposerError: the text is not a key, or the key has more than seven sharps or flats.
         """
         minor = text.endswith("m")
         letter, accidentals = text[:1].upper(), text[1 : len(text) - minor]
@@ -81,17 +81,17 @@ class Name:
 
     @property
     def letter(self) -> str:
-        """`C` to `B`."""
+        """Letter from `C` to `B`."""
         return _STEPS[self.step]
 
     @property
     def pitch(self) -> int:
-        """The MIDI number that it sounds as."""
+        """MIDI number."""
         return 12 * (self.octave + 1) + _STEP_PITCHES[self.step] + self.alter
 
 
 def key_alterations(key: Key) -> list[int]:
-    """(7,) alteration of each step by the key signature."""
+    """Return the alteration (7,) of each step by the key signature."""
     alterations = [0] * 7
     for number in range(abs(key.fifths)):
         step = "FCGDAEB"[number] if key.fifths > 0 else "BEADGCF"[number]
@@ -100,12 +100,12 @@ def key_alterations(key: Key) -> list[int]:
 
 
 def estimate_key(notes: Sequence[GridNote]) -> Key:
-    """Return the key whose profile fits best how long each pitch class sounds; see `estimate_key_of`."""
-    heard = np.zeros(12)
+    """Return the key whose profile fits the durations of the pitch classes best; see `estimate_key_of`."""
+    durations = np.zeros(12)
     for note in notes:
-        # A pedal point is not the whole piece.
-        heard[note.pitch % 12] += min(note.duration, 4 * 96)
-    return estimate_key_of(heard)
+        # Limited, so that a pedal point does not outweigh the rest.
+        durations[note.pitch % 12] += min(note.duration, 4 * 96)
+    return estimate_key_of(durations)
 
 
 def estimate_key_of(weights: NDArray[np.float64]) -> Key:
@@ -130,31 +130,31 @@ def estimate_key_of(weights: NDArray[np.float64]) -> Key:
 def spell(notes: Sequence[GridNote], key: Key, following: Sequence[int | None] | None = None) -> list[Name]:
     """Name each note by the keys that the notes around it suggest: Meredith's ps13, its first stage.
 
-    Every pitch class that stands near votes, as often as it stands there, for the name that the note would have if that
-    were the tonic. The names of tonics follow from the key of the piece. A note that does not belong to the key and
-    moves on by a semitone is a neighbour of the next: its name is a step away, where the votes are not much against it.
+    Every nearby pitch class votes, once per occurrence, for the name that the note would have if that class were the
+    tonic. The names of tonics follow from the key of the piece. A note outside the key that moves by a semitone is a
+    neighbour of the next note: its name is a step away, unless the votes are clearly against it.
 
     Args:
         notes: sorted by onset, then pitch.
-        key: of the piece.
-        following: for each note, the number of the note that it moves on to, a semitone away or the same pitch again.
+        key: key of the piece.
+        following: for each note, the number of the next note, a semitone away or of the same pitch.
     """
     classes = [note.pitch % 12 for note in notes]
     home_step, home_alter = key.tonic
     home = (_STEP_PITCHES[home_step] + home_alter) % 12
-    near = Counter(classes[:_AFTER])
+    near = Counter(classes[:_NOTES_AFTER])
     names = []
     votes_of = []
     for index, note in enumerate(notes):
-        if index + _AFTER <= len(classes) and index:
-            near[classes[index + _AFTER - 1]] += 1
-        if index > _BEFORE:
-            near[classes[index - _BEFORE - 1]] -= 1
+        if index + _NOTES_AFTER <= len(classes) and index:
+            near[classes[index + _NOTES_AFTER - 1]] += 1
+        if index > _NOTES_BEFORE:
+            near[classes[index - _NOTES_BEFORE - 1]] -= 1
         votes = [0.0] * 7
         for tonic, count in near.items():
             tonic_step = home_step + _INTERVAL_STEPS[(tonic - home) % 12]
             votes[(tonic_step + _INTERVAL_STEPS[(classes[index] - tonic) % 12]) % 7] += count
-        worth = [count * (1 if _simple(note.pitch, step) else _DOUBLE) for step, count in enumerate(votes)]
+        worth = [count * (1 if _simple(note.pitch, step) else _DOUBLE_WEIGHT) for step, count in enumerate(votes)]
         names.append(_name(note.pitch, worth.index(max(worth))))
         votes_of.append(votes)
     if following is not None:
@@ -181,11 +181,11 @@ def _resolve(
         run = [index]
         while run[-1] in repeated:
             run.append(repeated[run[-1]])
-        if len(run) > _MAX_REPEATED:
+        if len(run) > _MAX_REPETITIONS:
             continue
         step = (names[after].step + pitch - notes[after].pitch) % 7
         votes, most = (sum(votes_of[member][which] for member in run) for which in (step, name.step))
-        if step != name.step and _simple(pitch, step) and votes >= _NEIGHBOUR * most:
+        if step != name.step and _simple(pitch, step) and votes >= _MIN_NEIGHBOUR_SHARE * most:
             for member in run:
                 names[member] = _name(pitch, step)
 
@@ -195,7 +195,7 @@ def _same(notes: Sequence[GridNote], one: int, other: int) -> bool:
 
 
 def _simple(pitch: int, step: int) -> bool:
-    """Whether a step names a pitch with at most one sharp or flat."""
+    """Return whether a step names a pitch with at most one sharp or flat."""
     return abs((pitch - _STEP_PITCHES[step] + 6) % 12 - 6) <= 1
 
 

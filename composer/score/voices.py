@@ -1,9 +1,9 @@
-"""Staff and voice of each note: the parts' own (`composer.score.parts`), or two hands found by pitch.
+"""Assignment of notes to staves and voices: by part (`composer.score.parts`), or by pitch into two hands.
 
-A staff has at most two voices, with durations that can be read.
+A staff has at most two voices, with readable durations.
 
-Pitches and onsets stay as they are. Durations change in two ways, both counted: a performer's releases are read as the
-values that they stand for, and where a third voice would be needed a note is written shorter.
+Pitches and onsets do not change. Durations change in two ways, both counted: the note-offs of a performer are moved to
+the note values that they represent, and a note is shortened where a third voice would be needed.
 
 One file of some 400 lines, because its parts share the notation of a staff.
 """
@@ -21,31 +21,31 @@ from composer.score.meter import DIVISIONS, Measure
 from composer.score.parts import Place
 from composer.score.quantize import GridNote, Quantized
 
-# Where the staves may meet (the lowest pitch of the upper one), and what a choice costs, in semitones of discomfort.
+# Split points of the staves (the lowest pitch of the upper one), and the costs of a choice, in semitones of discomfort.
 _SPLITS = np.arange(45, 80)
 _MIDDLE_C = 60
-_AWAY_FROM_MIDDLE = 0.03
-_LEDGER = 0.15
-_STRETCH = 0.6  # a semitone more than a hand holds
-_HAND = 12
-# In the upper staff, in the lower (where accompaniment is held), and anywhere.
-_SECOND_VOICES, _THIRD_VOICE = (0.8, 0.3), 4.0
-_MOVE = 0.25
-# Lowest and highest pitch that a clef writes with few ledger lines. `G8` and `F8` sound an octave lower than they look.
+_OFF_MIDDLE_COST = 0.03
+_LEDGER_COST = 0.15
+_STRETCH_COST = 0.6  # per semitone beyond the span of a hand
+_MAX_HAND_SEMITONES = 12
+# Costs of a second voice in the upper and the lower staff (where accompaniment is held), and of a third in either.
+_SECOND_VOICE_COSTS, _THIRD_VOICE_COST = (0.8, 0.3), 4.0
+_MOVE_COST = 0.25
+# Lowest and highest pitch of a clef with few ledger lines. `G8` and `F8` sound an octave lower than written.
 _CLEFS = {"G": (55, 84), "F": (36, 65), "C": (48, 77), "G8": (43, 72), "F8": (24, 53)}
-_CLEF_CHANGE = 24.0
-# A clef that is not the staff's usual one, in semitones of ledger lines per bar.
-_UNUSUAL_CLEF = 0.5
-# Octave marks: what a change costs, and a mark for each note that does not need it, in ledger lines; ledger lines that
-# are read at a glance.
-_OCTAVE_CHANGE, _OCTAVE_NEEDLESS, _READ_LEDGERS = 4.0, 1.0, 3
+_CLEF_CHANGE_COST = 24.0
+# Cost of an unusual clef, in semitones of ledger lines per bar.
+_UNUSUAL_CLEF_COST = 0.5
+# Octave marks: costs, in ledger lines, of a change and of each note under an unnecessary mark; number of ledger lines
+# that are easy to read.
+_OCTAVE_CHANGE_COST, _OCTAVE_NEEDLESS_COST, _MAX_EASY_LEDGERS = 4.0, 1.0, 3
 # Staff positions (steps from middle C) of the outer lines, by clef.
 _LINES = {"G": (2, 10), "F": (-10, -2), "C": (-4, 4), "G8": (-5, 3), "F8": (-17, -9)}
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A note as it will be written: `staff` 1 is the top of the page, `voice` 1 the upper of its staff."""
+    """A note on its staff: `staff` 1 is the top of the page, `voice` 1 the upper of its staff."""
 
     note: GridNote
     staff: int
@@ -71,10 +71,10 @@ class System:
 
 @dataclass(frozen=True, slots=True)
 class Octave:
-    """A passage that is written an octave from where it sounds.
+    """A passage written an octave above or below its sound.
 
     Attributes:
-        start, end: places, in `DIVISIONS` a quarter note.
+        start, end: places, in `DIVISIONS` per quarter note.
         shift: 1 for 8va (written an octave lower than it sounds), -1 for 8vb.
     """
 
@@ -139,7 +139,7 @@ def arrange(piece: Quantized) -> Arrangement:
 
 
 def _staves(notes: Sequence[GridNote], places: Sequence[Place]) -> list[int]:
-    """Staff of each note of a system, from 1: its part's, or one of two by pitch."""
+    """Return the staff of each note of a system, from 1: its part's, or one of two by pitch."""
     fixed = [places[note.part].staff for note in notes]
     if all(fixed):
         return fixed
@@ -147,7 +147,7 @@ def _staves(notes: Sequence[GridNote], places: Sequence[Place]) -> list[int]:
 
 
 def _on_staff(notes: list[GridNote], piece: Quantized) -> tuple[list[GridNote], list[Placed]]:
-    """The notes of one staff with the durations that they ask for, and in voices with those that they get."""
+    """Return the notes of one staff with their intended durations, and in voices with their written ones."""
     bars = piece.measures
     by_voice: dict[int, list[int]] = {}
     for index, note in enumerate(notes):
@@ -165,7 +165,7 @@ def _on_staff(notes: list[GridNote], piece: Quantized) -> tuple[list[GridNote], 
 
 
 def _single_voice(notes: Sequence[GridNote], voice: int) -> list[Placed]:
-    """One voice: notes struck together are a chord that ends with its shortest, and where the next begins."""
+    """Write one voice: simultaneous notes are a chord that ends with its shortest note, or at the next chord."""
     onsets = sorted({note.onset for note in notes})
     following = dict(zip(onsets, [*onsets[1:], max(note.end for note in notes)], strict=True))
     length: dict[int, int] = {}
@@ -176,33 +176,33 @@ def _single_voice(notes: Sequence[GridNote], voice: int) -> list[Placed]:
 
 
 def _one_line(notes: Sequence[GridNote]) -> bool:
-    """Whether one staff holds it: a melody, with chords perhaps, within two and a half octaves."""
+    """Return whether one staff suffices: a melody, also with chords, within two and a half octaves."""
     pitches = [note.pitch for note in notes]
     if max(pitches) - min(pitches) > 30:
         return False
     ordered = sorted(notes, key=lambda note: note.onset)
     pairs = list(zip(ordered, ordered[1:], strict=False))
     held = sum(a.onset < b.onset < a.onset + a.duration * 3 // 4 for a, b in pairs)
-    wide = sum(a.onset == b.onset and abs(a.pitch - b.pitch) > _HAND for a, b in pairs)
+    wide = sum(a.onset == b.onset and abs(a.pitch - b.pitch) > _MAX_HAND_SEMITONES for a, b in pairs)
     return held + wide <= 0.05 * len(notes)
 
 
 def _split(notes: Sequence[GridNote]) -> list[int]:
-    """Staff of each note: the cheapest path of the place where the staves meet, by dynamic programming."""
+    """Return the staff of each note, by the cheapest path of the split point (dynamic programming)."""
     by_onset: dict[int, list[int]] = {}
     for index, note in enumerate(notes):
         by_onset.setdefault(note.onset, []).append(index)
-    moving = _MOVE * np.abs(_SPLITS[:, None] - _SPLITS[None, :])
+    moving = _MOVE_COST * np.abs(_SPLITS[:, None] - _SPLITS[None, :])
     total = np.zeros(len(_SPLITS))
     came_from = []
     sounding: list[GridNote] = []
     for onset, indices in by_onset.items():
-        struck = [notes[index] for index in indices]
-        sounding = [note for note in sounding if note.end > onset] + struck
+        starting = [notes[index] for index in indices]
+        sounding = [note for note in sounding if note.end > onset] + starting
         step = total[:, None] + moving
         best = step.argmin(axis=0)
         came_from.append(best)
-        total = step[best, np.arange(len(_SPLITS))] + _discomfort(struck, sounding)
+        total = step[best, np.arange(len(_SPLITS))] + _discomfort(starting, sounding)
     state = int(total.argmin())
     staff_of = [1] * len(notes)
     for indices, best in zip(reversed(by_onset.values()), reversed(came_from), strict=True):
@@ -212,32 +212,33 @@ def _split(notes: Sequence[GridNote]) -> list[int]:
     return staff_of
 
 
-def _discomfort(struck: Sequence[GridNote], sounding: Sequence[GridNote]) -> np.ndarray:
-    """(S,) cost of each place where the staves may meet, for what sounds at one onset."""
-    cost = _AWAY_FROM_MIDDLE * np.abs(_SPLITS - _MIDDLE_C).astype(float)
-    for note in struck:
+def _discomfort(starting: Sequence[GridNote], sounding: Sequence[GridNote]) -> np.ndarray:
+    """Return the cost (S,) of each split point for the notes sounding at one onset."""
+    cost = _OFF_MIDDLE_COST * np.abs(_SPLITS - _MIDDLE_C).astype(float)
+    for note in starting:
         upper = note.pitch >= _SPLITS
         low, high = _CLEFS["G"][0], _CLEFS["F"][1]
-        cost += _LEDGER * np.where(upper, max(low - note.pitch, 0), max(note.pitch - high, 0))
+        cost += _LEDGER_COST * np.where(upper, max(low - note.pitch, 0), max(note.pitch - high, 0))
     pitches = np.array([note.pitch for note in sounding])
     upper = pitches >= _SPLITS[:, None]
-    for mask, second_voice in zip((upper, ~upper), _SECOND_VOICES, strict=True):
+    for mask, second_voice in zip((upper, ~upper), _SECOND_VOICE_COSTS, strict=True):
         highest = np.where(mask, pitches, -1000).max(axis=1)
         lowest = np.where(mask, pitches, 1000).min(axis=1)
-        cost += _STRETCH * np.maximum(highest - lowest - _HAND, 0)
+        cost += _STRETCH_COST * np.maximum(highest - lowest - _MAX_HAND_SEMITONES, 0)
         layers = np.zeros(len(_SPLITS))
         for times in {(note.onset, note.end) for note in sounding}:
             layer = np.array([(note.onset, note.end) == times for note in sounding])
             layers += (mask & layer).any(axis=1)
-        cost += second_voice * np.maximum(layers - 1, 0) + _THIRD_VOICE * np.maximum(layers - 2, 0)
+        cost += second_voice * np.maximum(layers - 1, 0) + _THIRD_VOICE_COST * np.maximum(layers - 2, 0)
     return cost
 
 
 def tidy(notes: Sequence[GridNote], bars: Sequence[Measure]) -> list[GridNote]:
-    """Durations of one staff as they would be written, for releases that a hand (or a network) made.
+    """Return the notes of one staff with durations as in a score, for the note-offs of a performer or a network.
 
     A note that nearly reaches the next onset, or overlaps it a little, ends there; a short note alone lasts to the end
-    of its beat, and one that is held over ends on a beat. Exact releases stay. Nothing lasts beyond the last of `bars`.
+    of its beat, and one that is held over ends on a beat. Exact note-offs stay. No note lasts beyond the last of
+    `bars`.
     """
     onsets = sorted({note.onset for note in notes})
     end, starts = bars[-1].end, [bar.start for bar in bars]
@@ -264,7 +265,7 @@ def tidy(notes: Sequence[GridNote], bars: Sequence[Measure]) -> list[GridNote]:
 
 
 def _unbroken(notes: Iterable[GridNote]) -> list[GridNote]:
-    """Cut a note where its own pitch is struck again."""
+    """Cut each note where its pitch begins again."""
     ordered = list(notes)
     coming: dict[int, int] = {}
     for index in range(len(ordered) - 1, -1, -1):
@@ -276,7 +277,7 @@ def _unbroken(notes: Iterable[GridNote]) -> list[GridNote]:
 
 
 def _voices(notes: Sequence[GridNote]) -> list[Placed]:
-    """Two voices: of chords that overlap the higher goes up, and where a third would be needed one is cut short."""
+    """Divide notes into two voices: the higher of overlapping chords is the upper; a chord is cut to avoid a third."""
     chords: dict[tuple[int, int], list[int]] = {}
     for index, note in enumerate(notes):
         chords.setdefault((note.onset, note.end), []).append(index)
@@ -312,7 +313,7 @@ def _voices(notes: Sequence[GridNote]) -> list[Placed]:
 
 
 def _wanted(keys: Sequence[tuple[int, int]], pitch: dict[tuple[int, int], float]) -> dict[tuple[int, int], int]:
-    """For each chord (onset, end): 2 where what overlaps it is higher, else 1."""
+    """Return the voice of each chord (onset, end): 2 if the chords that overlap it are higher, else 1."""
     above = dict.fromkeys(keys, 0.0)
     open_keys: list[tuple[int, int]] = []
     for key in keys:
@@ -327,7 +328,7 @@ def _wanted(keys: Sequence[tuple[int, int]], pitch: dict[tuple[int, int], float]
 
 
 def _clefs(notes: Sequence[GridNote], bars: Sequence[Measure], allowed: Sequence[str], usual: str) -> tuple[str, ...]:
-    """The clef of each bar: few ledger lines, few changes, the usual one in doubt."""
+    """Return the clef of each bar: few ledger lines, few changes, the usual clef in doubt."""
     strain = np.zeros((len(bars), len(allowed)))
     starts = [bar.start for bar in bars]
     for note in notes:
@@ -335,13 +336,13 @@ def _clefs(notes: Sequence[GridNote], bars: Sequence[Measure], allowed: Sequence
         for column, name in enumerate(allowed):
             low, high = _CLEFS[name]
             strain[bar, column] += max(low - note.pitch, 0) + max(note.pitch - high, 0)
-    # The usual clef of the staff, where nothing speaks against it.
-    strain += [0.0 if name == usual else _UNUSUAL_CLEF for name in allowed]
-    return tuple(allowed[state] for state in _cheapest_path(strain, _CLEF_CHANGE * (1 - np.eye(len(allowed)))))
+    # The usual clef of the staff is preferred.
+    strain += [0.0 if name == usual else _UNUSUAL_CLEF_COST for name in allowed]
+    return tuple(allowed[state] for state in _cheapest_path(strain, _CLEF_CHANGE_COST * (1 - np.eye(len(allowed)))))
 
 
 def _cheapest_path(costs: NDArray[np.float64], change: NDArray[np.float64]) -> list[int]:
-    """States (T,) of least cost: `costs` (T, S) of each state, `change` (S, S) or (T, S, S) from row to column."""
+    """Return the states (T,) of least cost for state costs (T, S) and changes ([T,] S, S) from row to column."""
     steps = np.broadcast_to(change, (len(costs), *change.shape[-2:]))
     total, came_from = costs[0].copy(), []
     for row, step in zip(costs[1:], steps[1:], strict=True):
@@ -357,10 +358,10 @@ def _cheapest_path(costs: NDArray[np.float64], change: NDArray[np.float64]) -> l
 
 
 def _octaves(placed: Sequence[Placed], bars: Sequence[Measure], clefs: Sequence[str]) -> tuple[Octave, ...]:
-    """Passages of a staff that are read more easily an octave from where they sound.
+    """Return the passages of a staff that are easier to read an octave away.
 
-    A mark begins and ends where no note is held over; in the middle of a bar only where the staff has one voice there,
-    since programs read a bar voice by voice.
+    A mark begins and ends where no note is held; inside a bar only where the staff has one voice, since programs read a
+    bar voice by voice.
     """
     starts = [bar.start for bar in bars]
     by_onset: dict[int, list[GridNote]] = {}
@@ -385,17 +386,17 @@ def _octaves(placed: Sequence[Placed], bars: Sequence[Measure], clefs: Sequence[
             for note in by_onset[onset]:
                 lines = _ledgers(note.pitch - 12 * shift, lowest, highest)
                 plain = _ledgers(note.pitch, lowest, highest)
-                excess = max(lines - _READ_LEDGERS, 0)
-                needless = lines + _OCTAVE_NEEDLESS if shift and plain <= _READ_LEDGERS else 0
+                excess = max(lines - _MAX_EASY_LEDGERS, 0)
+                needless = lines + _OCTAVE_NEEDLESS_COST if shift and plain <= _MAX_EASY_LEDGERS else 0
                 costs[row, column] += excess + needless
         held = sounding_until > onset
         between = bar == bar_before and len(two_voices[bar]) > 1
-        cost = np.inf if held or between else _OCTAVE_CHANGE
+        cost = np.inf if held or between else _OCTAVE_CHANGE_COST
         change[row] = cost
         np.fill_diagonal(change[row], 0.0)
         sounding_until = max(sounding_until, *(note.end for note in by_onset[onset]))
         bar_before = bar
-    costs[0, 1:] += _OCTAVE_CHANGE
+    costs[0, 1:] += _OCTAVE_CHANGE_COST
     found: list[Octave] = []
     before = 0
     for onset, state in zip(onsets, _cheapest_path(costs, change), strict=True):
@@ -409,6 +410,6 @@ def _octaves(placed: Sequence[Placed], bars: Sequence[Measure], clefs: Sequence[
 
 
 def _ledgers(pitch: int, lowest: int, highest: int) -> int:
-    """Ledger lines of a pitch on a staff whose outer lines are these steps from middle C."""
+    """Return the ledger lines of a pitch on a staff whose outer lines are these steps from middle C."""
     step = 7 * (pitch // 12 - 5) + (0, 0, 1, 1, 2, 3, 3, 4, 4, 5, 5, 6)[pitch % 12]
     return max((step - highest) // 2, (lowest - step) // 2, 0)

@@ -195,7 +195,7 @@ def test_fluidsynth_plays_with_the_soundfont(stand_in: Path, tmp_path: Path) -> 
     assert audio.has_fluidsynth(str(stand_in))
     assert not audio.has_fluidsynth(str(tmp_path / "none.sf2"))
     stand_in.write_text("no font")
-    with pytest.raises(ComposerError, match="it failed .not a soundfont.; use synth=builtin"):
+    with pytest.raises(ComposerError, match="FluidSynth failed .not a soundfont.; use synth=builtin"):
         audio.fluidsynth(tmp_path / "piece.mid", 1, str(stand_in))
 
 
