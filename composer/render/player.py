@@ -187,8 +187,8 @@ def _table(table: Table) -> str:
 
 def _numbers(cells: Sequence[str]) -> bool:
     """Return whether a column is numeric: at least half of its non-empty cells are numbers."""
-    said = [cell.strip() for cell in cells if cell.strip() not in ("", "-")]
-    return 2 * sum(_NUMBER.fullmatch(cell) is not None for cell in said) >= max(1, len(said))
+    filled = [cell.strip() for cell in cells if cell.strip() not in ("", "-")]
+    return 2 * sum(_NUMBER.fullmatch(cell) is not None for cell in filled) >= max(1, len(filled))
 
 
 def _cell(kind: str, text: str, number: bool) -> str:
