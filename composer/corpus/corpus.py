@@ -164,7 +164,7 @@ def _group_names(root: Path, files: list[Path], data: DataConfig, column: str) -
     groups = read_groups(path, column)
     names = [groups.get(file.relative_to(root).as_posix()) for file in files]
     if not any(names):
-        raise ComposerError(f"{path}: says nothing in {column} of the {len(files):,} MIDI files in {root}")
+        raise ComposerError(f"{path}: column {column} is empty for all {len(files):,} MIDI files in {root}")
     return names
 
 

@@ -158,7 +158,7 @@ def test_a_column_says_what_is_held_out_together(
             r"csv: has no column title; it needs midi_filename and title; it has midi",
         ),
         ("midi_filename,title\na,one\na,two\n", r"csv, line 3: a is named twice, with different values of title$"),
-        ("midi_filename,title\nx,one\n", r"csv: says nothing in title of the 5 MIDI files in "),
+        ("midi_filename,title\nx,one\n", r"csv: column title is empty for all 5 MIDI files in "),
     ],
 )
 def test_a_bad_column_is_one_line(
