@@ -42,7 +42,6 @@ BASE = (
     "model.dropout=0.5",
     "data.window_size=10",
     "data.batch_size=64",
-    "trainer.max_epochs=4",
     "trainer.threads=1",
     "trainer.progress_bar=false",
     "sampling.events=20",
@@ -163,6 +162,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0, help="of the instants")
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS)[:-1])
+    parser.add_argument("--epochs", type=int, default=4, help="of variants that do not set them (default 4)")
     parser.add_argument("--per-run", type=int, default=5, help="kills before a run is let end")
     parser.add_argument("--keep", type=Path, help="keep the runs in this folder")
     arguments = parser.parse_args()
@@ -174,7 +174,7 @@ def main() -> int:
     killed = equal = number = 0
     while killed < arguments.kills:
         variant = arguments.variants[number % len(arguments.variants)]
-        config = compose(*BASE, *VARIANTS[variant])
+        config = compose(*BASE, f"trainer.max_epochs={arguments.epochs}", *VARIANTS[variant])
         name = variant.replace(" ", "-")
         if variant not in expected:
             started = time.monotonic()

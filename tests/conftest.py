@@ -1,15 +1,19 @@
 """What several test files share."""
 
+import copy
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import mido
 import pytest
 from hypothesis import settings
+from omegaconf import DictConfig
 
+from composer.config import compose as composing
+from composer.config import paths
 from composer.config.compose import compose
 from composer.config.data import DataConfig, EncodingConfig
 
@@ -34,6 +38,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def repetitions(pytestconfig: pytest.Config) -> Callable[[int, int], int]:
     """Chooses between a number of repetitions for every run of the tests and one for `make test-nightly`."""
     return lambda usual, nightly: nightly if pytestconfig.getoption("--nightly") else usual
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_configs() -> Iterator[None]:
+    """Hydra takes 0.3 s for a config: tests of one process that compose the same one share it, each its own copy."""
+    compose_node, known = composing.compose_node, dict[tuple[str, ...], DictConfig]()
+
+    def cached(overrides: Iterable[str], command: str, conf: Path = composing.CONF_DIR) -> DictConfig:
+        overrides = list(overrides)
+        if conf != paths.CONF_DIR:  # a test's own, which it may change
+            return compose_node(overrides, command, conf)
+        key = (command, *overrides)
+        if key not in known:
+            known[key] = compose_node(overrides, command, conf)
+        return copy.deepcopy(known[key])
+
+    composing.compose_node = cached
+    yield
+    composing.compose_node = compose_node
 
 
 @pytest.fixture(scope="session", autouse=True)

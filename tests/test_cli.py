@@ -401,7 +401,7 @@ def test_generate_composes_with_a_run_of_a_sweep(
     out, err = capsys.readouterr()
     assert err == ""
     *lines, drawn = out.splitlines()
-    assert drawn.startswith("drawn at temperature ")
+    assert drawn.startswith("sampled at temperature ")
     paths = [Path(line.split("  ")[0]) for line in lines]
     assert [path.name for path in paths] == ["sweep-seed3-000.mid", "sweep-seed3-001.mid"]
     assert all(path.parent.parent == Path("outputs", "generate") for path in paths)

@@ -24,7 +24,8 @@ def program(name: str, *arguments: str, timeout: int) -> str:
 def test_kills_at_random_instants_end_in_the_same_bits(repetitions: Callable[[int, int], int]) -> None:
     kills = repetitions(8, 48)
     # One kill per run or few, so that every variant has its turn.
-    output = program("check_resume.py", "--kills", f"{kills}", "--per-run", f"{repetitions(1, 3)}", timeout=1800)
+    size = ["--kills", f"{kills}", "--per-run", f"{repetitions(1, 3)}", "--epochs", f"{repetitions(2, 4)}"]
+    output = program("check_resume.py", *size, timeout=1800)
     assert f"{kills} of {kills} kills ended in the same bits" in output
     for variant in ("dropout", "schedule", "early stopping", "proximal", "workers", "every step", "streams", "media"):
         assert f"{variant:<15}" in output

@@ -1,4 +1,4 @@
-"""What the runs of a sweep say, in tables, figures and words: what `composer compare` does. Needs no torch."""
+"""`composer compare`: tables, figures and conclusions from the runs of a sweep. Needs no torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REPORT = "report.md"
 
 
 def compare(config: CompareConfig) -> Comparison:
-    """Read a folder of runs and compute everything that is told about it.
+    """Read a folder of runs and compute everything that the report contains.
 
     Raises:
         ComposerError: there is nothing to compare there, or no such arm or metric.
@@ -36,7 +36,7 @@ def compare(config: CompareConfig) -> Comparison:
 
 
 def run(config: CompareConfig) -> Path:
-    """Compare as configured: print the table and the words, and write the folder; its path."""
+    """Compare as configured: print the table and the conclusions, and write the folder; return its path."""
     c = compare(config)
     for note in c.sweep.notes:
         warnings.warn(note, stacklevel=2)
@@ -81,17 +81,20 @@ def report(c: Comparison, made: Sequence[typeset.Table], figures: Sequence[str])
         "",
         *(f"- {sentence}" for sentence in words(c)),
         "",
-        "The intervals speak of other seeds on the same music, not of other music.",
+        "The intervals are for other seeds on the same music, not for other music.",
         "",
     ]
     if sweep.notes:
-        lines += ["## What differs besides", "", *(f"- {note}" for note in sweep.notes), ""]
+        lines += ["## Other differences between the runs", "", *(f"- {note}" for note in sweep.notes), ""]
     failed = [run for run in runs if run.status != COMPLETED]
     if failed:
         lines += ["## Failures", ""]
         lines += [f"- {run.folder.name}: {run.status}" + f" ({run.error})" * bool(run.error) for run in failed] + [""]
     lines += ["## Tables", "", *(typeset.markdown(table) for table in made)]
-    lines += ["`table.csv` has all of it in full, `runs.csv` a row a run, `table.tex` these tables for LaTeX.", ""]
+    lines += [
+        "`table.csv` has every figure, `runs.csv` one row per run, `table.tex` the tables for LaTeX.",
+        "",
+    ]
     if figures:
         lines += ["## Figures", ""]
         for name in figures:

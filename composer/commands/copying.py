@@ -41,7 +41,7 @@ def run(config: CopyingConfig) -> Path:
     folder = Path(config.output).expanduser() if config.output else Path("outputs") / "copying" / safe_name(path.stem)
     found = {"file": config.file, "run": config.run, **copying.to_plain(), "passages": passages}
     write_json(folder / "copying.json", found)
-    page = player(piece, path.stem, f"beside what {config.run} was trained on", passages)
+    page = player(piece, path.stem, f"compared with the training data of {config.run}", passages)
     write_text(
         folder / "player.html", player_page(page.title, page.notes, page.pages, None, page.passages, page.subtitle)
     )
@@ -70,11 +70,11 @@ def of_run(folder: Path) -> tuple[ReferenceMusic, int]:
 def _report(copying: Copying, passages: list[dict[str, Any]], split: str) -> list[str]:
     mine, human = copying.composed, copying.held_out
     every = copying.training_pieces == copying.training_pieces_in_all
-    some = "" if every else f", a draw of {copying.training_pieces_in_all:,}"
+    some = "" if every else f", a sample of {copying.training_pieces_in_all:,}"
     lines = [
         f"compared with {copying.training_events:,} events of "
-        f"{_count(copying.training_pieces, 'piece')} that trained{some}",
-        f"{'share of runs that stand there too':<38}{'file':>8}" + (f"  held-out music, {split}" if human else ""),
+        f"{_count(copying.training_pieces, 'piece')} of the training set{some}",
+        f"{'share of runs that occur there too':<38}{'file':>8}" + (f"  held-out music, {split}" if human else ""),
     ]
     for n in ORDERS:
         for kind, title in _KINDS.items():
@@ -99,6 +99,6 @@ def _line(passage: dict[str, Any]) -> str:
     shift = passage["transposition"]
     moved = f", {abs(shift)} semitones {'higher' if shift > 0 else 'lower'}" if shift else ""
     return (
-        f"  at {passage['start']:.1f} s: {passage['notes']} notes, {passage['seconds']:.1f} s, as at "
+        f"  at {passage['start']:.1f} s: {passage['notes']} notes, {passage['seconds']:.1f} s, like "
         f"{passage['source_start']:.1f} s of {passage['source']}{moved}"
     )

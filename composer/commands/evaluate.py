@@ -174,7 +174,7 @@ def _composed(composer: Composer, training: Training | None, samples: int) -> di
 
 
 def run(config: EvaluateConfig) -> Path:
-    """Score as configured, print what was found and write a folder; the path of its `evaluation.json`."""
+    """Score as configured, print the figures and write a folder; return the path of its `evaluation.json`."""
     composer = Composer.load(config.run, config.checkpoint)
     results = evaluate(composer, config.data.path, config.context, config.resamples, config.samples)
     folder = Path(config.output) if config.output else Path("outputs") / "evaluate" / configs.run_id()

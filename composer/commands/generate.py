@@ -10,7 +10,7 @@ from composer.config.commands import GenerateConfig
 
 
 def run(config: GenerateConfig) -> list[Path]:
-    """Compose as configured and write the pieces; tells where they are."""
+    """Compose as configured, write the pieces and print their paths."""
     composer = Composer.load(config.run, config.checkpoint)
     folder = Path(config.output) if config.output else Path("outputs") / "generate" / configs.run_id()
     paths = []
@@ -32,4 +32,4 @@ def summary_line(composition: Composition) -> str:
     count = len(composition.written.events) - len(events)
     length = f"{len(events)} events, {events.delta_time.sum():.1f} {events.time_unit.name}"
     notes = "note" if count == 1 else "notes"
-    return f"{length}; {count} {notes} released that it held too long" if count else length
+    return f"{length}; {count} {notes} held too long, released at the limit" if count else length

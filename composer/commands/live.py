@@ -42,7 +42,7 @@ def open_port(name: str | None) -> Any:
 
 
 def run(config: LiveConfig) -> Latency:
-    """Play as configured, and tell how late the messages were."""
+    """Play as configured, and print how late the messages were."""
     composer = Composer.load(config.run, config.checkpoint)
     with open_port(config.port) as port, one_thread():
         print(f"playing to {port.name}; Ctrl-C stops\n{drawn_at(composer, config)}")

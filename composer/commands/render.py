@@ -1,4 +1,4 @@
-"""What `composer render` does: a MIDI file as a score, a piano roll, sound, and the notes for a player."""
+"""`composer render`: a MIDI file as a score, a piano roll, sound, and a page that plays."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PAGE = re.compile(r"score-\d+\.svg")
 
 
 def run(config: RenderConfig) -> Path:
-    """Render as configured and tell what was written; what an absent package would make is left out, with a line.
+    """Render as configured and print what was written; skip outputs whose package is not installed, with a line.
 
     Raises:
         ComposerError: the file cannot be read, or a value does not fit it.
@@ -100,7 +100,7 @@ def _about(notation: Notation) -> str:
 
 @contextmanager
 def _optional() -> Iterator[None]:
-    """Go on without what an absent package would make."""
+    """Skip an output whose package is not installed, with a line that says so."""
     try:
         yield
     except MissingExtra as error:

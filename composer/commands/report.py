@@ -41,7 +41,7 @@ from composer.runs.layout import CHECKPOINTS, CONFIG, METRICS, SAMPLES, SWEEP
 # What a piece quotes, as players colour it.
 Quoted = Callable[[Piece], list[dict[str, Any]]]
 PAGE = "report.html"
-_COLOURED = f"Coloured passages, of {LEAST} notes or more, stand in the training music, transposed or not."
+_COLOURED = f"Coloured passages, of {LEAST} notes or more, occur in the training music, transposed or not."
 # Pieces of the training that are shown, the first and the last among them.
 _MAX_SAMPLES = 6
 # Figures that are named as the farthest from human music.
@@ -51,7 +51,7 @@ _ORIGINAL_EVENTS = 600
 
 
 def run(config: ReportConfig) -> Path:
-    """Write the page of a run or of a sweep, and tell where it is; its path.
+    """Write the page of a run or of a sweep and print its path; return the path.
 
     Raises:
         ComposerError: there is no run, or it has not begun.
@@ -75,7 +75,7 @@ def newest(outputs: Path) -> Path:
     """
     records = [path for path in outputs.glob(f"*/*/{METRICS}")] + [path for path in outputs.glob(f"*/*/{SWEEP}")]
     if not records:
-        raise ComposerError(f"{outputs}: holds no run yet; composer train makes one, or name its folder")
+        raise ComposerError(f"{outputs}: contains no run yet; start one with composer train, or give its folder")
     return max(records, key=lambda path: path.stat().st_mtime).parent
 
 
@@ -124,7 +124,7 @@ def _nothing(piece: Piece) -> list[dict[str, Any]]:
 
 def _state(run: Run) -> str:
     if not run.summary:
-        return "in training, or stopped without a word"
+        return "in training, or stopped without a record"
     return f"{run.status} after {run.summary.get('epochs', 0)} epochs" + (f": {run.error}" if run.error else "")
 
 
@@ -140,7 +140,7 @@ def _about(run: Run, composer: Composer | None) -> Section:
     rows += [
         [title, f"{s[key]:.1%}"]
         for key, title in (
-            ("leak_rate", "validation targets that stand in training windows"),
+            ("leak_rate", "validation targets that also occur in training windows"),
             ("leak_rate_content", "validation windows that occur in training note for note"),
             ("leak_rate_transposed", "the same, transposed"),
         )
@@ -175,15 +175,13 @@ def _commit(manifest: dict[str, Any]) -> str:
 def _figures(run: Run) -> Section:
     s = run.summary
     if run.status != COMPLETED:
-        return Section(
-            heading="Figures", text="The run has not been completed, so that its final figures are not known."
-        )
+        return Section(heading="Figures", text="The run is not complete, so it has no final figures.")
     columns, rows = accuracy_rows(result_rows(str(s["split"]), s), s.get("baselines", {}))
     return Section(
         heading="Figures",
         text="Loss in nats per event. Accuracy is the mean of the three channels; joint counts events that are right "
-        "in all three. Skill is the way from the best predictor without a network (0) to perfect (1).",
-        tables=[Table(columns=columns, rows=rows, caption="Accuracy by split, and what needs no network")],
+        "in all three. Skill places the accuracy between the best predictor without a network (0) and perfect (1).",
+        tables=[Table(columns=columns, rows=rows, caption="Accuracy by split, and the baselines without a network")],
     )
 
 
@@ -204,8 +202,8 @@ def _music(run: Run) -> list[Section]:
     paragraphs = [
         *(f"{warning[0].upper()}{warning[1:]}." for warning in legend.warnings(quality)),
         _distance(quality),
-        "Human music is cut into excerpts as long as the composed pieces. A figure must be compared with that of human "
-        "music: nearer is better, more is not.",
+        "Human music is cut into excerpts as long as the composed pieces. Compare each figure with that of human "
+        "music: nearer is better, higher is not.",
     ]
     return [
         Section(
@@ -259,8 +257,8 @@ def _temperatures(composer: Composer, config: ReportConfig, quoted: Quoted) -> S
         players.append(_player(piece.written, title, subtitle, quoted(piece.written)))
     return Section(
         heading="What it composes",
-        text=f"{config.events} events after the same primer, which is not played. A low temperature keeps to the "
-        f"likeliest events, a high one dares more; top_p leaves the unlikeliest out. {_COLOURED}",
+        text=f"{config.events} events after the same primer, which is not played. A low temperature favours the "
+        f"likeliest events, a high one gives rare events more weight; top_p leaves the unlikeliest out. {_COLOURED}",
         players=players,
     )
 
@@ -286,7 +284,7 @@ def _length(composition: Composition) -> str:
 def _player(piece: Piece | Performance, title: str, subtitle: str, passages: Sequence[dict[str, Any]] = ()) -> Player:
     """Return the player of a piece, or a note that it is silent, as an untrained network may compose."""
     if isinstance(piece, Piece) and not bool((piece.events.velocity > 0).any()):
-        return Player(title=title, notes=[], subtitle=f"{subtitle}; it strikes no note")
+        return Player(title=title, notes=[], subtitle=f"{subtitle}; it plays no note")
     return player(piece, title, subtitle, passages)
 
 
@@ -301,7 +299,7 @@ def _original(composer: Composer, config: ReportConfig) -> list[Section]:
         return []
     piece = pieces[names.index(composer.origin.piece)]
     beginning = _as_written(composer.config.data, piece) or _beginning(piece, _ORIGINAL_EVENTS)
-    text = "For comparison: what was trained on" + (" (its beginning)" if len(piece.events) > _ORIGINAL_EVENTS else "")
+    text = "For comparison: the training music" + (" (its beginning)" if len(piece.events) > _ORIGINAL_EVENTS else "")
     composed = _compose(composer, config, composer.setting).written
     rolls = [
         from_piece(one, title=title)
@@ -390,7 +388,7 @@ def sweep_page(folder: Path, config: ReportConfig) -> str:
         told = f"seed {found[0].seed} of the sweep, {_length(piece)}, {quoted}"
         players.append(_player(piece.written, arm.label, told, passages))
     text = (
-        "Every arm goes on from the same primer, which is not played, with the same random numbers, at temperature 1 "
+        "Every arm continues the same primer, which is not played, with the same random numbers, at temperature 1 "
         "without a cut. " + _COLOURED
     )
     sections.append(Section(heading="The arms side by side", text=text, players=players, beside=True))

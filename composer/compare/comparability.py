@@ -40,7 +40,9 @@ def check(sweep: Sweep, baseline: Arm) -> None:
             _compare_arms(arm, baseline, sweep)
     for run in sweep.counted:
         if content_sha256(run) is None:
-            sweep.notes.append(f"{run.folder.name}: its data cannot be checked, because its manifest does not tell it")
+            sweep.notes.append(
+                f"{run.folder.name}: its data cannot be checked, because its manifest does not record it"
+            )
     sweep.notes += _other_circumstances(sweep)
 
 
@@ -95,7 +97,7 @@ def _leave_out_repeats(arm: Arm) -> None:
     for run in arm.counted:
         key = (run.seed, run.fold)
         if key in last:
-            last[key].left_out = f"{run.folder.name} is the same arm with the same seed, and later"
+            last[key].left_out = f"{run.folder.name} repeats an earlier run of the same arm and seed"
         last[key] = run
 
 
@@ -107,11 +109,15 @@ def _compare_arms(arm: Arm, baseline: Arm, sweep: Sweep) -> None:
     for name in _differences(other, one):
         if explained(name, sweep.swept) or (name == _CONTENT and any(explained(key, sweep.swept) for key in _FILES)):
             if name == _CONTENT:
-                sweep.notes.append(f"{arm.label}: trained on other music than {baseline.label}, as was swept")
+                sweep.notes.append(
+                    f"{arm.label}: trained on different music from {baseline.label}, because the data was swept"
+                )
             continue
         values = f"{_short(name, one.get(name))}, in {baseline.label} {_short(name, other.get(name))}"
         arm.confounded.append(name)
-        sweep.notes.append(f"{arm.label}: {name} differs too ({values}), so the swept key alone explains no difference")
+        sweep.notes.append(
+            f"{arm.label}: {name} differs too ({values}), so a difference cannot be attributed to the swept key"
+        )
     if explained("data.window_size", sweep.swept) or any(key.split(".")[0] == "data" for key in sweep.swept):
         return
     by_seed = {(run.seed, run.fold): run for run in others}
@@ -133,10 +139,12 @@ def _other_circumstances(sweep: Sweep) -> list[str]:
         notes.append(_spread(sweep, f"version of {package}", lambda run, name=package: _versions(run).get(name)))  # type: ignore[misc]
     if any("copying" in run.summary for run in sweep.counted):
         # Changes no other figure.
-        notes.append(_spread(sweep, "sampling, so what is composed,", lambda run: _sampling(run, sweep)))
+        notes.append(_spread(sweep, "sampling (and so the composed pieces)", lambda run: _sampling(run, sweep)))
     found = [note for note in notes if note is not None]
     if any(_DIRTY in (_code(run) or "") for run in sweep.counted):
-        found.append("code: runs came from a checkout with uncommitted changes, so nothing shows that they share it")
+        found.append(
+            "code: runs came from a checkout with uncommitted changes, so it is not certain that they ran the same code"
+        )
     return found
 
 

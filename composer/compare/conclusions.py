@@ -1,4 +1,4 @@
-"""What the numbers of a comparison support, and what they do not, in sentences."""
+"""Conclusions of a comparison: what the figures support, and what they do not, in sentences."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from composer.evaluation.statistics import FEWEST, Paired
 _SIGNIFICANT = 0.05
 # As many arms are named with their figures in one sentence.
 _FEW = 2
-# An interval that leaves out 0, but not after Holm's correction.
-_HINT = "a hint, no finding"
-_APART = "not told apart"
+# An interval that excludes 0, but not after Holm's correction.
+_HINT = "a hint, not a finding"
+_APART = "not distinguishable"
 # The share that tells of copying.
 _COPIED = "copying/interval_8"
 
@@ -24,13 +24,13 @@ def words(c: Comparison) -> list[str]:
     """Return what the numbers support, and what they do not, a sentence or two each."""
     sentences = [_verdict(c, arm) for arm in c.others]
     if not c.others:
-        sentences.append("There is one arm, so there is nothing to compare it with.")
+        sentences.append("There is only one arm, so there is nothing to compare it with.")
     sentences += _seeds(c)
     family = sum((arm, c.metric) in c.adjusted for arm in c.others)
     if family > 1:
         chance = 1 - 0.95**family
         sentences.append(
-            f"{family} differences were looked at. Without any true one, an interval would leave out 0 in up to "
+            f"{family} differences were tested. If none were real, some interval would exclude 0 in up to "
             f"{chance:.0%} of such sweeps, so a difference also has to hold after Holm's correction."
         )
     sentences += [
@@ -44,7 +44,7 @@ def words(c: Comparison) -> list[str]:
     known = [float(leak) for leak in leaks if isinstance(leak, (int, float))]
     if known and max(known) > 0:
         sentences.append(
-            f"{_percent(known)} of the val targets also stand in a training window, so {c.split('val')} flatters"
+            f"{_percent(known)} of the val targets also occur in training windows, so {c.split('val')} is optimistic"
             + (f"; {c.split('test')} does not." if "accuracy/test" in c.metrics else ", and there is no test block.")
         )
     return sentences
@@ -55,30 +55,30 @@ def _verdict(c: Comparison, arm: Arm) -> str:
     what = f"**{arm.label}** against {c.baseline.label}, {c.title(c.metric)}"
     d = c.differences.get((arm, c.metric))
     if d is None:
-        return f"{what}: no seed that both have, so nothing can be said."
+        return f"{what}: no seed in common, so no conclusion."
     places = typeset.digits([typeset.spread(d)])
     nats = f" {unit(c.metric)}" if unit(c.metric) == "nats per event" else ""
     value = f"{d.mean:+.{places}f}{nats}"
     if d.interval is None:
-        return f"{what}: {value} over {count(d.n, 'pair')}: too few seeds for an interval ({FEWEST} at least)."
+        return f"{what}: {value} over {count(d.n, 'pair')}: too few seeds for an interval (at least {FEWEST})."
     if d.sd == 0 and d.mean == 0 and not arm.confounded:
         return f"{what}: the same figure in each of {d.n} pairs: no difference is shown."
     low, high = d.interval
-    told = f"{what}: {value}, 95 % interval {low:+.{places}f} to {high:+.{places}f} over {d.n} pairs"
-    told += ", by Student's t" * (d.method == "t" and d.sd != 0)
+    text = f"{what}: {value}, 95 % interval {low:+.{places}f} to {high:+.{places}f} over {d.n} pairs"
+    text += ", by Student's t" * (d.method == "t" and d.sd != 0)
     if arm.confounded:
         differ = "differ" if len(arm.confounded) > 1 else "differs"
-        return f"{told}. The arms are not comparable, because {' and '.join(arm.confounded)} {differ} too."
+        return f"{text}. The arms are not comparable, because {' and '.join(arm.confounded)} {differ} too."
     direction = _found(c, arm, c.metric)
     if direction == 0:
         if d.covers_zero:
-            return f"{told}. The interval covers 0: no difference is shown."
+            return f"{text}. The interval includes 0: no difference is shown."
         p = c.adjusted[arm, c.metric]
-        return f"{told}. The interval leaves out 0, but after Holm's correction p = {p:.2f}: {_HINT}."
+        return f"{text}. The interval excludes 0, but after Holm's correction p = {p:.2f}: {_HINT}."
     better = higher_is_better(c.metric)
     judged = "" if better is None else ", which is better" if better == (direction > 0) else ", which is worse"
     size = " (every pair differs by the same)" if d.effect_size is None else f" (effect size {d.effect_size:+.1f})"
-    return f"{told}. The interval leaves out 0: it is {_higher(direction)}{judged}{size}."
+    return f"{text}. The interval excludes 0: it is {_higher(direction)}{judged}{size}."
 
 
 def _found(c: Comparison, arm: Arm, metric: str) -> int:
@@ -90,14 +90,14 @@ def _found(c: Comparison, arm: Arm, metric: str) -> int:
 
 
 def _in_a_word(c: Comparison, arm: Arm, metric: str) -> str:
-    """Return what is said of an arm's difference where several are told of together."""
+    """Return the short form of an arm's difference, for a sentence about several arms."""
     if direction := _found(c, arm, metric):
         return _higher(direction)
     return _APART if c.differences[arm, metric].covers_zero else _HINT
 
 
 def _grouped(c: Comparison, metric: str) -> str:
-    """Return one sentence on another metric: which arms are higher or lower, which are not told apart."""
+    """Return one sentence on another metric: which arms are higher or lower, which are not distinguishable."""
     arms = [arm for arm in c.others if (arm, metric) in c.differences and not arm.confounded]
     judged = [arm for arm in arms if c.differences[arm, metric].interval is not None]
     verdicts = {arm: _in_a_word(c, arm, metric) for arm in judged}
@@ -107,7 +107,7 @@ def _grouped(c: Comparison, metric: str) -> str:
         if verdict in verdicts.values()
     ]
     if len(judged) > _FEW and set(verdicts.values()) == {_APART}:
-        parts = ["no arm is told apart"]
+        parts = ["no arm is distinguishable"]
     return (
         f"{_capital(c.title(metric))}, against {c.baseline.label}: {'. '.join(map(_capital, parts))}." if parts else ""
     )
@@ -120,15 +120,15 @@ def _against_predictors(c: Comparison, split: str) -> str:
         if (arm, split) not in c.against:
             continue
         predictor, d = c.against[arm, split]
-        verdict = "not told apart from" if d.covers_zero else "better than" if d.mean > 0 else "worse than"
-        verdict = "of too few seeds to be told from" if d.interval is None else verdict
+        verdict = "not distinguishable from" if d.covers_zero else "better than" if d.mean > 0 else "worse than"
+        verdict = "of too few seeds to be compared with" if d.interval is None else verdict
         seeds = [seed for seed in arm.by_seed(f"accuracy/{split}") if seed in predictor.values[f"accuracy/{split}"]]
         mean = sum(predictor.values[f"accuracy/{split}"][seed] for seed in seeds) / len(seeds)
         parts.setdefault(f"{verdict} {predictor.title} ({mean:.3f})", {})[arm] = d
     if not parts:
         return ""
-    told = ", while ".join(_sentence(c, verdict, arms) for verdict, arms in parts.items())
-    return f"Accuracy on {c.split(split)} beside the best predictor without a network: {told}."
+    text = ", while ".join(_sentence(c, verdict, arms) for verdict, arms in parts.items())
+    return f"Accuracy on {c.split(split)} compared with the best predictor without a network: {text}."
 
 
 def _copied(c: Comparison) -> list[str]:
@@ -139,12 +139,14 @@ def _copied(c: Comparison) -> list[str]:
     parts = [f"{_percent(values)} of what {arm.label} composes" for arm, values in shares.items() if values]
     human = c.sweep_values(_COPIED + HELD_OUT)
     beside = (
-        f", and {_percent(human)} of {' / '.join(c.held_out)}" if human else "; there is no held-out music beside it"
+        f", and {_percent(human)} of {' / '.join(c.held_out)}"
+        if human
+        else "; there is no held-out music to compare with"
     )
-    told = ", ".join(parts) if len(parts) <= _FEW else f"{_percent(sum(shares.values(), []))} of what the arms compose"
+    text = ", ".join(parts) if len(parts) <= _FEW else f"{_percent(sum(shares.values(), []))} of what the arms compose"
     grouped = _grouped(c, _COPIED)
     return [
-        f"Runs of 8 notes that stand in the training music, transposed or not: {told}{beside}.",
+        f"Runs of 8 notes that occur in the training music, transposed or not: {text}{beside}.",
         *([grouped] if grouped else []),
     ]
 
@@ -171,9 +173,7 @@ def _seeds(c: Comparison) -> list[str]:
         for lacking, without, other in ((base - mine, arm, c.baseline), (mine - base, c.baseline, arm)):
             if lacking and mine:
                 seeds = ", ".join(str(seed) for seed in sorted(lacking))
-                sentences.append(
-                    f"{without.label} lacks seed {seeds} of {other.label}: only the common seeds are paired."
-                )
+                sentences.append(f"{without.label} lacks seed {seeds} of {other.label}: only common seeds are paired.")
     return list(dict.fromkeys(sentences))
 
 

@@ -1,4 +1,4 @@
-"""What the runs of a sweep amount to: means, paired differences to the baseline arm, skill over no network at all."""
+"""Figures of a sweep: means, paired differences to the baseline arm, skill over predictors without a network."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from composer.errors import ComposerError
 from composer.evaluation.statistics import Paired, holm, mean_sd, paired
 
 SPLITS = ("val", "test")
-# The predictors without a network, as `summary.json` and as a person calls them.
+# Predictors without a network: key in `summary.json` and title.
 PREDICTORS = {"majority": "majority", "repeat_last": "repeat last", "markov": "Markov", "nearest": "nearest context"}
 ACCURACIES = ("accuracy", *(f"accuracy_{channel}" for channel in CHANNELS), "accuracy_joint")
 _UNITS = {
     "loss": "nats per event",
     "nll": "nats per event",
     "accuracy": "share of events",
-    "skill": "share of the way to 1",
+    "skill": "share of the distance to 1",
 }
 _SPARSITY = {"zeros/all": "exact zeros", "small/all": "weights below 1e-3"}
 DISTANCE = "quality/distance"
-# Figures of the composed pieces, as a person calls them.
+# Titles of the figures of composed pieces.
 COMPOSED = {
     "copying/interval_4": "4 notes copied, transposed or not",
     "copying/pitch_8": "8 notes copied",
@@ -35,7 +35,7 @@ COMPOSED = {
     "copying/longest_seconds": "longest quotation, seconds",
     "quality/overlap_mean": "overlap with training",
     "quality/on_grid": "times between onsets on the grid of 1/12 beat",
-    "quality/repetition": "figures of 9 notes that come back",
+    "quality/repetition": "figures of 9 notes that are repeated",
     DISTANCE: "distance to human music",
 }
 HELD_OUT = "/held_out"
@@ -55,7 +55,7 @@ class Predictor:
 
     Attributes:
         key: as `summary.json` names it.
-        title: as a person calls it, with its order or with the arms where they have windows of their own.
+        title: the title for readers, with its order or with the arms where they have windows of their own.
         arms: those whose windows it predicted.
         values: metric by seed, by metric.
     """
@@ -100,7 +100,7 @@ class Comparison:
         return [arm for arm in self.sweep.arms if arm is not self.baseline]
 
     def title(self, metric: str) -> str:
-        """Return a metric as a person reads it: its kind and its split in words."""
+        """Return the title of a metric: its kind and its split in words."""
         if metric in _SPARSITY:
             return f"{_SPARSITY[metric]}, all weights"
         if metric.removesuffix(HELD_OUT) in COMPOSED:
@@ -122,7 +122,7 @@ class Comparison:
 
     @property
     def held_out(self) -> list[str]:
-        """The held-out music that composed pieces are read beside, in words."""
+        """The held-out music that composed pieces are compared with, in words."""
         blocks = [run.summary.get("copying") for run in self.sweep.counted]
         splits = dict.fromkeys(str(b.get("split")) for b in blocks if isinstance(b, dict) and b.get("held_out"))
         return [f"held-out music, {self.split(split)}" for split in splits]
@@ -207,7 +207,7 @@ def pairs(arm: Arm, baseline: Arm, metric: str) -> dict[int, float]:
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Mean and standard deviation of at least one value."""
+    """Return mean and standard deviation of at least one value."""
     return Estimate(*mean_sd(values), len(values))
 
 
@@ -292,7 +292,7 @@ def _best(predictors: list[Predictor], arm: Arm, split: str) -> Predictor | None
 
 
 def skill(accuracy: float, reference: float) -> float | None:
-    """How far an accuracy is on the way from a reference to 1; below 0 it is behind. None where the reference is 1."""
+    """Return (accuracy - reference) / (1 - reference), negative below the reference; None where the reference is 1."""
     return None if reference >= 1 else (accuracy - reference) / (1 - reference)
 
 

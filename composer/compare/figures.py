@@ -1,4 +1,4 @@
-"""A comparison as figures: PNG to look at, SVG and PDF for a paper."""
+"""Figures of a comparison: PNG to look at, SVG and PDF for a paper."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _COLUMNS = 5
 
 
 def draw_all(c: Comparison, folder: Path) -> list[str]:
-    """Draw every figure that the runs allow into a folder; their names, without endings.
+    """Draw every figure that the runs allow into a folder; return their names without suffixes.
 
     Raises:
         ComposerError: the folder cannot be written.
@@ -70,7 +70,7 @@ def learning(curves: dict[str, NDArray[np.float64]], split: str) -> bytes:
     """Return loss and accuracy of one run by epoch, of the training and the validation windows, as a PNG file.
 
     Args:
-        curves: a column of the record by key, an epoch an element.
+        curves: columns of the record by key, one element per epoch.
         split: how the validation windows were chosen.
     """
     with matplotlib.rc_context(STYLE):
@@ -104,9 +104,9 @@ def _figures(c: Comparison) -> list[tuple[str, Figure]]:
 
 
 def curves(c: Comparison) -> list[Figure]:
-    """The article's figure: loss and accuracy by epoch, arms side by side, mean and band of a standard deviation.
+    """Draw the article's figure: loss and accuracy by epoch, arms side by side, mean ± one standard deviation.
 
-    More than five arms go on in further figures, each beside the baseline arm, on the same axes.
+    More than five arms continue in further figures, each with the baseline arm, on the same axes.
     """
     arms = [arm for arm in c.sweep.arms if any(run.curves for run in arm.counted)]
     if not arms:
@@ -176,7 +176,7 @@ def gap(c: Comparison) -> Figure | None:
 
 
 def path(c: Comparison) -> Figure | None:
-    """Accuracy, gap and sparsity against a swept number, such as the weight lambda; None where none was swept."""
+    """Draw accuracy, gap and sparsity against a swept number, such as lambda; None where none was swept."""
     key = next((key for key in c.sweep.swept if _values_of(c, key)), None)
     if key is None:
         return None
@@ -204,7 +204,7 @@ def path(c: Comparison) -> Figure | None:
                 found = [arm for arm in arms if (arm, metric) in c.estimates]
                 values = [c.estimates[arm, metric] for arm in found]
                 title = {"zeros/all": "exact zeros", "small/all": "below 1e-3"}.get(metric, c.split(split))
-                # Beside each other, so that no bar hides another.
+                # Side by side, so that no bar hides another.
                 steps = list(metrics).index(metric) - (len(metrics) - 1) / 2
                 axes.errorbar(
                     [aside(x_of[arm], steps, list(x_of.values())) for arm in found],
@@ -229,7 +229,7 @@ def path(c: Comparison) -> Figure | None:
 
 
 def channels(c: Comparison) -> Figure | None:
-    """Accuracy of note, velocity, time and all three at once, by arm, beside the predictors without a network."""
+    """Draw accuracy of note, velocity, time and all three at once, by arm, with the predictors without a network."""
     splits = [split for split in SPLITS if f"accuracy_note/{split}" in c.metrics]
     arms = [arm for arm in c.sweep.arms if arm.counted]
     if not splits or not arms:

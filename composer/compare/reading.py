@@ -1,4 +1,4 @@
-"""A folder of runs read back: a sweep's jobs, or any run directories, sorted into arms. No torch."""
+"""Read the runs of a folder, a sweep's jobs or any run directories, and sort them into arms. Needs no torch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def read_sweep(folder: Path, weights: str) -> Sweep:
     """Read a sweep's folder, or find the run directories below any other.
 
     Args:
-        folder: holds `sweep.json` and a folder a job, or runs at any depth.
+        folder: holds `sweep.json` and a folder per job, or runs at any depth.
         weights: `final` or `best`, whose metrics are read.
 
     Raises:
@@ -45,7 +45,7 @@ def read_sweep(folder: Path, weights: str) -> Sweep:
     if not folder.is_dir():
         raise ComposerError(f"{display_path(folder)}: no such folder")
     if _is_run(folder):
-        raise ComposerError(f"{display_path(folder)}: is one run; compare takes the folder that holds several")
+        raise ComposerError(f"{display_path(folder)}: is one run; compare needs a folder with several runs")
     notes: list[str] = []
     folder = _only_sweep_below(folder)
     about: dict[str, Any] = {}
@@ -53,7 +53,7 @@ def read_sweep(folder: Path, weights: str) -> Sweep:
         try:
             about = read_json(folder / SWEEP)
         except ComposerError as error:
-            notes.append(f"{error}; the arms are taken from the jobs")
+            notes.append(f"{error}; the arms are derived from the jobs")
     jobs = sorted(path.parent for path in folder.glob(f"*/{JOB}") if not path.parent.name.startswith("."))
     if jobs:
         runs = [run for path in jobs if (run := _read_job(path, notes)) is not None]
@@ -63,7 +63,7 @@ def read_sweep(folder: Path, weights: str) -> Sweep:
         sweeps = [path.parent.name for path in sorted(folder.glob(f"*/{SWEEP}"))]
         if sweeps:
             found = f"{display_path(folder)}: holds the sweeps {', '.join(sweeps)}"
-            notes.append(f"{found}, compared as one; name one to see it alone")
+            notes.append(f"{found}, compared as one; give one folder to see it alone")
         runs = [Run(folder=path, number=k, swept={}) for k, path in enumerate(_find_runs(folder))]
     if not runs:
         raise ComposerError(
@@ -147,7 +147,7 @@ def _read_job(folder: Path, notes: list[str]) -> Run | None:
 
 
 def _read_run(run: Run, weights: str, notes: list[str]) -> None:
-    """Fill a run from its directory; what is damaged is noted, and leaves it out where it cannot do without."""
+    """Fill a run from its directory; note damaged files, and leave the run out where one is essential."""
     try:
         if (run.folder / SUMMARY).exists() or run.status == COMPLETED:
             run.summary = read_json(run.folder / SUMMARY)
@@ -166,7 +166,7 @@ def _read_run(run: Run, weights: str, notes: list[str]) -> None:
         try:
             reader(run)
         except ComposerError as error:
-            notes.append(f"{error}; {run.folder.name} counts, but not in what needs {name}")
+            notes.append(f"{error}; {run.folder.name} counts, except in figures that need {name}")
     run.metrics = numbers(run.summary)
     if weights == "best":
         best = run.summary.get("best")
@@ -204,7 +204,7 @@ def _read_curves(run: Run) -> None:
 
 
 def _derive_swept(runs: list[Run]) -> None:
-    """Where no sweep says what was swept, it is the keys in which the configs differ."""
+    """Derive the swept keys from the differences between the configs, where no sweep records them."""
     known = [run for run in runs if run.config]
     contents = {content_sha256(run) for run in known if run.status == COMPLETED}
     same_content = len(contents) == 1 and None not in contents

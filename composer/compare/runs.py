@@ -23,7 +23,7 @@ SILENT = (
 # Keys that repeat an arm rather than change it.
 FOLD = "data.fold"
 REPLICATES = ("seed", FOLD)
-# The same files may lie elsewhere: runs are told apart by the content, which the manifest knows.
+# The same files may lie elsewhere: runs are distinguished by content, from the manifest.
 PATH = "data.path"
 
 
@@ -75,7 +75,7 @@ class Run:
 
     @property
     def counts(self) -> bool:
-        """Whether it enters the averages."""
+        """Whether the run enters the averages."""
         return self.status == COMPLETED and self.left_out is None
 
     @property
@@ -92,7 +92,7 @@ class Arm:
     Attributes:
         swept: value by swept key without these, as typed.
         runs: in the order of the sweep, failed ones too.
-        confounded: what besides the swept keys tells the arm from the baseline arm, and so forbids a verdict.
+        confounded: differences from the baseline arm besides the swept keys, which forbid a verdict.
     """
 
     swept: dict[str, str]
@@ -133,7 +133,7 @@ class Sweep:
         name: what it is called.
         swept: the keys whose values differ between the arms.
         arms: in the order of their first job.
-        notes: what was found on the way that a reader must know, a line each.
+        notes: findings that a reader must know, one line each.
     """
 
     folder: Path
@@ -157,7 +157,7 @@ def numbers(tree: dict[str, Any]) -> dict[str, float]:
 
 
 def composed(summary: dict[str, Any]) -> dict[str, float]:
-    """What the summary says of the composed pieces: `copying/KEY`, `quality/KEY`, and how alike they are to training.
+    """What the summary says of the composed pieces: `copying/KEY`, `quality/KEY`, and their overlap with training.
 
     With `/held_out` behind it, what it says of held-out music.
     """
@@ -179,7 +179,7 @@ def _tree(value: Any) -> dict[str, Any]:
 
 
 def silent(key: str) -> bool:
-    """Return whether a key tells nothing about a run's figures, or repeats its arm."""
+    """Return whether a key does not influence a run's figures, or only repeats its arm."""
     return key in REPLICATES or any(f"{key}.".startswith(f"{name}.") for name in SILENT)
 
 

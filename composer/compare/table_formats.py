@@ -21,10 +21,10 @@ class Table:
 
     Attributes:
         caption: what it shows.
-        header: a title a column; the first is the arm's.
+        header: titles of the columns; the first is the arm's.
         rows: arms, and below them the predictors without a network.
         arms: how many of the rows are arms; a rule follows them.
-        notes: lines to stand below.
+        notes: lines below the table.
     """
 
     caption: str

@@ -1,4 +1,4 @@
-"""The tables of a comparison, for a person and, in full precision, for a program."""
+"""Tables of a comparison: formatted for readers and, in full precision, as CSV."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def split_table(c: Comparison, split: str) -> Table | None:
             table.rows[k].append(f"{mean_sd(leaks)[0]:.1%}" if leaks else NOTHING)
         for row in table.rows[table.arms :]:
             row.append(NOTHING)
-        notes.append("leak: share of the val targets that also stand in a training window")
+        notes.append("leak: share of the val targets that also occur in a training window")
     table.notes = notes
     return table
 
@@ -104,16 +104,16 @@ def gap_table(c: Comparison) -> Table:
         "small/all": "weights < 1e-3",
     }
     table = _metric_table(c, columns, f"Generalisation gap, train against {c.split('val')}, and sparsity")
-    table.notes = ["gaps: accuracy train - val, loss val - train; the train figures are measured with dropout on"]
+    table.notes = ["gaps: accuracy train - val, loss val - train; train figures are measured with dropout on"]
     return table
 
 
 def copying_table(c: Comparison) -> Table | None:
-    """What the arms' pieces quote from the training music, and held-out music beside it; None where no run tells."""
+    """Return shares that the arms' pieces copy from training, and those of held-out music; None where none has them."""
     keys = {key: title for key, title in COMPOSED.items() if key in c.metrics}
     if not keys:
         return None
-    table = _metric_table(c, keys, "Composed pieces beside held-out music: mean and standard deviation over seeds")
+    table = _metric_table(c, keys, "Composed pieces and held-out music: mean and standard deviation over seeds")
     # Predictors do not compose.
     table.rows = table.rows[: table.arms]
     human = [c.sweep_values(key + HELD_OUT) for key in keys]
@@ -121,7 +121,7 @@ def copying_table(c: Comparison) -> Table | None:
         cells = [mean_text(estimate(values), 3) if values else NOTHING for values in human]
         table.rows.append([" / ".join(c.held_out), *cells])
     table.notes = [
-        "copied: share of the runs of so many notes that stand in the training music too",
+        "copied: share of the runs of that many notes that also occur in the training music",
         "overlap: with the distributions of the training music, 1 is the same",
         "distance: in standard deviations of human excerpts, lower is nearer; below, human excerpts among themselves",
         "the pieces are those of the weights with the lowest loss/val",

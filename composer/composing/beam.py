@@ -1,4 +1,4 @@
-"""Beam search: the likeliest pieces that can be found, rather than drawn ones.
+"""Beam search: the likeliest pieces instead of sampled ones.
 
     W = beams, K = classes of a channel that are tried, B = W K^2 candidates without their time
 
@@ -24,7 +24,7 @@ class BeamSearch:
 
     Attributes:
         scores: (W,) log-probability of each beam, the best first; all channels, as cut and masked.
-        playing: what plays in each beam.
+        playing: the sounding notes of each beam.
     """
 
     @torch.inference_mode()
@@ -69,7 +69,7 @@ class BeamSearch:
 
     @torch.inference_mode()
     def advance(self, events: int) -> None:
-        """Search so many events further."""
+        """Extend every beam by a number of events."""
         for _ in range(events):
             self._advance()
 
@@ -104,7 +104,7 @@ class BeamSearch:
         return logarithms.masked_fill(logarithms.isnan(), -torch.inf)
 
     def rows(self) -> Tensor:
-        """Return (W, events, 3) classes of the beams, the best first; fewer than W where no more are possible."""
+        """Return (W, events, 3) classes of the beams, the best first; fewer than W where fewer are possible."""
         beam = torch.arange(self.width, device=self.scores.device)[self.scores > -torch.inf]
         events = []
         for parents, event in reversed(self._steps):

@@ -41,7 +41,7 @@ from composer.random_streams import RandomStream
 from composer.runs import checkpoint as ckpt
 from composer.runs.layout import CHECKPOINTS
 
-# Pieces composed at once: more bring nothing, and take memory.
+# Pieces composed at once: more need memory and are not faster.
 _BATCH_PIECES = 64
 
 
@@ -145,7 +145,7 @@ class Composer:
             origin = ckpt.Origin.from_plain(plain["origin"])
             setting = Setting.from_plain(plain["sampling"]) if "sampling" in plain else None
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ComposerError(f"{path}: what it says of its training is damaged ({error})") from error
+            raise ComposerError(f"{path}: its training record is damaged ({error})") from error
         # On the meta device a config of absurd sizes takes no memory before it is compared with the weights.
         with torch.device("meta"):
             ckpt.check_fits(path, values, build_model(config.model, vocabulary.sizes))
@@ -195,7 +195,7 @@ class Composer:
         return self.config.encoding.resolved(self.vocabulary.time_unit)
 
     def plain(self) -> dict[str, Any]:
-        """Return what composing elsewhere needs besides the network, as plain values."""
+        """Return the values besides the network that other runtimes need to compose, as plain values."""
         origin = self.origin
         return {
             "sizes": list(self.vocabulary.sizes),
@@ -285,7 +285,7 @@ class Composer:
         They differ, if at all, in rounding from what `compose` makes with that setting.
 
         Args:
-            sampling: with `method=sample`; its temperature and top_p are not looked at.
+            sampling: with `method=sample`; its temperature and top_p are ignored.
             settings: temperature and top_p.
             seed: of the random numbers.
         """
@@ -469,7 +469,7 @@ class Composer:
         piece, name = with_key(in_unit(piece, self.vocabulary.time_unit)), name or piece.name
         events, size = piece.events, self.config.data.window_size
         if len(events) < size:
-            raise ComposerError(f"primer: {name} has {len(events)} events; a primer of {size} needs as many")
+            raise ComposerError(f"primer: {name} has {len(events)} events; a primer needs {size}")
         if offset > len(events) - size:
             raise ComposerError(
                 f"primer: {name} has {len(events)} events; a primer of {size} begins at 0 to {len(events) - size}"
@@ -525,5 +525,5 @@ def drawn_at(composer: Composer, config: SamplingConfig) -> str:
     setting = Setting.of(composer.setting.fill(config))
     unsaid = [key for key in ("temperature", "top_p") if getattr(config, key) is None]
     of_run = f" ({' and '.join(unsaid)} of the run)" if unsaid else ""
-    drawn = "drawn at" if config.method is Method.sample else f"method={config.method.name},"
+    drawn = "sampled at" if config.method is Method.sample else f"method={config.method.name},"
     return f"{drawn} {setting}{of_run}"

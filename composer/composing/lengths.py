@@ -19,7 +19,7 @@ from composer.data.bar_position import BarStart
 from composer.errors import ComposerError
 from composer.nets.network import Network
 
-# Events composed between two looks at the length in seconds.
+# Events composed between two checks of the length in seconds.
 _CHUNK = 64
 # A piece whose time does not advance would never reach its seconds.
 _EVENTS_PER_SECOND_LIMIT = 1000
@@ -124,7 +124,7 @@ def _reach(pieces: _Drawn | BeamSearch, config: SamplingConfig, limit: float) ->
         assert config.seconds is not None
         if composed > config.seconds * _EVENTS_PER_SECOND_LIMIT + _CHUNK:
             raise ComposerError(
-                f"seconds={config.seconds:g}: the network strikes note after note without advancing in time; "
+                f"seconds={config.seconds:g}: the network plays notes without advancing in time; "
                 "compose a number of events instead (events=500)"
             )
         pieces.advance(_CHUNK)

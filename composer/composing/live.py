@@ -1,4 +1,4 @@
-"""Playing to a MIDI port while composing: what `composer live` does.
+"""Playing to a MIDI port while composing, for `composer live`.
 
 An event is composed when the one before it has been sent, and sent when its time has come. So what counts is not how
 long a piece takes but how late its messages are: that is measured, and printed at the end.

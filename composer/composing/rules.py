@@ -1,4 +1,4 @@
-"""What may come next: rules as masks over the classes of the next event, made from what plays.
+"""Rules as masks over the classes of the next event, computed from the sounding notes.
 
     B = pieces, N = classes of the note channel, M = classes of the time channel, K = events that are remembered
     move   a note struck or released: (B, N, 2) masks of moves, 0 is a release and 1 a strike
@@ -34,7 +34,7 @@ _TOLERANCE = 1e-9
 
 
 class Playing(NamedTuple):
-    """What plays in each piece.
+    """Sounding notes of each piece.
 
     Attributes:
         sounding: (B, N) notes that were struck and not released.
@@ -112,7 +112,7 @@ TimeRule = Callable[[Playing, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Rules:
-    """Rules in the order of their weight.
+    """Rules by priority, the most important first.
 
     Attributes:
         times: as at the head of this file.
@@ -128,7 +128,7 @@ class Rules:
 
     @property
     def free(self) -> bool:
-        """Whether anything may come next."""
+        """Whether no rule restricts the next event."""
         return not (self.moves or self.waits)
 
     def after(self, playing: Playing, event: Tensor) -> Playing:
@@ -184,7 +184,7 @@ def within(allowed: Tensor) -> MoveRule:
 
 
 def not_more_often(times: int) -> MoveRule:
-    """Make a mask: no figure of up to `PERIOD` moves is played more than `times` times in a row."""
+    """Make a mask: no figure of up to `PERIOD` moves is repeated more than `times` times in a row."""
     limits = torch.arange(1, PERIOD + 1) * (times - 1)
 
     def rule(playing: Playing) -> Tensor:
@@ -221,8 +221,8 @@ def _never_leave(divisions: int, start: float, times: Tensor) -> bool:
 def no_longer(limit: float, times: Tensor) -> tuple[MoveRule, TimeRule]:
     """Make a mask: no note sounds longer than `limit`.
 
-    A note that would pass it with the next shortest step is released now, before anything else; and no event waits past
-    the first note's end.
+    A note that would exceed it with the next shortest step is released now, before anything else,
+    and no event waits past the first note's end.
     """
     step = _shortest(times)
 

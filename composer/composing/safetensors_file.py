@@ -1,4 +1,4 @@
-"""Weights for sharing, as safetensors: what `composer export` does, and reading such a file back.
+"""Weights as safetensors: written by `composer export`, and read back.
 
 The file holds the tensors of the network and, as its metadata, the config, the vocabulary and the primer as JSON: data,
 no code, readable without torch. It composes as the checkpoint does (`composer generate run=FILE.safetensors`).

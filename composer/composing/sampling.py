@@ -1,4 +1,4 @@
-"""Drawing events from the network, as pure functions of logits, and composing with them event by event.
+"""Sampling events from logits, as pure functions, and composing with them event by event.
 
 B = pieces composed at once, T = window, V = classes of a channel, W = classes of the largest channel
 """

@@ -1,4 +1,4 @@
-"""The temperature and top_p that a run composes with where a command says none, and the file that keeps them.
+"""Default temperature and top_p of a run, where a command gives none, and the file that stores them.
 
     sampling.json   {"temperature": 0.9, "top_p": 0.95}, written at the end of a run that has chosen them
 
@@ -38,7 +38,7 @@ class Setting:
 
     @classmethod
     def of(cls, sampling: SamplingConfig) -> Setting:
-        """Return what a config says, and temperature 1 without a cut where it says nothing (null)."""
+        """Return the values of a config, with temperature 1 and no cut where they are null."""
         temperature, top_p = sampling.temperature, sampling.top_p
         return cls(1.0 if temperature is None else temperature, 1.0 if top_p is None else top_p)
 
@@ -64,7 +64,7 @@ class Setting:
         """Return the inverse of `to_plain`; raises KeyError, TypeError or ValueError for anything else."""
         setting = cls(float(plain["temperature"]), float(plain["top_p"]))
         if not (0 < setting.temperature < math.inf and 0 < setting.top_p <= 1):
-            raise ValueError(f"{setting} is no setting to draw with")
+            raise ValueError(f"{setting} is not a valid temperature and top_p")
         return setting
 
 

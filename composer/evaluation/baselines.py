@@ -107,7 +107,7 @@ class Contexts:
         return self.windows[:, :-1]
 
     def targets(self) -> Predictions:
-        """Return what would be right (W, 4)."""
+        """Return the correct predictions (W, 4)."""
         return _with_joint(self.windows[:, -1])
 
     def last(self, order: int) -> NDArray[np.uint64]:
@@ -197,7 +197,7 @@ def nearest(train: Contexts, scored: Contexts) -> Predictions:
 
 
 def _nearest(contexts: NDArray[np.uint8], entries: NDArray[np.uint8], asked: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return the number (S,) of the context nearest to each asked one.
+    """Return the number (S,) of the context nearest to each query.
 
     Args:
         contexts: (W, T, 3) to choose from.

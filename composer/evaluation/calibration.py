@@ -1,9 +1,9 @@
-"""Calibration: whether a channel is right as often as it says, by the bins of Guo et al. 2017.
+"""Calibration by the bins of Guo et al. 2017: is a channel correct as often as its confidence says?
 
 The confidence of a prediction is the probability of its likeliest class. By it the predictions are put into 15 bins of
 equal width, (0, 1/15], (1/15, 2/15], ...; the expected calibration error is
 
-    ECE = sum over bins of (predictions in it / all) * |share that is right - mean confidence|
+    ECE = sum over bins of (predictions in it / all) * |share correct - mean confidence|
 
 (Guo, Pleiss, Sun and Weinberger 2017, "On Calibration of Modern Neural Networks", section 2). With chained heads the
 predictions of a channel are those given the true channels before it: the distributions that the loss is about.

@@ -1,4 +1,4 @@
-"""The temperature and top_p of a run, chosen at its end by what it composes with each of a small grid.
+"""Choice of a run's temperature and top_p, from pieces composed with each setting of a small grid.
 
 A few short pieces are composed with each setting from the same random numbers and compared with held-out music by
 `ReferenceMusic.distance`. A setting whose pieces copy far more of the training music than held-out music does is not
@@ -26,7 +26,7 @@ from composer.runs.layout import CHECKPOINTS
 # Copied runs of 8 notes above those of held-out music, as a share of all runs, that a setting may have.
 MAX_COPIED_EXCESS = 0.1
 _COPIED = "interval_8"
-# Added to the run's seed, which is smaller: no piece that a person composes was part of the choice.
+# Added to the run's seed, which is smaller: pieces that a user composes are never part of the choice.
 _SEED_OFFSET = 1 << 32
 
 
@@ -37,7 +37,7 @@ class Trial:
     Attributes:
         setting: temperature and top_p.
         distance: of its pieces from held-out music; None where it cannot be measured.
-        copied: share of their runs of 8 notes that stand in the training music, transposed or not; None without any.
+        copied: share of their runs of 8 notes that occur in the training music, transposed or not; None without any.
     """
 
     setting: Setting
@@ -54,7 +54,7 @@ class Choice:
     """The setting that a run chose, and what it was chosen from.
 
     Attributes:
-        setting: the run's own from now on.
+        setting: the run's default from now on.
         trials: one per setting, in the order of the grid.
         held_out: split of the held-out music, `val` or `test`; None where training music stood in.
         copied: of that held-out music, as in `Trial`; None without any.

@@ -1,8 +1,8 @@
-"""How much a network gains from reading more: its loss against the number of events before the target.
+"""Context probe: the loss of a network against the number of events before the target.
 
 W = windows probed, L = lengths of context, H = hidden_size
 
-Every length is asked for the same targets. A network that carries a state is asked once more with all events from the
+Every length is scored on the same targets. A network that carries a state is scored once more with all events from the
 beginning of the piece, in the state that they left: what the window costs.
 """
 
@@ -32,9 +32,9 @@ _LENGTHS = 24
 _BATCH = 512
 # Pieces whose events are read from their beginning: as many as take seconds, not minutes.
 _MAX_PIECES = 64
-# So many are read side by side, so many events at once.
+# Pieces read in parallel, and events read at once.
 _ROWS, _STEPS = 16, 256
-# Windows looked at when those of few pieces are drawn.
+# Windows examined when those of few pieces are sampled.
 _MAX_WINDOWS = 1_000_000
 
 
@@ -109,7 +109,7 @@ def probe(model: Network, windows: Windows, offsets: NDArray[np.int64], asked: C
 
 
 def _begins(positions: Indices, offsets: NDArray[np.int64]) -> Indices:
-    """Return where the piece of each position begins (W,)."""
+    """Return the first position (W,) of the piece of each position."""
     begins: Indices = offsets[np.searchsorted(offsets, positions, side="right") - 1]
     return begins
 
@@ -155,7 +155,7 @@ def _carried(model: Network, tokens: TokenSource, targets: Indices, begins: Indi
 def _read_pieces(
     model: Network, tokens: TokenSource, targets: Indices, begins: Indices, pieces: Indices, hidden: Tensor
 ) -> None:
-    """Read pieces side by side from their beginnings, and keep in `hidden` (W, H) what stands before each target."""
+    """Read pieces side by side from their beginnings, and keep in `hidden` (W, H) the state before each target."""
     wanted = [np.flatnonzero(begins == begin) for begin in pieces]
     # Events read of each: up to its last target.
     counts = [int((targets[own] - begin).max()) for own, begin in zip(wanted, pieces, strict=True)]
@@ -163,7 +163,7 @@ def _read_pieces(
     for first in range(0, max(counts), _STEPS):
         rows = np.zeros((len(pieces), _STEPS, len(model.widths)), np.uint8)
         for row, begin, count in zip(rows, pieces.tolist(), counts, strict=True):
-            # What lies behind the end of a piece is never asked for.
+            # States after the end of a piece are never used.
             read = tokens[begin + first : begin + min(first + _STEPS, count)] if first < count else row[:0]
             row[: len(read)] = read
         outputs, state = model.encode_from(torch.from_numpy(rows).to(hidden.device), state)

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from composer.music.notes import NoteArrays
 
-# Notes of the n-grams whose shares are told.
+# Notes of the n-grams whose shares are reported.
 ORDERS = (4, 8, 16)
-# Notes of the n-grams that stand for copying where one figure must.
+# Notes of the n-grams of the one figure that summarises copying.
 COPIED_NOTES = 8
 # A run of fewer notes is no quotation: scales and broken chords occur everywhere.
 LEAST = 8
-# Lengths of which the reference's digests are kept: a search for the longest run comes back to the same ones.
+# Lengths of which the reference's digests are kept: a search for the longest run uses the same ones again.
 _KEPT = 32
 
 Digests = NDArray[np.uint64]
@@ -54,12 +54,12 @@ class Passage:
 
     @property
     def seconds(self) -> float:
-        """How long it lasts."""
+        """Duration in seconds."""
         return self.end - self.start
 
 
 class NgramIndex:
-    """The music that may have been quoted."""
+    """Index of the music that may have been quoted."""
 
     def __init__(self, pieces: Sequence[NoteArrays]) -> None:
         """Index `pieces`, for example those that trained; no run crosses from one into the next."""

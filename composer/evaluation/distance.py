@@ -1,4 +1,4 @@
-"""One summary figure: how far composed pieces are from human music, in spreads of human excerpts.
+"""One summary figure: the distance of composed pieces from human music, in standard deviations of human excerpts.
 
 For each figure, |x - mean| / spread: the mean is that of human excerpts of as many notes, the spread the standard
 deviation among them, at least the figure's `MIN_SPREADS`. It is a z-score against human music, capped so that one
@@ -38,10 +38,10 @@ MIN_SPREADS = {
     "surprise": 2.0,
     "interval_8": 0.1,
 }
-# Figures that compare with the training music: held-out music alone can say what they should be.
+# Figures that compare with the training music: only held-out music shows what to expect.
 _OF_HELD_OUT = ("surprise", "interval_8", "pitch_outside", "velocity_unheard")
 _LOGARITHMIC = ("polyphony", "note_density")
-# Spreads from which a figure is as far as it can be.
+# Cap on the distance of one figure, in spreads.
 MAX_SPREADS = 10.0
 # Copying less than held-out music does counts half.
 _COPIES = "interval_8"

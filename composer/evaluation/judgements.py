@@ -1,4 +1,4 @@
-"""Judgements of composed pieces: what they copy and how they compare with human music, as files have it."""
+"""Judgements of composed pieces: copying and comparison with human music, as stored in files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from composer.evaluation.distance import Distance
 
 @dataclass(frozen=True, slots=True)
 class Copying:
-    """What composed pieces quote from the training music, and what held-out music does.
+    """Copying of composed pieces and of held-out music from the training music.
 
     Attributes:
         composed: the figures of `copying.measure`, as means over the pieces.
@@ -35,7 +35,7 @@ class Copying:
     training_events: int
 
     def to_plain(self) -> dict[str, Any]:
-        """Return it as `summary.json` has it."""
+        """Return plain values for `summary.json`."""
         return {
             "composed": self.composed,
             "pieces": self.pieces,
@@ -85,7 +85,7 @@ class Quality:
     surprise_shuffled: float | None
 
     def to_plain(self) -> dict[str, Any]:
-        """Return it as `summary.json` has it: the distance as a number, with what belongs to it behind."""
+        """Return plain values for `summary.json`: the distance as a number, with what belongs to it behind."""
         plain = {key: getattr(self, key) for key in self.__dataclass_fields__}
         far = self.distance
         return plain | {
@@ -104,11 +104,11 @@ def passage_dict(passage: Passage) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Judgement:
-    """What composed pieces quote from the training music, and how they compare with human music."""
+    """Copying and quality of composed pieces."""
 
     copying: Copying
     quality: Quality
 
     def to_plain(self) -> dict[str, Any]:
-        """Return it as `summary.json` has it."""
+        """Return plain values for `summary.json`."""
         return {"copying": self.copying.to_plain(), "quality": self.quality.to_plain()}

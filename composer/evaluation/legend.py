@@ -31,37 +31,37 @@ class Figure:
 # The block `copying` of `summary.json`.
 COPYING = {
     **{
-        f"{kind}_{n}": Figure(f"runs of {n} notes that the training music has, {words}", "%")
+        f"{kind}_{n}": Figure(f"runs of {n} notes that occur in the training music, {words}", "%")
         for n in (4, 8, 16)
         for kind, words in (("pitch", "at the same pitch"), ("interval", "transposed or not"))
     },
-    "longest_notes": Figure("longest run that the training music has, transposed or not", "notes"),
+    "longest_notes": Figure("longest run that occurs in the training music, transposed or not", "notes"),
     "longest_events": Figure("the same", "events"),
     "longest_seconds": Figure("the same", "seconds", 1),
     "notes": Figure("length of the piece or excerpt", "notes"),
 }
-# The block `quality`: rhythm, repetition, harmony, texture, and what the training music does not have.
+# The block `quality`: rhythm, repetition, harmony, texture, and what is outside the training music.
 QUALITY = {
     "on_grid": Figure("times between onsets that are multiples of 1/12 beat", "%"),
     "on_beat": Figure("notes on a beat of the bar", "%"),
     "on_bar": Figure("notes at the start of a bar", "%"),
     "groove_similarity": Figure("similarity of the bars' rhythms", "%"),
-    "repetition": Figure("figures of 9 notes that come back in the piece, transposed or not", "%"),
+    "repetition": Figure("figures of 9 notes that are repeated in the piece, transposed or not", "%"),
     "repetition_rhythm": Figure("the same, with their rhythm", "%"),
     "structure_short": Figure("repetition of passages of 3 to 8 seconds", "%"),
     "structure_medium": Figure("repetition of passages of 8 to 15 seconds", "%"),
     "structure_long": Figure("repetition of passages from 15 seconds on", "%"),
     "cadence": Figure("phrase ends that rest on the tonic triad", "%"),
     "ending": Figure("signs of an ending: long note, start of a bar, tonic in the bass", "%"),
-    "scale_consistency": Figure("notes that one major or minor scale holds", "%"),
+    "scale_consistency": Figure("notes that belong to one major or minor scale", "%"),
     "pitch_class_entropy": Figure("entropy of the pitch classes", "bits", 2),
     "pitch_range": Figure("lowest to highest note", "semitones", 1),
-    "polyphony": Figure("notes that sound at once, while any does", "notes", 2),
+    "polyphony": Figure("notes sounding at once, while any does", "notes", 2),
     "note_density": Figure("note density", "notes per second", 2),
     "silence": Figure("time when nothing sounds", "%", 1),
     "surprise": Figure("surprise to a Markov model of the training music", "bits per note", 1),
     "pitch_outside": Figure("notes outside the range of the training music", "%", 1),
-    "velocity_unheard": Figure("notes with a velocity that the training music does not have", "%", 1),
+    "velocity_unheard": Figure("notes with a velocity that does not occur in the training music", "%", 1),
     "released_per_500": Figure("notes held too long and released by force, per 500 events", "notes", 1),
 }
 # What `distance_to` of the block `quality` says.
@@ -82,7 +82,7 @@ def rows(figures: Mapping[str, Figure], columns: list[Mapping[str, Any]]) -> lis
 
 
 def distance_sentence(quality: Mapping[str, Any]) -> str:
-    """Return the summary figure in words, and what is farthest; empty where a record has none.
+    """Return the summary figure and its largest contributions in words; empty where a record has none.
 
     Args:
         quality: the block of `summary.json`.
@@ -96,6 +96,6 @@ def distance_sentence(quality: Mapping[str, Any]) -> str:
 
 
 def warnings(quality: Mapping[str, Any]) -> list[str]:
-    """Return the alarms of the block `quality`, a sentence each."""
+    """Return the warnings of the block `quality`, one sentence each."""
     said = (("collapse", "what it composes has collapsed"), ("noise", "what it composes is noise"))
     return [f"{words}: {quality[key]}" for key, words in said if quality.get(key)]

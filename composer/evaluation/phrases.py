@@ -1,4 +1,4 @@
-"""Phrases: figures that come back, phrase ends and the ending of a piece.
+"""Phrases: repeated figures, phrase ends and the ending of a piece.
 
 N = struck notes of a piece
 """
@@ -13,7 +13,7 @@ from composer.music.notes import NoteArrays
 from composer.music.rhythm import GRID, bar_places
 from composer.music.tonality import estimate_tonic
 
-# Intervals of the figures that are looked for.
+# Intervals per figure.
 FIGURE_INTERVALS = 8
 # A last note this much longer than the piece's median note is long.
 _LONG = 2.0
@@ -22,7 +22,7 @@ _TRIADS = {False: (0, 4, 7), True: (0, 3, 7)}
 
 
 def repetition(piece: NoteArrays, *, rhythm: bool) -> float | None:
-    """Return the share of a piece's figures that stand in it at another place too, transposed or not.
+    """Return the share of a piece's figures that occur in it more than once, transposed or not.
 
     A figure is 8 successive intervals, so 9 notes, between the struck notes by onset and pitch; figures begin at every
     note and may overlap.

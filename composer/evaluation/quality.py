@@ -1,6 +1,6 @@
 """Musical features, and distances between their distributions in two sets of pieces.
 
-No figure is good or bad alone: each is read beside that of the training music and of held-out music.
+No figure is good or bad alone: compare it with those of the training music and of held-out music.
 
     N = struck notes of a piece, P, Q = parts of two sets
 """
@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 
 # Notes of the parts whose distributions are compared.
 PART_NOTES = 32
-# Bars are compared in so many positions, as published (Wu and Yang 2020).
+# Positions per bar, as published (Wu and Yang 2020).
 _POSITIONS = 64
 # Edges of the histograms of times in seconds: half octaves from 1/64 to 4.
 _EDGES = 2.0 ** np.arange(-6, 2.25, 0.5)
@@ -140,7 +140,7 @@ class Heard:
 
     @classmethod
     def of(cls, pieces: Sequence[NoteArrays]) -> Heard | None:
-        """Return what pieces have; None where they have no note."""
+        """Return the ranges of pieces; None where they have no note."""
         pieces = [piece for piece in pieces if len(piece)]
         if not pieces:
             return None
@@ -156,7 +156,7 @@ def measures(piece: NoteArrays, heard: Heard | None) -> dict[str, float]:
 
     Args:
         piece: at least 2 notes.
-        heard: what the training music has; without any the figures that need it are left out.
+        heard: ranges of the training music; without them the figures that need them are left out.
 
     Returns:
         Numbers in the units of `legend.QUALITY`, shares from 0 to 1. What a piece has no occasion for is left out.
@@ -212,7 +212,7 @@ def likeness(ones: Sequence[Mapping[str, float | Array]], others: Sequence[Mappi
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """By figure the overlapping area, from 0 to 1 (alike), and the divergence in nats, from 0 (alike)."""
+    """By figure the overlapping area, from 0 to 1 (equal), and the divergence in nats, from 0 (equal)."""
 
     overlap: dict[str, float]
     divergence: dict[str, float]
@@ -245,7 +245,7 @@ def _log_density(sample: Array, width: float, grid: Array) -> Array:
 
 # Collapse
 
-# Shares from which one pitch, or one time, is all there is to hear.
+# Shares above which one pitch, or one time, dominates.
 _PITCH_SHARE, _TIME_SHARE = 0.9, 0.98
 # A loop: a run of up to `_LOOP` events that ends the piece this often, over at least `_LOOP_EVENTS` events.
 _LOOP, _LOOP_TIMES, _LOOP_EVENTS = 64, 4, 32
@@ -253,12 +253,12 @@ _LOOP, _LOOP_TIMES, _LOOP_EVENTS = 64, 4, 32
 
 @dataclass(frozen=True, slots=True)
 class Monotony:
-    """What a collapsed network's music shows.
+    """Signs of a collapsed network in its music.
 
     Attributes:
         pitch: share of the commonest pitch among the struck notes.
         time: share of the commonest time between two events.
-        loop: times that one and the same run of events stands in a row.
+        loop: times that the same run of events is repeated.
     """
 
     pitch: float
@@ -267,7 +267,7 @@ class Monotony:
 
 
 def monotony(events: Events, *, anywhere: bool = False) -> Monotony:
-    """Measure it.
+    """Measure the monotony of a piece.
 
     Args:
         events: of a piece with at least one struck note.

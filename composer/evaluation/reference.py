@@ -42,11 +42,11 @@ from composer.music.notes import NoteArrays, excerpts, notes_of
 from composer.music.pieces import Pieces
 from composer.random_streams import RandomStream
 
-# Events at which the draw of pieces ends: quotations are searched for in so much training music.
+# Events at which the draw of pieces ends: the training music in which quotations are searched.
 MAX_EVENTS = 1 << 20
-# Likewise of held-out music, where the excerpts below come from.
+# The same for held-out music, the source of the excerpts below.
 _HELD_OUT_EVENTS = 1 << 16
-# Excerpts of held-out and training music, as long as what was composed.
+# Excerpts of held-out and training music, as long as the composed pieces.
 _EXCERPTS = 16
 # Parts of each kind of music whose distributions are compared.
 _PARTS = 32
@@ -133,7 +133,7 @@ class ReferenceMusic:
 
     @cached_property
     def ngrams(self) -> NgramIndex:
-        """The training music, to look quotations up in."""
+        """Index of the training music for finding quotations."""
         return NgramIndex(self.training.strikes)
 
     @cached_property
@@ -197,7 +197,7 @@ class ReferenceMusic:
         )
 
     def quality(self, pieces: Sequence[Piece], drawn: Sequence[Piece] | None = None) -> Quality:
-        """Return what composed pieces are like, and what training and held-out music is like.
+        """Return the quality figures of composed pieces, and of training and held-out music.
 
         Args:
             pieces: as written: notes that are held too long are released.
@@ -292,7 +292,7 @@ class ReferenceMusic:
 
     def _collapse(self, piece: Piece) -> str:
         struck_any = bool((piece.events.velocity > 0).any())
-        return collapse(monotony(piece.events), self._usual) if struck_any else "it strikes no note"
+        return collapse(monotony(piece.events), self._usual) if struck_any else "it plays no note"
 
     def _noise(self, composed: dict[str, float], human: _Human) -> str | None:
         """Return why pieces sound like noise, compared with held-out music, or else training music."""

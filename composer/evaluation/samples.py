@@ -1,4 +1,4 @@
-"""Samples of a run: a short piece every few epochs, and pieces at its end, each compared with human music."""
+"""Sample pieces of a run: a short one every few epochs, and final ones, each compared with human music."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from composer.runs.record import RunLog
 
 
 class EpochSamples:
-    """Composes every few epochs, always from the same primer and seed, so that one hears the network learn."""
+    """Composes every few epochs, always from the same primer and seed, so that the network's progress can be heard."""
 
     def __init__(
         self, folder: Path, config: TrainConfig, vocabulary: Vocabulary, origin: Origin, reference: ReferenceMusic
@@ -136,7 +136,7 @@ def scalars(judged: Judgement) -> dict[str, float]:
 
 
 def origin_of(data: PreparedData, window_size: int, reference: ReferenceMusic) -> Origin:
-    """Return what composing needs of the training data.
+    """Return the parts of the training data that composing needs.
 
     The primer is the first events of the first training piece; where those are held out, of its first training window.
     """

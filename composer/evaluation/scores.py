@@ -35,7 +35,7 @@ _COLUMNS = 9
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What was found of the windows of one split.
+    """Sums over the windows of one split.
 
     Attributes:
         by_piece: (P, 9) sums over the windows of each piece: those of `MetricSums`, then the seconds of the targets.
@@ -70,7 +70,7 @@ def _figures(sums: NDArray[np.float64], split: str) -> dict[str, Any]:
     """Return the figures of sums (9,): those of training, perplexities, and bits per event and per second.
 
     A perplexity is e to the power of a mean negative log-likelihood in nats: the number of equally likely classes that
-    would be as hard to guess. The joint one, of whole events, is the product of the three.
+    would be as hard to predict. The joint one, of whole events, is the product of the three.
     """
     metric_sums = MetricSums()
     metric_sums.sums += torch.from_numpy(sums[:-1])
@@ -170,7 +170,7 @@ def over_pieces(by_piece: ByPiece, resamples: int) -> dict[str, dict[str, Any]]:
     """Return the mean of each figure over pieces, each counting once, with a 95 % interval.
 
     The interval is a bootstrap over pieces from five on, Student's for three and four, and none for fewer
-    (`compare/statistics.py`): windows of one piece are too alike to be drawn one by one.
+    (`compare/statistics.py`): windows of one piece are too similar to be resampled singly.
 
     Args:
         by_piece: as `Scores.pieces` gives them.

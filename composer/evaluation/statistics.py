@@ -1,4 +1,4 @@
-"""Statistics of paired differences that stay honest for about five seeds; numpy and the standard library alone.
+"""Statistics of paired differences that remain valid for about five seeds. Needs only numpy.
 
 Sources: Hesterberg 2015, "What Teachers Should Know About the Bootstrap", The American Statistician 69(4) (the expanded
 percentile interval); Abramowitz and Stegun 1964, 26.7.3 and 26.7.4 (Student's t); Hedges 1981, "Distribution Theory for
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 CONFIDENCE = 0.95
-# Fewer pairs say nothing about their own spread.
+# Fewer pairs give no estimate of their spread.
 FEWEST = 3
 # A bootstrap mean never leaves the range of the differences, and that range misses the centre of a symmetric
 # distribution with probability 2^(1 - n): 25 % for 3 pairs, 12.5 % for 4. From 5 pairs on it can be an interval.
@@ -35,7 +35,7 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Paired:
-    """What n paired differences say; all figures in the unit of the differences but `effect_size` and `p`."""
+    """Summary of n paired differences; all figures in the unit of the differences but `effect_size` and `p`."""
 
     n: int
     mean: float

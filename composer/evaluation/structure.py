@@ -1,7 +1,7 @@
-"""How much of a piece is repeated in it: the structureness indicators of Wu and Yang 2020, from notes.
+"""Structureness indicators of Wu and Yang 2020: how much of a piece is repeated, computed from notes.
 
 A segment is fit when much of the piece is like it (Mueller, Jiang and Grosche 2013, "A Robust Fitness Measure for
-Capturing Repetitions in Music Recordings"): the harmonic mean of how alike its repetitions are and of how much they
+Capturing Repetitions in Music Recordings"): the harmonic mean of the similarity of its repetitions and of how much they
 cover. The indicator of a range of lengths is the fitness of its fittest segment (Wu and Yang 2020, "The Jazz
 Transformer on the Front Line"). They take chroma from sound, twice a second, smoothed and in all transpositions; here
 the chroma of each second are counted from the notes, so figures compare with our own alone.

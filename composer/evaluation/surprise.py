@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 # Symbols of its own kind before a symbol that predict it.
 ORDER = 2
-# Training notes that are counted: more say little more of two symbols' successors.
+# Training notes that are counted: more hardly change the estimates.
 MAX_NOTES = 1 << 15
 # Velocities are distinguished where the training music has at most this number of them, as scores have; else 16
 # classes of 8.
@@ -36,11 +36,11 @@ _CLASSES_PER_OCTAVE, _SHORTEST_SECONDS = 4, 1 / 128
 # Times of scores that are not on the grid lie above those that are.
 _OFF_GRID = 1 << 20
 _LONGEST_BEATS = 64
-# Symbols that are possible: what an unheard one costs.
+# Number of possible symbols: decides the cost of an unseen one.
 _INTERVALS, _VELOCITIES = 255, 127
 # Groups in which parts of music are held out from a model of the others.
 _FOLDS = 8
-# Bits per note that noise has above human music at least.
+# Least bits per note that separate noise from human music.
 MIN_EXCESS_BITS = 2.0
 
 

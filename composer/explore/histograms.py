@@ -75,7 +75,7 @@ def bars(counts: Sequence[int], low: str, high: str, rows: int = 5) -> list[str]
         counts: at least one, of neighbouring bins.
         low: what the first bin begins with.
         high: what the last ends with.
-        rows: lines of the columns, eighths of which can be told apart.
+        rows: lines of the columns, each of eight distinguishable levels.
     """
     room = WIDTH - _LABEL
     together = math.ceil(len(counts) / room)

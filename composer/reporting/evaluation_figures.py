@@ -1,4 +1,4 @@
-"""What `composer evaluate` draws: loss against context, and reliability diagrams."""
+"""Figures of `composer evaluate`: loss against context, and reliability diagrams."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ CONTEXT, CALIBRATION = "context.png", "calibration.png"
 
 
 def draw_all(results: dict[str, Any], names: dict[str, str], window_size: int, folder: Path) -> list[str]:
-    """Draw what there is into a folder; the files' names.
+    """Draw the figures that the results allow into a folder; return their file names.
 
     Args:
         results: as `evaluate` gives them.
-        names: the scored splits as said to a person, by key.
+        names: titles of the scored splits, by key.
         window_size: of the training.
         folder: is made.
 
@@ -44,7 +44,7 @@ def draw_all(results: dict[str, Any], names: dict[str, str], window_size: int, f
 
 
 def context(found: dict[str, Any], names: dict[str, str], window_size: int) -> Figure:
-    """Return loss, and that of each channel, against the events read; across, with all events of the piece."""
+    """Draw the loss, and that of each channel, against the events read; a line across has all events."""
     figure, grid = panels(1, 1 + len(CHANNELS), width=11, height=3.2)
     for axes, key in zip(grid[0], ("loss", *(f"nll_{channel}" for channel in CHANNELS)), strict=True):
         for split, values in found.items():
@@ -67,13 +67,13 @@ def context(found: dict[str, Any], names: dict[str, str], window_size: int) -> F
 
 
 def calibration(results: dict[str, Any], names: dict[str, str]) -> Figure:
-    """A reliability diagram per channel and split: share right by confidence; on the diagonal they are the same."""
+    """Draw a reliability diagram per channel and split: share correct by confidence; calibrated is the diagonal."""
     figure, grid = panels(len(names), len(CHANNELS), width=8, height=2.6 * len(names) + 0.4, sharex=True, sharey=True)
     for row, (split, name) in zip(grid, names.items(), strict=True):
         for axes, channel in zip(row, CHANNELS, strict=True):
             _reliability(axes, results["calibration"][split][channel])
             axes.set_title(f"{name}\n{channel}: ECE {results[f'ece_{channel}/{split}']:.3f}")
-        row[0].set_ylabel("share that is right")
+        row[0].set_ylabel("share correct")
     for axes in grid[-1]:
         axes.set_xlabel("confidence")
     legend_below(figure, *grid[0][0].get_legend_handles_labels())
@@ -87,7 +87,7 @@ def _reliability(axes: Axes, bins: list[dict[str, Any]]) -> None:
         share = each["predictions"] / total
         # Unfilled where few predictions are: a tall bar of two says little.
         style = {"color": SKY, "alpha": 0.25 + 0.75 * share, "edgecolor": BLACK, "linewidth": 0.6}
-        label = "share right (darker: more predictions)" if k == 0 else None
+        label = "share correct (darker: more predictions)" if k == 0 else None
         axes.bar(middle, each["accuracy"], 1 / BINS, label=label, **style)
     axes.plot(
         [each["confidence"] for each in bins],

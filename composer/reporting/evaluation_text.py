@@ -1,4 +1,4 @@
-"""What `composer evaluate` prints below the table of losses and accuracies."""
+"""Text that `composer evaluate` prints below the table of losses and accuracies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from composer.evaluation import legend
 from composer.reporting.run_tables import copied, judged
 
 NOTES = """\
-perplexity: e to the loss, the number of equally likely events (note, velocity, time: classes) that would be as hard
+perplexity: e to the loss, the number of equally likely events (note, velocity, time: classes) as hard to predict
 ECE: expected calibration error, 15 bins; bits are those of classes, not of times within a class
 skill over: where the accuracy lies between that baseline (0) and perfect (1)"""
 
@@ -22,7 +22,7 @@ def lines(results: dict[str, Any], names: dict[str, str]) -> list[str]:
 
     Args:
         results: as `evaluate` gives them.
-        names: the scored splits as said to a person, by key.
+        names: titles of the scored splits, by key.
     """
     return [
         *_perplexities(results, names),
@@ -78,7 +78,7 @@ def _pieces(results: dict[str, Any], names: dict[str, str]) -> list[str]:
             low, high = loss["interval"]
             made.append(
                 f"by piece   {name}: mean loss {loss['mean']:.3f} over {loss['pieces']:,} pieces, "
-                f"95 % interval {low:.3f} to {high:.3f} ({loss['method'] or 'all alike'})"
+                f"95 % interval {low:.3f} to {high:.3f} ({loss['method'] or 'all equal'})"
             )
     return made
 

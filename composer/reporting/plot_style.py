@@ -81,7 +81,7 @@ def bar(
     dots: bool = False,
     label: str | None = None,
 ) -> None:
-    """A bar of the k-th arm at a place: the mean of the values, their standard deviation, and a dot per value."""
+    """Draw a bar of the k-th arm: the mean of the values, their standard deviation, and a dot per value."""
     if not values:
         return
     mean, sd = mean_sd(values)
@@ -105,7 +105,7 @@ def bar(
 
 
 def number_axis(axes: Axes, values: Sequence[float]) -> None:
-    """Ticks at the swept values; decades are drawn as decades, with 0 at their left."""
+    """Set ticks at the swept values; a range of decades gets a logarithmic axis, with 0 at its left."""
     smallest = _decades_from(values)
     if smallest is not None and min(values) == 0:
         axes.set_xscale("symlog", linthresh=smallest, linscale=0.6)
@@ -116,14 +116,14 @@ def number_axis(axes: Axes, values: Sequence[float]) -> None:
 
 
 def _decades_from(values: Sequence[float]) -> float | None:
-    """The smallest positive of values that span most of a decade, which a logarithmic axis shows best; else None."""
+    """Return the smallest positive of values that span most of a decade, for a logarithmic axis; else None."""
     positive = [value for value in values if value > 0]
     wide = bool(positive) and min(values) >= 0 and max(positive) / min(positive) >= 8
     return min(positive) if wide else None
 
 
 def aside(value: float, steps: float, values: Sequence[float]) -> float:
-    """Return a place some small steps from a value, on the axis that `number_axis` gives these values."""
+    """Return a position a few small steps from a value, on the axis that `number_axis` gives these values."""
     smallest = _decades_from(values)
     if smallest is None:
         return value + steps * 0.015 * (max(values) - min(values))
@@ -140,7 +140,7 @@ def wrapped(label: str) -> str:
 
 
 def legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
-    """A legend below the axes, in as many columns as fit."""
+    """Draw a legend below the axes, in as many columns as fit."""
     widest = max((len(label) for label in labels), default=1)
     columns = max(1, min(len(labels), int(figure.get_figwidth() * 11 / (widest + 6))))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8)

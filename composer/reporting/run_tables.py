@@ -1,4 +1,4 @@
-"""What a command tells a person about a run: what it is at the start, and tables of figures with their split."""
+"""Text about a run: its description at the start, and tables of figures with their split."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ skill: where the accuracy lies between the best baseline of the split (0) and pe
 
 # Columns of the lines that follow a run's table.
 WIDTH = 100
-# Groups of pieces that are alike, and pieces of one, that are named.
+# Groups of near-duplicate pieces, and pieces of one, that are named.
 _MAX_GROUPS = 5
-# The rows of `Baselines` as said to a person.
+# Titles of the rows of `Baselines`.
 _BASELINES = {
     "majority": "majority",
     "repeat_last": "repeat last",
@@ -46,7 +46,7 @@ def table(rows: list[tuple[str, str, str, dict[str, Any]]], baselines: Baselines
     """Return lines of a table: a network's rows with their skill, then the baselines of the same splits.
 
     Args:
-        rows: a label, the split as said to a person, its key, and the metrics that hold `loss/KEY` and the accuracies.
+        rows: a label, the title of the split, its key, and the metrics that hold `loss/KEY` and the accuracies.
         baselines: as measured; empty where there are none.
     """
     lines = [f"{'':<17}{'split':<24}{'loss':>7}" + "".join(f"{name:>{width}}" for name, width in _WIDTHS.items())]
@@ -136,12 +136,12 @@ def _drawn(config: TrainConfig, music: PreparedData) -> list[str]:
     """Return which windows are sampled: those of an epoch, the scored ones, and those whose leak was measured."""
     data, parts, told = config.data, music.splits, []
     if data.windows_per_epoch is not None:
-        told.append(f"{data.windows_per_epoch:,} an epoch (data.windows_per_epoch)")
+        told.append(f"{data.windows_per_epoch:,} per epoch (data.windows_per_epoch)")
     if data.eval_windows is not None and max(len(parts.val), len(parts.test)) > data.eval_windows:
         told.append(f"{data.eval_windows:,} of val and test scored (data.eval_windows)")
     if music.leak.windows < len(parts.val):
-        told.append(f"the leak is that of {music.leak.windows:,} val windows")
-    return [f"drawn      {', '.join(told)}"] if told else []
+        told.append(f"leak measured on {music.leak.windows:,} val windows")
+    return [f"sampled    {', '.join(told)}"] if told else []
 
 
 def result_rows(split: str, summary: dict[str, Any]) -> list[tuple[str, str, str, dict[str, Any]]]:
@@ -156,15 +156,15 @@ def result_rows(split: str, summary: dict[str, Any]) -> list[tuple[str, str, str
 
 
 def group_lines(groups: Groups, data: DataConfig, names: Sequence[str] = ()) -> list[str]:
-    """Return how many of several pieces are alike, and by `names` which; nothing of a single one."""
+    """Return how many of several pieces are near-duplicates, and by `names` which; no line for a single piece."""
     pieces, by = len(groups.of), data.group_by
     if pieces == 1:
         return []
     if data.group_similarity is None:
         limit = "(data.group_similarity=null)"
-        found = ["copies not looked for"]
+        found = ["not searched for copies"]
         if by is None:
-            return [f"groups     not looked for {limit}: copies may stand on both sides of the split"]
+            return [f"groups     not searched {limit}: copies may stand on both sides of the split"]
     else:
         limit = f"(data.group_similarity={data.group_similarity:g})"
         near = _counted(groups.near_copies, "near-copy", "near-copies")
@@ -194,10 +194,10 @@ def _counted(number: int, one: str, many: str) -> str:
 
 
 # What a validation figure says, by split; docs/data.md has it at length.
-_NEW_PIECES = "val figures tell how well pieces that were not heard are predicted"
+_NEW_PIECES = "val figures measure prediction of pieces that training has not seen"
 _MEANING = {
-    Split.shuffled: "val figures tell how well gaps in heard passages are filled, not how well new music is predicted",
-    Split.blocked: "val figures tell how well a passage that was not heard is predicted, in pieces that were",
+    Split.shuffled: "val figures measure how well gaps in training passages are filled, not prediction of new music",
+    Split.blocked: "val figures measure prediction of passages that training has not seen, in pieces that it has",
     Split.by_piece: _NEW_PIECES,
     Split.file: _NEW_PIECES,
 }
@@ -206,13 +206,13 @@ _MEANING = {
 def leak_lines(leak: Leak, split: Split) -> list[str]:
     """Return how much of the validation windows training has seen, and what their figures mean."""
     lines = [
-        f"{leak.by_index:.1%} of the val targets also stand in a training window",
+        f"{leak.by_index:.1%} of the val targets also occur in a training window",
         f"{leak.by_content:.1%} of the val windows occur in training note for note, {leak.by_transposition:.1%} "
-        "if transposed ones count",
+        "counting transpositions",
         _MEANING[split],
     ]
     if split is not Split.shuffled and leak.by_transposition > 0:
-        lines[-1] += f"; {leak.by_transposition:.1%} is repetition that can be known by heart"
+        lines[-1] += f"; {leak.by_transposition:.1%} is repetition that can be memorised"
     return lines
 
 
@@ -239,13 +239,13 @@ def _wrapped(lines: Sequence[str]) -> list[str]:
 
 
 def drawn(sampling: dict[str, Any] | None) -> list[str]:
-    """Return one line on the temperature and top_p that a run has chosen; none where nothing was to choose."""
+    """Return one line on the temperature and top_p that a run has chosen; none where the config gives them."""
     if not sampling or not sampling.get("grid"):
         return []
     rows = {Setting.from_plain(row): row for row in sampling["grid"]}
     setting, plain = Setting.from_plain(sampling), rows.get(Setting())
     music = "training music" if sampling["held_out"] is None else f"held-out music, {sampling['held_out']}"
-    line = f"drawn at     {setting}, of {len(rows)} settings the nearest to {music}: {_near(rows[setting])}"
+    line = f"sampled at   {setting}, of {len(rows)} settings the nearest to {music}: {_near(rows[setting])}"
     if plain is not None and setting != Setting():
         line += f" ({Setting()}: {_near(plain)})"
     return [line]
@@ -257,18 +257,18 @@ def _near(row: dict[str, float | None]) -> str:
 
 
 def copied(copying: dict[str, Any] | None) -> list[str]:
-    """Return a line on what composed pieces quote, compared with held-out music; none where nothing was composed."""
+    """Return a line on the share that composed pieces copy and that held-out music shares; none without pieces."""
     if not copying:
         return []
     human, split = copying["held_out"], copying["split"]
     beside = f"{_quoted(human)} of held-out music, {split}" if human else "no held-out music to compare with"
     mine = copying["composed"]
     longest = f"longest {mine['longest_notes']:.0f} notes, {mine['longest_seconds']:.1f} s"
-    return [f"copied       {_quoted(mine)} of its runs of 8 notes stand in the training music ({beside}); {longest}"]
+    return [f"copied       {_quoted(mine)} of its runs of 8 notes occur in the training music ({beside}); {longest}"]
 
 
 def judged(quality: dict[str, Any] | None) -> list[str]:
-    """Lines on how far the composed pieces are from human music, and the alarms; none where nothing was composed."""
+    """Return lines on the distance of composed pieces from human music, and warnings; none without pieces."""
     if not quality:
         return []
     sentence = legend.distance_sentence(quality)

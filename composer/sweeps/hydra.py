@@ -134,7 +134,7 @@ def _no_summary() -> Callable[[Path], None]:
 
 @dataclass
 class _Sweep:
-    """The sweep that a command begins in this process, if it begins one.
+    """The sweep that a command starts in this process, if any.
 
     Attributes:
         load_summary: imports what the sweep ends with; called at its beginning, since the code may have changed by its
@@ -222,7 +222,7 @@ def _sweep_job(config: DictConfig) -> float | _Stopped:
         raise _Stop(error) from error
     except ComposerError as error:
         if hydra_config.runtime.choices["hydra/sweeper"] == "basic":
-            # This sweeper would end the sweep at an exception; `job.json` says what happened.
+            # This sweeper would end the sweep at an exception; `job.json` has the error.
             return float("nan")
         # A sweeper that searches must hear that there is no figure; without this frame's objects.
         raise ComposerError(str(error)) from None

@@ -24,7 +24,7 @@ from composer.runs import code as source
 from composer.runs.layout import JOB, SUMMARY, SWEEP
 
 LOG = "train.log"
-# What a job is compared by when it ends, and what a sweeper minimises.
+# Metrics reported for a finished job, and the one that a sweeper minimises.
 OBJECTIVE_METRICS = ("accuracy/val", "loss/val")
 OBJECTIVE = "loss/val"
 # In a sweep's folder: the number of the signal that asked the whole sweep to stop. Jobs may run in processes that no
@@ -63,12 +63,12 @@ class Job:
             raise ComposerError(f"{folder / JOB}: damaged ({error})") from error
 
     def write(self) -> None:
-        """Write it down, all or nothing."""
+        """Write `job.json` atomically."""
         write_json(self.folder / JOB, {key: value for key, value in asdict(self).items() if key != "folder"})
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What the run says of itself; empty when it has not come to its end."""
+        """The run's summary; empty before it has ended."""
         path = self.folder / SUMMARY
         return read_json(path) if path.exists() else {}
 
@@ -90,11 +90,11 @@ def begin(folder: Path, name: str, overrides: Sequence[str], swept: Sequence[str
         known = read_json(folder / SWEEP).get("code_sha256")
         if source.digest(folder / source.FROZEN) != known:
             frozen = display_path(folder / source.FROZEN)
-            raise ComposerError(f"{frozen}: is not what the sweep began with; start a new sweep, or put it back")
+            raise ComposerError(f"{frozen}: has changed since the sweep began; start a new sweep, or restore it")
         if known != now:
             print(
-                f"{display_path(folder)} goes on with the code and configs that it began with, "
-                "not with the present ones; another folder starts anew (hydra.sweep.dir=FOLDER)",
+                f"{display_path(folder)} continues with the code and configs that it began with, "
+                "not the current ones; to start a new sweep, choose another folder (hydra.sweep.dir=FOLDER)",
                 flush=True,
             )
         (folder / STOP).unlink(missing_ok=True)
@@ -102,8 +102,8 @@ def begin(folder: Path, name: str, overrides: Sequence[str], swept: Sequence[str
     for other in sorted(folder.parent.glob(f"*/{SWEEP}")):
         if read_json(other).get("overrides") == list(overrides):
             print(
-                f"{display_path(other.parent)} is the same command with other code or configs; "
-                f"hydra.sweep.dir={display_path(other.parent)} goes on with it as it was",
+                f"{display_path(other.parent)} is the same command with different code or configs; "
+                f"to continue it: hydra.sweep.dir={display_path(other.parent)}",
                 flush=True,
             )
     try:
@@ -136,7 +136,7 @@ def stop_signal(sweep: Path) -> int | None:
 def sweep_stopped(number: int) -> RunInterrupted:
     """Return the error that ends a sweep on a signal."""
     name = signal.Signals(number).name
-    return RunInterrupted(f"{name}: the sweep was stopped, and its jobs saved; the same command goes on", number)
+    return RunInterrupted(f"{name}: the sweep was stopped and its jobs saved; the same command continues it", number)
 
 
 def objective(job: Job) -> float:
@@ -159,11 +159,11 @@ def _figures(job: Job) -> str:
 
 
 def finish(sweep: Path, problem: ComposerError | None, summarise: Callable[[Path], None]) -> None:
-    """Tell how the jobs of a sweep ended.
+    """Print how the jobs of a sweep ended.
 
     Args:
         sweep: its folder.
-        problem: what ended it before its time.
+        problem: the error that ended it early.
         summarise: called with the folder when some jobs have completed.
 
     Raises:
@@ -211,6 +211,6 @@ def table(found: Sequence[Job]) -> list[str]:
     lines = [f"{'job':<{width}}  {'status':<12}{'seconds':>8}  result"]
     for job in found:
         status = "lost" if job.status == "running" else job.status
-        error = job.error or ("its process ended without a word" if status == "lost" else "")
+        error = job.error or ("its process ended without an error message" if status == "lost" else "")
         lines.append(f"{job.folder.name:<{width}}  {status:<12}{job.seconds:>8.1f}  {_figures(job) or error}")
     return lines

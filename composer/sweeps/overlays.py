@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a sweep as a whole: for each arm a run with the mean and the band over its seeds."""
+"""TensorBoard overlays of a sweep: for each arm a run with the mean and the band over its seeds."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def write_overlays(sweep: Path, jobs: Sequence[Job], figures: Sequence[Path] = (
         file = EventFile(folder / f"{EVENTS_PREFIX}000000")
         file.layout(_LAYOUT)
         for epoch in range(1, max(len(table["epoch"]) for table in tables) + 1):
-            # Runs that stopped early count as far as they went.
+            # Runs that stopped early count up to their last epoch.
             rows = [table for table in tables if len(table["epoch"]) >= epoch]
             points: dict[str, float] = {"seeds": len(rows)}
             for key in (f"{metric}/{split}" for metric in _METRICS for split in _SPLITS):

@@ -89,7 +89,7 @@ def _say(line: str) -> None:
 def stopping(sweep: Path) -> Iterator[None]:
     """Let every job save and end on a signal, whatever launcher runs it; for the process that begins a sweep.
 
-    The launcher itself hears nothing of it: joblib, for one, would kill the jobs while they save.
+    The launcher does not get the signal: joblib, for one, would kill the jobs while they save.
     """
     global _began
     before: dict[int, Any] = {}
@@ -97,7 +97,7 @@ def stopping(sweep: Path) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         if stop_signal(sweep) is None:
             write_text(sweep / STOP, f"{number}\n")
-            _say(f"{signal.Signals(number).name}: the jobs that run save and end; once more stops at once")
+            _say(f"{signal.Signals(number).name}: running jobs save and end; a second signal stops at once")
         else:
             signal.signal(number, before[number] or signal.SIG_DFL)
             os.kill(os.getpid(), number)
@@ -156,7 +156,7 @@ def _environment(sweep: Path) -> dict[str, str]:
         # One thread a job, whatever the launcher: as many jobs as cores fill a machine better than threads do, and the
         # figures do not depend on how the jobs were launched. trainer.threads=N gives a job more.
         "OMP_NUM_THREADS": "1",
-        # A mistake's line, and then its traceback.
+        # The error's line, then its traceback.
         "COMPOSER_DEBUG": "1",
         PARENT: str(os.getpid()),
     }
@@ -242,7 +242,7 @@ def _end(job: Job, code: int, log_begins: int) -> tuple[str, str | None]:
     said = [line.removeprefix("composer train: ") for line in lines if line.startswith("composer train: ")]
     # Without a line of ours it ended by a traceback, whose last line names the error.
     last = [line for line in lines if line.strip()][-1:]
-    return status, (said or last or [f"ended with status {code} and said nothing"])[0]
+    return status, (said or last or [f"ended with status {code} without an error message"])[0]
 
 
 def end_with_parent() -> None:

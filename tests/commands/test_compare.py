@@ -229,14 +229,14 @@ def test_a_difference_whose_interval_leaves_out_0_is_one(sweep: Path) -> None:
     first = words(of(sweep))[0]
     assert first == (
         "**regularizer=l1** against regularizer=none, accuracy, val (shuffled): +0.030, 95 % interval +0.012 to +0.048 "
-        "over 5 pairs. The interval leaves out 0: it is higher, which is better (effect size +1.5)."
+        "over 5 pairs. The interval excludes 0: it is higher, which is better (effect size +1.5)."
     )
 
 
 def test_a_difference_whose_interval_covers_0_is_none(tmp_path: Path) -> None:
     c = of(make_sweep(tmp_path / "s", {"none": NONE, "l1": [0.78, 0.83, 0.82, 0.87, 0.90]}))
-    assert words(c)[0].endswith("The interval covers 0: no difference is shown.")
-    assert "loss, val (shuffled), against regularizer=none: not told apart" in "\n".join(words(c)).lower()
+    assert words(c)[0].endswith("The interval includes 0: no difference is shown.")
+    assert "loss, val (shuffled), against regularizer=none: not distinguishable" in "\n".join(words(c)).lower()
 
 
 def test_equal_figures_are_no_difference(tmp_path: Path) -> None:
@@ -251,16 +251,16 @@ def test_several_comparisons_are_corrected(tmp_path: Path) -> None:
     assert len(c.adjusted) == 3 * len(c.metrics)
     assert "no finding" in text[0] or "which is better" in text[0]
     assert "which is better" in text[1]
-    assert any(line.startswith("3 differences were looked at.") for line in text)
+    assert any(line.startswith("3 differences were tested.") for line in text)
 
 
 def test_a_hint_that_does_not_hold_after_correction(tmp_path: Path) -> None:
     # p = 0.035 alone; three times that with two more arms.
     l1 = [value + d for value, d in zip(NONE, [0.001, 0.01, 0.03, 0.02, 0.03], strict=True)]
     c = of(make_sweep(tmp_path / "s", {"none": NONE, "l1": l1, "l2": NONE, "elastic_net": NONE}))
-    assert re.search(r"leaves out 0, but after Holm's correction p = 0\.\d\d: a hint, no finding", words(c)[0])
-    # Where several metrics are told of together too: here the loss, which mirrors the accuracy.
-    assert any("A hint, no finding: regularizer=l1 (" in line for line in words(c)[1:])
+    assert re.search(r"excludes 0, but after Holm's correction p = 0\.\d\d: a hint, not a finding", words(c)[0])
+    # Where several metrics are in one sentence too: here the loss, which mirrors the accuracy.
+    assert any("A hint, not a finding: regularizer=l1 (" in line for line in words(c)[1:])
 
 
 @pytest.mark.parametrize(("seeds", "told"), [(1, "1 pair: too few seeds"), (2, "2 pairs: too few seeds")])
@@ -278,7 +278,7 @@ def test_three_seeds_have_students_interval(tmp_path: Path) -> None:
 
 def test_one_arm_has_nothing_beside_it(tmp_path: Path) -> None:
     c = of(make_sweep(tmp_path / "s", {"none": NONE}))
-    assert words(c)[0] == "There is one arm, so there is nothing to compare it with."
+    assert words(c)[0] == "There is only one arm, so there is nothing to compare it with."
     assert "better than Markov, order 3 (0.750)" in "\n".join(words(c))
 
 
@@ -293,7 +293,7 @@ def test_only_common_seeds_are_paired(sweep: Path) -> None:
 
 def test_the_words_say_which_split_leaks(sweep: Path) -> None:
     text = "\n".join(words(of(sweep)))
-    assert "100.0% of the val targets also stand in a training window, so val (shuffled) flatters" in text
+    assert "100.0% of the val targets also occur in training windows, so val (shuffled) is optimistic" in text
     assert "test (held-out block) does not" in text
     assert "worse than Markov, order 3 (0.700)" in text
 
@@ -354,7 +354,7 @@ def test_other_numbers_of_windows_are_named(sweep: Path) -> None:
     ("change", "told"),
     [
         ({"git": {"commit": "b" * 40, "dirty": False}}, "code differs: commit cccccccc in all of regularizer=none"),
-        ({"git": {"commit": "c" * 40, "dirty": True}}, "uncommitted changes, so nothing shows that they share it"),
+        ({"git": {"commit": "c" * 40, "dirty": True}}, "so it is not certain that they ran the same code"),
         ({"code_sha256": "f" * 64}, "ffffffffffff in all of regularizer=l1"),
         ({"versions": {"torch": "2.12.0"}}, "version of torch differs: 2.13.0 in all of regularizer=none | 2.12.0"),
         ({"threads": 4}, "threads differs: 1 in all of regularizer=none | 4 in all of regularizer=l1"),
@@ -375,7 +375,7 @@ def test_a_seed_counts_once(tmp_path: Path) -> None:
         write_run(runs / str(k), seed, 0.8)
     c = of(runs)
     assert [run.folder.name for run in c.sweep.counted] == ["1", "2"]
-    assert "the same seed, and later" in notes(c)
+    assert "repeats an earlier run of the same arm and seed" in notes(c)
 
 
 # Folders
@@ -631,7 +631,7 @@ def test_the_command_needs_no_torch(sweep: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert "The interval leaves out 0" in done.stdout
+    assert "The interval excludes 0" in done.stdout
     assert (sweep / "compare" / "curves.pdf").exists()
 
 
@@ -708,7 +708,7 @@ def test_copying_table_ends_with_held_out_music(tmp_path: Path) -> None:
     assert table.arms == 2
     said = words(c)
     assert (
-        "Runs of 8 notes that stand in the training music, transposed or not: 60.0% to 61.0% of what regularizer=none "
+        "Runs of 8 notes that occur in the training music, transposed or not: 60.0% to 61.0% of what regularizer=none "
         "composes, 20.0% to 24.0% of what regularizer=l1 composes, and 50.0% of held-out music, test (held-out block)."
     ) in said
     assert any(
@@ -725,7 +725,7 @@ def test_best_weights_compose_the_same_without_held_out_music(tmp_path: Path) ->
     table = comparing.tables.copying_table(c)
     assert table is not None
     assert [row[0] for row in table.rows] == ["regularizer=none", "regularizer=l1"]
-    assert any(sentence.endswith("; there is no held-out music beside it.") for sentence in words(c))
+    assert any(sentence.endswith("; there is no held-out music to compare with.") for sentence in words(c))
 
 
 def test_the_distance_to_human_music_stands_in_the_table(tmp_path: Path) -> None:
@@ -744,7 +744,7 @@ def test_the_distance_to_human_music_stands_in_the_table(tmp_path: Path) -> None
 def test_runs_without_composed_pieces_have_no_such_table(sweep: Path) -> None:
     c = of(sweep)
     assert comparing.tables.copying_table(c) is None
-    assert not any("stand in the training music" in sentence for sentence in words(c))
+    assert not any("occur in the training music" in sentence for sentence in words(c))
 
 
 def test_pieces_that_were_drawn_differently_are_named(tmp_path: Path) -> None:
@@ -758,5 +758,5 @@ def test_pieces_that_were_drawn_differently_are_named(tmp_path: Path) -> None:
             )
         )
     (note,) = [note for note in of(folder).sweep.notes if note.startswith("sampling")]
-    assert note.startswith("sampling, so what is composed, differs: temperature=1 in ")
+    assert note.startswith("sampling (and so the composed pieces) differs: temperature=1 in ")
     assert note.endswith("temperature=0.5 in regularizer-l1_seed-0")

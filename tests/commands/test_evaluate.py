@@ -69,7 +69,7 @@ def test_what_a_run_composes_is_held_against_its_music(
         path = run(compose(f"run={trained}", *asked, *more, command="evaluate"))
         found.append(json.loads(path.read_text()))
         out = capsys.readouterr().out
-        assert "of its runs of 8 notes stand in the training music" in out
+        assert "of its runs of 8 notes occur in the training music" in out
         assert re.search(r"^quality +composed +training( +held-out)?$", out, re.MULTILINE)
         assert re.search(r"^notes on a beat of the bar \(%\) +\d+ +\d+", out, re.MULTILINE)
     assert found[0]["copying"] == found[1]["copying"]

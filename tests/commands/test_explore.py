@@ -188,7 +188,7 @@ def test_repeats_are_counted_within_each_piece(midi_file: Build, tmp_path: Path)
     # Of 9 + 2 pairs ab and bc occur twice; up to transposition ab, bc also at 67, and so do ca (-5) and no other.
     assert found.repeats[0].events == 2
     assert found.repeats[0] == Repeat(2, 11, 4 / 11, 6 / 11)
-    # Of 7 runs of four none, so that longer ones are not looked at.
+    # Of 7 runs of four none, so that longer ones are ignored.
     assert [row.events for row in found.repeats] == [2, 4]
     assert (found.repeats[1].runs, found.repeats[1].exact, found.repeats[1].transposed) == (7, 0.0, 0.0)
 
@@ -236,12 +236,15 @@ def test_the_report_fits_80_columns(piece: Path, tmp_path: Path) -> None:
     lines = text(explore(config.data, config.encoding, config.seed)).splitlines()
     assert max(map(len, lines)) <= 80
     assert "windows    810 train, 91 val, 107 test (data.split=shuffled)" in lines
-    assert "leak       100.0% of the val targets also stand in a training window" in lines
+    assert "leak       100.0% of the val targets also occur in a training window" in lines
 
 
 @pytest.mark.parametrize(
     ("split", "meaning"),
-    [("shuffled", "gaps in heard passages are filled"), ("blocked", "a passage that was not heard is predicted")],
+    [
+        ("shuffled", "gaps in training passages are filled"),
+        ("blocked", "passages that training has not seen"),
+    ],
 )
 def test_the_report_says_what_the_leak_means(split: str, meaning: str) -> None:
     config = compose(f"data.split={split}", command="explore")

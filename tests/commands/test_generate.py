@@ -219,7 +219,7 @@ def test_primer_offset_or_file_is_refused_when_too_short(trained: Path, tmp_path
     del file.tracks[0][20:]
     file.save(tmp_path / "short.mid")
     short = compose(f"run={trained}", output, f"primer={tmp_path / 'short.mid'}", command="generate")
-    with pytest.raises(ComposerError, match=r"short\.mid has 20 events; a primer of 30 needs as many"):
+    with pytest.raises(ComposerError, match=r"short\.mid has 20 events; a primer needs 30"):
         run(short)
 
 

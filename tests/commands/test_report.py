@@ -127,7 +127,7 @@ def test_a_record_without_the_newer_figures_has_a_page(folder: Path) -> None:
     (run / SUMMARY).write_text(json.dumps(summary))
     assert cli.run("report", [str(run), "events=30"]) == 0
     page = html.unescape((run / "report.html").read_text())
-    assert "notes that sound at once, while any does (notes)" in page
+    assert "notes sounding at once, while any does (notes)" in page
     assert "istance to" not in page
 
 
@@ -154,7 +154,7 @@ def test_a_run_that_did_not_end_still_has_a_page(folder: Path) -> None:
     assert cli.run("report", ["outputs/train/one"]) == 0
     page = (run / "report.html").read_text()
     assert "in training, or stopped" in page
-    assert "has not been completed" in page
+    assert "run is not complete" in page
     assert players(page) == []
 
 
@@ -180,7 +180,9 @@ def test_without_any_run_the_way_to_one_is_named(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert cli.run("report", []) == 1
-    assert capsys.readouterr().err.startswith("composer report: outputs: holds no run yet; composer train makes one")
+    assert capsys.readouterr().err.startswith(
+        "composer report: outputs: contains no run yet; start one with composer train"
+    )
 
 
 def test_the_newest_is_the_one_whose_record_was_written_last(tmp_path: Path) -> None:

@@ -240,10 +240,10 @@ def test_without_groups_a_copy_leaks(corpus: Path, data_config: Callable[..., Da
         leaks.append(music.leak.by_transposition)
     assert max(leaks) == 1.0
     (line,) = group_lines(music.groups, config.data, [piece.name for piece in music.pieces])
-    assert line.startswith("groups     not looked for")
+    assert line.startswith("groups     not searched")
     by_composer = dataclasses.replace(config.data, group_by="composer")
     assert group_lines(music.groups, by_composer) == [
-        "groups     none: 0 by data.group_by=composer, copies not looked for among the 6 pieces "
+        "groups     none: 0 by data.group_by=composer, not searched for copies among the 6 pieces "
         "(data.group_similarity=null)"
     ]
     assert config.data.split is Split.by_piece

@@ -181,10 +181,10 @@ def test_the_command_says_what_it_draws_with(
     monkeypatch.chdir(tmp_path)
     write_setting(trained, Setting(0.7, 0.95))
     lines = {
-        (): "drawn at temperature 0.7, top_p 0.95 (temperature and top_p of the run)",
-        ("sampling=article",): "drawn at temperature 1, no cut",
-        ("temperature=0.9",): "drawn at temperature 0.9, top_p 0.95 (top_p of the run)",
-        ("top_p=1",): "drawn at temperature 0.7, no cut (temperature of the run)",
+        (): "sampled at temperature 0.7, top_p 0.95 (temperature and top_p of the run)",
+        ("sampling=article",): "sampled at temperature 1, no cut",
+        ("temperature=0.9",): "sampled at temperature 0.9, top_p 0.95 (top_p of the run)",
+        ("top_p=1",): "sampled at temperature 0.7, no cut (temperature of the run)",
     }
     for number, (overrides, line) in enumerate(lines.items()):
         assert cli.run("generate", [str(trained), "events=10", f"output=out{number}", *overrides]) == 0
@@ -234,7 +234,7 @@ def test_the_line_at_the_end_names_the_nearest_and_the_articles() -> None:
     rows = [trial(1.0, 1.0, 0.31, 0.2).to_plain(), trial(0.9, 0.95, 0.18, 0.412).to_plain()]
     node = {**Setting(0.9, 0.95).to_plain(), "held_out": "test", "copied_held_out": 0.5, "grid": rows}
     assert drawn(node) == [
-        "drawn at     temperature 0.9, top_p 0.95, of 2 settings the nearest to held-out music, test: distance 0.18, "
+        "sampled at   temperature 0.9, top_p 0.95, of 2 settings the nearest to held-out music, test: distance 0.18, "
         "41% copied (temperature 1, no cut: distance 0.31, 20% copied)"
     ]
     assert "the nearest to training music" in drawn(node | {"held_out": None})[0]

@@ -126,7 +126,7 @@ def test_what_strikes_no_note_is_judged_too() -> None:
     found = reference()
     copying, quality = found.copying([Piece("silent", silent)]), found.quality([Piece("silent", silent)])
     assert (copying.longest, copying.composed["notes"]) == ([None], 0)
-    assert (quality.composed, quality.collapse) == ({}, "it strikes no note")
+    assert (quality.composed, quality.collapse) == ({}, "it plays no note")
     assert quality.overlap["composed"] is None
     assert quality.distance is quality.noise is None
     assert found.distance([Piece("silent", silent)]) is None

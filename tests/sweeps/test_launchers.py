@@ -191,8 +191,8 @@ def test_signal_stops_sweep_and_same_command_continues(
     assert cli.run("train", ["-m", "seed=0,1"]) == 143
     assert signal.getsignal(signal.SIGTERM) is before
     out, err = capsys.readouterr()
-    assert "SIGTERM: the jobs that run save and end" in out
-    assert err == "composer train: SIGTERM: the sweep was stopped, and its jobs saved; the same command goes on\n"
+    assert "SIGTERM: running jobs save and end" in out
+    assert err == "composer train: SIGTERM: the sweep was stopped and its jobs saved; the same command continues it\n"
     (folder,) = here.glob("outputs/*/*")
     assert {job.folder.name: job.status for job in sweep.jobs(folder)} == {"seed-0": "interrupted"}
     assert not (folder / "seed-1").exists()
