@@ -89,6 +89,7 @@ def test_an_unknown_command_names_the_known_ones(command: str, capsys: pytest.Ca
     assert err == f"composer: there is no command {command}; there are {commands}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["train", "generate", "explore", "report", "render", "copying", "live"])
 def test_help_of_a_command_shows_how_to_use_it(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of([command, "--help"]) == 0
@@ -106,6 +107,7 @@ def test_help_of_a_command_shows_how_to_use_it(command: str, capsys: pytest.Capt
         assert f"\nablation: {ablations}\n" in out
 
 
+@pytest.mark.slow
 def test_cfg_job_shows_every_key_and_runs_nothing(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     assert cli.run("train", ["--cfg", "job", "seed=7", "regularizer=l2"]) == 0
     shown = run_file.parse_config(capsys.readouterr().out, "stdout")
@@ -210,6 +212,7 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "arguments", "status", "words"), MISTAKES, ids=[" ".join([m[0], *m[1]]) for m in MISTAKES]
 )
@@ -301,6 +304,7 @@ def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(configs, "datetime", Stopped)
 
 
+@pytest.mark.slow
 def test_two_runs_of_the_same_second_have_different_folders(
     started: list[tuple[TrainConfig, Path]], stopped_clock: None, folder: Path
 ) -> None:
@@ -377,6 +381,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str, Path]:
     return status, err.getvalue(), folder
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_does_not_stop_the_others(sweep: tuple[int, str, Path]) -> None:
     status, err, folder = sweep
     (made,) = (folder / "outputs" / "sweep").iterdir()
@@ -393,6 +398,7 @@ def test_a_job_that_fails_does_not_stop_the_others(sweep: tuple[int, str, Path])
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_generate_composes_with_a_run_of_a_sweep(
     sweep: tuple[int, str, Path], capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:
@@ -439,6 +445,7 @@ print(sorted({"torch", "pytorch_lightning", "tensorboard", "numpy", "mido"} & se
 """
 
 
+@pytest.mark.slow
 def test_help_and_mistakes_do_not_wait_for_torch(folder: Path) -> None:
     done = python("-c", QUICK, cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -448,6 +455,7 @@ def test_help_and_mistakes_do_not_wait_for_torch(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ["train", "generate", "explore", "report", "render", "copying"])
 def test_a_script_works_from_any_folder(script: str, folder: Path) -> None:
     done = python(str(ROOT / "scripts" / f"{script}.py"), "--help", cwd=folder)
@@ -455,6 +463,7 @@ def test_a_script_works_from_any_folder(script: str, folder: Path) -> None:
     assert done.stdout.startswith(f"composer {script}: ")
 
 
+@pytest.mark.slow
 def test_a_mistake_of_a_real_command_ends_in_its_status(folder: Path) -> None:
     done = python("-m", "composer.cli", "train", "seed=-1", cwd=folder)
     assert (done.returncode, done.stdout) == (1, "")
@@ -462,6 +471,7 @@ def test_a_mistake_of_a_real_command_ends_in_its_status(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "path"),
     [

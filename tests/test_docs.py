@@ -32,6 +32,7 @@ def commands() -> list[tuple[str, str]]:
     return [(page, line.split("#")[0].strip()) for page, line in lines if "composer" in line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "line"), commands())
 def test_every_documented_command_composes(page: str, line: str) -> None:
     program, command, *arguments = shlex.split(line)

@@ -399,6 +399,7 @@ def test_a_damaged_summary_is_reported_and_left_out(sweep: Path) -> None:
     assert "summary.json: damaged" in run.error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["config.yaml", "job.json", "metrics.csv", "manifest.json", "sweep.json"])
 @pytest.mark.parametrize("content", ["", "{", "[1]", "&a [*a]", "\x00"])
 def test_damage_never_ends_in_a_traceback(name: str, content: str, sweep: Path) -> None:
@@ -554,6 +555,7 @@ def test_the_report_and_the_tables(sweep: Path, capsys: pytest.CaptureFixture[st
     assert 0 not in columns
 
 
+@pytest.mark.slow
 def test_the_same_sweep_gives_the_same_bytes(sweep: Path, tmp_path: Path) -> None:
     digests = []
     for name in ("a", "b"):
@@ -569,6 +571,7 @@ def test_the_same_sweep_gives_the_same_bytes(sweep: Path, tmp_path: Path) -> Non
     assert "CreationDate" not in (tmp_path / "a" / "curves.pdf").read_bytes().decode("latin-1")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("png_only")
 def test_a_swept_number_has_a_path_and_many_arms_several_pages(tmp_path: Path) -> None:
     weights = ["0", "1e-6", "1e-5", "1e-4", "1e-3", "1e-2", "1e-1"]
@@ -588,6 +591,7 @@ def test_a_swept_number_has_a_path_and_many_arms_several_pages(tmp_path: Path) -
     }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("png_only")
 @pytest.mark.parametrize("lacking", ["metrics.csv", "baselines", "test", "all but one"])
 def test_figures_are_drawn_from_what_there_is(lacking: str, sweep: Path) -> None:
@@ -615,6 +619,7 @@ def test_figures_are_drawn_from_what_there_is(lacking: str, sweep: Path) -> None
 # The command
 
 
+@pytest.mark.slow
 def test_the_command_needs_no_torch(sweep: Path) -> None:
     code = (
         "import sys; from composer import cli; status = cli.run('compare', sys.argv[1:]);"

@@ -49,6 +49,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_a_run_scores_as_it_did_when_it_was_trained(trained: Path, tmp_path: Path) -> None:
     path = run(compose(f"run={trained}", "checkpoint=last", f"output={tmp_path}", command="evaluate"))
     results, summary = json.loads(path.read_text()), json.loads((trained / "summary.json").read_text())
@@ -59,6 +60,7 @@ def test_a_run_scores_as_it_did_when_it_was_trained(trained: Path, tmp_path: Pat
     assert results["baselines"] == summary["baselines"]
 
 
+@pytest.mark.slow
 def test_what_a_run_composes_is_held_against_its_music(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,6 +125,7 @@ def test_other_files_are_scored_and_training_data_recognised(trained: Path, tmp_
         assert evaluate(Composer.load(trained), str(trained.parent / "piece.mid"))["same_data"]
 
 
+@pytest.mark.slow
 def test_missing_training_data_leaves_out_baselines(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -254,6 +254,7 @@ def test_the_report_says_what_the_leak_means(split: str, meaning: str) -> None:
 # What is written
 
 
+@pytest.mark.slow
 def test_the_folder_holds_figures_pages_and_events(piece: Path, tmp_path: Path) -> None:
     config = compose("data=midi", f"data.path={piece}", "encoding=full", "data.window_size=2", command="explore")
     folder = run(dataclasses.replace(config, output=str(tmp_path / "out")))
@@ -281,6 +282,7 @@ def test_the_folder_holds_figures_pages_and_events(piece: Path, tmp_path: Path) 
     assert rows[:, 2].sum() == 5
 
 
+@pytest.mark.slow
 def test_the_same_music_gives_the_same_pages() -> None:
     panel = Panel(Histogram([0.5, 1.5, 2.5], [3, 4]), "values", marks=[1.0], marks_label="here")
     for form in ("png", "svg"):
@@ -302,6 +304,7 @@ print(status, sorted({"torch", "pytorch_lightning"} & set(sys.modules)))
 """
 
 
+@pytest.mark.slow
 def test_explore_needs_no_torch(piece: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", TORCHLESS, str(piece)], cwd=tmp_path, capture_output=True, text=True, timeout=120

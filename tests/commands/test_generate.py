@@ -85,6 +85,7 @@ def test_drawn_frequencies_are_the_probabilities() -> None:
         assert shares.tolist() == pytest.approx([0.5, 0.3, 0.2], abs=4 * (0.25 / 20_000) ** 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -119,6 +120,7 @@ def test_the_window_slides_as_in_the_article(overrides: str) -> None:
     assert composed.tolist() == notes[6:]
 
 
+@pytest.mark.slow
 def test_a_chained_event_is_drawn_channel_by_channel() -> None:
     def channel(k: int, known: torch.Tensor) -> torch.Tensor:
         # The velocity is the note's class, the time the sum of both, for certain.
@@ -202,6 +204,7 @@ def test_default_primer_is_the_first_30_events(trained: Path) -> None:
     assert struck.tolist() == [60, 64, 67, 72, 76]
 
 
+@pytest.mark.slow
 def test_primer_offset_or_file_is_refused_when_too_short(trained: Path, tmp_path: Path) -> None:
     output = f"output={tmp_path / 'out'}"
     with pytest.raises(ComposerError, match="^primer=-3: must be a MIDI file, an offset from 0 on, or none$"):
@@ -262,6 +265,7 @@ def messages_of(path: Path) -> list[tuple[float, int, int]]:
     return found
 
 
+@pytest.mark.slow
 def test_same_seed_gives_same_bytes_for_any_number_of_pieces(trained: Path, tmp_path: Path) -> None:
     for mode in ("window", "stateful"):
         contents = {}
@@ -283,6 +287,7 @@ def test_a_primer_of_none_begins_with_nothing(trained: Path) -> None:
     assert len(player.generate(events=40, primer="none", mode="stateful").classes) == 40
 
 
+@pytest.mark.slow
 def test_a_continued_file_is_kept_and_goes_on(trained: Path, tmp_path: Path) -> None:
     file = mido.MidiFile(ticks_per_beat=96)
     track = file.add_track()

@@ -62,6 +62,7 @@ def pitch_of(samples: audio.Samples, near: float) -> float:
 # The built-in piano
 
 
+@pytest.mark.slow
 def test_sound_is_as_long_as_the_piece_and_never_clips() -> None:
     piece = from_piece(prelude_piece(TimeUnit.seconds))
     samples = audio.synthesize(piece.notes)
@@ -93,6 +94,7 @@ def test_silence_only_where_the_music_is_silent() -> None:
     check_silence(notes, audio.synthesize(notes), -60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["krebs", "Maestro_1", "Funkytown"])
 def test_real_pieces_sound_wherever_notes_do(shared_data: Path, name: str) -> None:
     piece = from_file(shared_data / f"{name}.mid")
@@ -227,6 +229,7 @@ def test_what_fluidsynth_lacks_is_named(stand_in: Path, monkeypatch: pytest.Monk
 # Piano rolls
 
 
+@pytest.mark.slow
 @needs("matplotlib")
 def test_rolls_are_drawn_under_each_other() -> None:
     one = Performance("A $x$ & <b>", (note(60, 0, 1, 1), note(64, 1, 1, 127)), Markings(), 0)
@@ -284,6 +287,7 @@ def tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_notes_of_other_parts_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = mido.MidiFile(type=1)
     for pitch in (72, 48):
@@ -307,6 +311,7 @@ def has_cairo() -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_render_makes_everything_of_a_file(tune: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(tune, "other.mid")
     assert cli.run("render", [tune.name, "key=G", "title=A tune", "original=other.mid"]) == 0
@@ -358,6 +363,7 @@ def test_missing_packages_cost_a_line_each(
     assert {path.name for path in Path("here").iterdir()} == {"score.musicxml", "notes.json", "player.html"}
 
 
+@pytest.mark.slow
 def test_fluidsynth_hears_only_the_part(tune: Path, stand_in: Path) -> None:
     arguments = ["synth=fluidsynth", f"soundfont={stand_in}", "output=here"]
     assert cli.run("render", [tune.name, *arguments]) == 0
@@ -366,6 +372,7 @@ def test_fluidsynth_hears_only_the_part(tune: Path, stand_in: Path) -> None:
         assert file.getnframes() == round(expected * RATE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -399,6 +406,7 @@ def test_any_file_can_be_named(name: str, tmp_path: Path, monkeypatch: pytest.Mo
     assert compose(*cli.file_first([name]), command="render").file == name
 
 
+@pytest.mark.slow
 def test_rendering_does_not_wait_for_torch(tune: Path) -> None:
     code = (
         "import sys; from composer import cli; status = cli.run('render', sys.argv[1:]); "

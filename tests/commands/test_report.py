@@ -63,6 +63,7 @@ def headings(page: str) -> list[str]:
     return re.findall(r"<h2>(.*?)</h2>", page)
 
 
+@pytest.mark.slow
 def test_the_newest_run_gets_a_page_that_plays(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_setting(folder / "outputs/train/one", Setting(0.8, 0.9))
     assert cli.run("report", ["events=40", "temperatures=[0.5,0.8,1.0]"]) == 0
@@ -96,6 +97,7 @@ def test_the_newest_run_gets_a_page_that_plays(folder: Path, capsys: pytest.Capt
     assert "<td>regularizer.weight</td><td>1e-06</td>" in page
 
 
+@pytest.mark.slow
 def test_the_figures_of_the_pieces_are_in_words_and_per_cent(folder: Path) -> None:
     run = folder / "outputs/train/one"
     summary = json.loads((run / SUMMARY).read_text())
@@ -119,6 +121,7 @@ def test_the_figures_of_the_pieces_are_in_words_and_per_cent(folder: Path) -> No
     assert re.findall(r"<td[^>]*>([^<]*)</td>", row)[1:4] == ["32", "89", "80"]
 
 
+@pytest.mark.slow
 def test_a_record_without_the_newer_figures_has_a_page(folder: Path) -> None:
     run = folder / "outputs/train/one"
     summary = json.loads((run / SUMMARY).read_text())
@@ -131,12 +134,14 @@ def test_a_record_without_the_newer_figures_has_a_page(folder: Path) -> None:
     assert "istance to" not in page
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_page(folder: Path) -> None:
     for name in ("a.html", "b.html"):
         assert cli.run("report", ["outputs/train/one", "events=30", f"output={name}"]) == 0
     assert (folder / "a.html").read_bytes() == (folder / "b.html").read_bytes()
 
 
+@pytest.mark.slow
 def test_pieces_of_the_training_are_shown_evenly(folder: Path) -> None:
     run = folder / "outputs/train/one"
     sample = next((run / "samples").glob("*.mid"))
@@ -224,6 +229,7 @@ def test_the_arms_of_a_sweep_play_after_the_same_primer(
     assert page.count("data:image/png;base64,") >= 3
 
 
+@pytest.mark.slow
 def test_what_stands_in_the_training_music_is_coloured(folder: Path) -> None:
     run = folder / "outputs/train/one"
     write_midi(run / "samples" / "epoch-0002.mid", prelude_piece(TimeUnit.seconds))

@@ -188,6 +188,7 @@ def test_tensorboard_has_hyperparameters_metrics_and_charts(finished: Path) -> N
     assert "weights/lstm.weight_ih_l0" in accumulator.Tags()["histograms"]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_run_and_another_another(finished: Path, tmp_path: Path) -> None:
     start(quick(), tmp_path / "same")
     assert_same_run(finished, tmp_path / "same")
@@ -195,6 +196,7 @@ def test_the_same_seed_gives_the_same_run_and_another_another(finished: Path, tm
     assert not torch.equal(weights(finished)["linear.weight"], weights(tmp_path / "other")["linear.weight"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("epoch", "batch"), [(0, 1), (1, 7), (1, BATCHES), (2, 13)])
 def test_a_run_stopped_by_ctrl_c_resumes_to_the_same_end(
     finished: Path, tmp_path: Path, interrupt_at: Callable[[int, int], None], epoch: int, batch: int
@@ -208,6 +210,7 @@ def test_a_run_stopped_by_ctrl_c_resumes_to_the_same_end(
     assert_same_run(finished, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_run_resumed_twice_and_from_older_checkpoint_is_equal(
     finished: Path, tmp_path: Path, interrupt_at: Callable[[int, int], None]
 ) -> None:
@@ -226,6 +229,7 @@ def test_run_resumed_twice_and_from_older_checkpoint_is_equal(
     assert_same_run(finished, run)
 
 
+@pytest.mark.slow
 def test_resuming_with_more_epochs_equals_longer_training(finished: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     start(quick("trainer.max_epochs=2"), run)
@@ -260,6 +264,7 @@ def as_if_older(run: Path) -> None:
         ckpt.save(path, values)
 
 
+@pytest.mark.slow
 def test_run_of_older_version_is_resumed_and_composed_with(finished: Path, tmp_path: Path) -> None:
     old = tmp_path / "old"
     shutil.copytree(finished, old)
@@ -279,6 +284,7 @@ def test_run_of_older_version_is_resumed_and_composed_with(finished: Path, tmp_p
     resume(str(old), [])
 
 
+@pytest.mark.slow
 def test_run_with_state_of_old_callback_resumes_to_same_end(
     finished: Path, tmp_path: Path, interrupt_at: Callable[[int, int], None]
 ) -> None:
@@ -330,6 +336,7 @@ def test_a_folder_that_holds_another_run_is_not_overwritten(finished: Path) -> N
         start(quick("seed=1"), finished)
 
 
+@pytest.mark.slow
 def test_same_run_started_again_continues_like_a_requeued_job(
     finished: Path, tmp_path: Path, interrupt_at: Callable[[int, int], None]
 ) -> None:
@@ -340,6 +347,7 @@ def test_same_run_started_again_continues_like_a_requeued_job(
     assert_same_run(finished, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_scheduler_is_called_after_checkpoint_and_job_continues(
     finished: Path, tmp_path: Path, interrupt_at: Callable[[int, int], None]
 ) -> None:
@@ -362,6 +370,7 @@ def test_scheduler_is_called_after_checkpoint_and_job_continues(
     assert_same_run(finished, run)
 
 
+@pytest.mark.slow
 def test_ignored_termination_saves_and_trains_on(
     finished: Path, tmp_path: Path, interrupt_at: Callable[[int, int], None]
 ) -> None:
@@ -376,6 +385,7 @@ def test_ignored_termination_saves_and_trains_on(
     assert_same_run(finished, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_signal_handlers_are_restored_between_runs(tmp_path: Path, interrupt_at: Callable[[int, int], None]) -> None:
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
     before = [signal.getsignal(number) for number in numbers]
@@ -388,6 +398,7 @@ def test_signal_handlers_are_restored_between_runs(tmp_path: Path, interrupt_at:
     assert [signal.getsignal(number) for number in numbers] == before
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_stops_at_once_and_the_run_still_resumes(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -411,6 +422,7 @@ def test_a_second_ctrl_c_stops_at_once_and_the_run_still_resumes(
     assert_same_run(finished, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_run_is_resumed_from_another_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_midi(tmp_path / "piece.mid", prelude_piece(TimeUnit.seconds))
     monkeypatch.chdir(tmp_path)
@@ -442,6 +454,7 @@ def test_a_finished_run_that_is_started_again_is_passed_over(
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.slow
 def test_termination_during_final_composing_is_handled(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -462,6 +475,7 @@ def test_fewer_epochs_than_were_trained_are_refused(finished: Path) -> None:
     assert (finished / "config.yaml").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
     run = tmp_path / "run"
     with pytest.raises(ComposerError, match="not finite"):
@@ -469,6 +483,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
     assert all(value.isfinite().all() for value in weights(run).values())
 
 
+@pytest.mark.slow
 def test_mixed_precision_trains_with_clipping(tmp_path: Path) -> None:
     config = quick("trainer.precision=bf16-mixed", "optimizer.gradient_clip_norm=1", "trainer.max_epochs=1")
     assert start(config, tmp_path / "run")["status"] == "completed"
@@ -509,6 +524,7 @@ def test_every_step_learns_faster_with_comparable_metrics(finished: Path, every_
         assert summaries[0][key] == summaries[1][key]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -552,6 +568,7 @@ def test_every_step_trains_with_mixed_precision_and_clipping(tmp_path: Path) -> 
     assert start(config, tmp_path / "run")["status"] == "completed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides", ["model=transformer", "model=gru model.weight_dropout=0.2", "model.heads=chained"]
 )
@@ -560,6 +577,7 @@ def test_other_networks_train_with_mixed_precision(tmp_path: Path, overrides: st
     assert start(config, tmp_path / "run")["status"] == "completed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF_DIR / "experiment").glob("*.yaml")))
 def test_every_experiment_trains_and_composes(
     name: str, tmp_path: Path, midi_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
@@ -582,6 +600,7 @@ def test_every_experiment_trains_and_composes(
     assert [path.name for path in (tmp_path / "run" / "samples").iterdir()] == [f"{name}-seed0-000.mid"]
 
 
+@pytest.mark.slow
 def test_label_smoothing_is_trained_on_and_never_reported(finished: Path, tmp_path: Path) -> None:
     start(quick("loss.label_smoothing=0.5", "optimizer.lr=1e-12", "trainer.max_epochs=1"), tmp_path / "smooth")
     start(quick("optimizer.lr=1e-12", "trainer.max_epochs=1"), tmp_path / "hard")
@@ -593,6 +612,7 @@ def test_label_smoothing_is_trained_on_and_never_reported(finished: Path, tmp_pa
     assert float(rows(tmp_path / "run")[-1]["loss/train"]) > float(rows(finished)[-1]["loss/train"])
 
 
+@pytest.mark.slow
 def test_a_weight_of_zero_trains_the_same_bits_as_no_regularizer(tmp_path: Path) -> None:
     for name in ("none", "l1", "l2", "elastic_net", "proximal_l1"):
         weight = [] if name == "none" else ["regularizer.weight=0"]
@@ -601,6 +621,7 @@ def test_a_weight_of_zero_trains_the_same_bits_as_no_regularizer(tmp_path: Path)
             assert torch.equal(value, weights(tmp_path / name)[key]), (name, key)
 
 
+@pytest.mark.slow
 def test_proximal_l1_reaches_exact_zeros_unlike_the_loss_term(tmp_path: Path) -> None:
     for name in ("l1", "proximal_l1"):
         start(quick(f"regularizer={name}", "regularizer.weight=1", "trainer.max_epochs=2"), tmp_path / name)
@@ -610,6 +631,7 @@ def test_proximal_l1_reaches_exact_zeros_unlike_the_loss_term(tmp_path: Path) ->
     assert float(rows(tmp_path / "proximal_l1")[-1]["zeros/all"]) > 0.01
 
 
+@pytest.mark.slow
 def test_nonfinite_loss_stops_and_keeps_last_good_checkpoint(tmp_path: Path) -> None:
     run = tmp_path / "run"
     with pytest.raises(
@@ -623,6 +645,7 @@ def test_nonfinite_loss_stops_and_keeps_last_good_checkpoint(tmp_path: Path) -> 
     assert all(value.isfinite().all() for value in weights(run).values())
 
 
+@pytest.mark.slow
 def test_early_stopping_ends_resumed_run_at_same_epoch(tmp_path: Path) -> None:
     # A rate of almost nothing lets loss/val move by rounding alone, so the patience runs out.
     config = quick("optimizer.lr=1e-12", "trainer.early_stopping_patience=2", "trainer.max_epochs=50")
@@ -633,6 +656,7 @@ def test_early_stopping_ends_resumed_run_at_same_epoch(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "metrics.csv").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_best_ckpt_holds_weights_of_lowest_validation_loss(tmp_path: Path) -> None:
     summary = start(quick("optimizer.lr=0.3", "trainer.max_epochs=4"), tmp_path / "run")
     losses = [float(row["loss/val"]) for row in rows(tmp_path / "run")]
@@ -640,6 +664,7 @@ def test_best_ckpt_holds_weights_of_lowest_validation_loss(tmp_path: Path) -> No
     assert summary["best"]["loss/val"] == min(losses)
 
 
+@pytest.mark.slow
 def test_the_cosine_schedule_is_half_way_down_in_the_middle(tmp_path: Path) -> None:
     start(quick("optimizer.schedule=cosine", "trainer.max_epochs=2"), tmp_path / "run")
     assert [float(row["lr"]) for row in rows(tmp_path / "run")] == pytest.approx([1e-3, 5e-4])

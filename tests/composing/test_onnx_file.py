@@ -37,6 +37,7 @@ def test_the_stream_of_random_numbers_is_torchs() -> None:
         assert np.array_equal(onnxfile.uniforms(5, seed, 100), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -57,6 +58,7 @@ def test_onnxruntime_draws_the_same_events_for_the_same_seed(overrides: str, tmp
         assert np.array_equal(onnxfile.compose(path, 120, seed, temperature=temperature), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heads", ["independent", "chained"])
 def test_onnx_draws_without_smoothing_and_as_the_run_does(heads: str, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
@@ -72,6 +74,7 @@ def test_onnx_draws_without_smoothing_and_as_the_run_does(heads: str, tmp_path: 
     assert np.array_equal(onnxfile.compose(path, 120, 2, temperature=1.0, top_p=1.0), loose)
 
 
+@pytest.mark.slow
 def test_the_file_tells_what_its_classes_mean(tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     onnxruntime = pytest.importorskip("onnxruntime")

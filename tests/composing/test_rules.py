@@ -193,6 +193,7 @@ def broken(row: torch.Tensor, config: SamplingConfig) -> list[str]:
     return wrong
 
 
+@pytest.mark.slow
 # The likeliest event of an untrained network never advances in time, so it reaches no number of seconds.
 @pytest.mark.parametrize(
     ("method", "seconds"), [(Method.sample, None), (Method.greedy, None), (Method.beam, None), (Method.sample, 9.0)]
@@ -221,6 +222,7 @@ def test_all_rules_hold_together_over_whole_pieces(method: Method, seconds: floa
         assert all(seconds - 1 < total <= seconds for total in totals)
 
 
+@pytest.mark.slow
 def test_without_rules_the_same_checks_find_much() -> None:
     config = sampling(events=80)
     asked = sampling(polyphony=2, scale="D:dorian", max_note_seconds=1.0, repeats=2, ending=Ending.close)
@@ -228,6 +230,7 @@ def test_without_rules_the_same_checks_find_much() -> None:
     assert found >= {"playable", "too long", "scale", "polyphony", "not closed"}
 
 
+@pytest.mark.slow
 def test_notes_are_struck_on_the_grid_alone() -> None:
     """NoteArrays wait for a place of the grid, wherever the piece begins; releases do not."""
     times = torch.tensor([0.0, 0.25, 0.3, 0.5, 0.45], dtype=torch.float64)

@@ -66,6 +66,7 @@ def _parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(stepping, "_MAX_PRODUCT_SIZE", request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_parts")
 @pytest.mark.parametrize("overrides", NETWORKS)
 def test_single_steps_read_what_whole_windows_read(overrides: str) -> None:
@@ -104,9 +105,12 @@ def test_a_transformer_has_no_running_state() -> None:
         Session(network("model=transformer"), random_events(1, 6), sampling(mode=Mode.stateful), generators(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overrides", [*NETWORKS, "model=transformer", "model=transformer model.heads=chained"])
 @pytest.mark.parametrize("mode", list(Mode))
-@pytest.mark.parametrize("hidden_size", [8, 40, 104])
+@pytest.mark.parametrize(
+    "hidden_size", [40, pytest.param(8, marks=pytest.mark.nightly), pytest.param(104, marks=pytest.mark.nightly)]
+)
 def test_piece_is_bit_identical_in_any_batch(
     overrides: str, mode: Mode, hidden_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +210,7 @@ def test_every_draw_is_from_the_distribution_without_smoothing(overrides: str, m
         events.append(event)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overrides", ["", "model.heads=chained"])
 def test_a_beam_is_scored_without_smoothing(overrides: str) -> None:
     model, primer = network(overrides).double(), random_events(1, 4)
@@ -229,6 +234,7 @@ def test_rule_leaving_unlikely_classes_can_still_draw() -> None:
 # Pieces with settings of their own
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overrides", ["", "model.heads=chained", "model=transformer", "model=gru model.num_layers=2"])
 def test_piece_with_own_setting_equals_session_with_it(overrides: str) -> None:
     model, primer = network(overrides).double(), random_events(1, 6).expand(3, -1, -1)
@@ -277,6 +283,7 @@ def test_greedy_takes_the_likeliest_and_needs_no_seed() -> None:
     assert torch.equal(one, almost)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overrides", ["", "model.heads=chained", "model=transformer model.heads=chained"])
 def test_a_beam_wide_enough_finds_the_likeliest_of_all_pieces(overrides: str) -> None:
     sizes = (3, 2, 2)
@@ -304,6 +311,7 @@ def test_a_beam_wide_enough_finds_the_likeliest_of_all_pieces(overrides: str) ->
     assert math.exp(search.scores[0].item()) > 0
 
 
+@pytest.mark.slow
 def test_beams_are_at_least_as_likely_as_the_greedy_piece() -> None:
     model, primer = network(), random_events(1, 6)
     greedy = Session(model, primer, sampling(method=Method.greedy), generators(1)).take(30)[0]
@@ -316,6 +324,7 @@ def test_beams_are_at_least_as_likely_as_the_greedy_piece() -> None:
     assert len({tuple(row.flatten().tolist()) for row in wide.rows()}) == 5
 
 
+@pytest.mark.slow
 def test_a_session_goes_on_where_it_stopped() -> None:
     model, primer = network(), random_events(2, 6)
     whole = Session(model, primer, sampling(), generators(2)).take(150)

@@ -108,6 +108,7 @@ def test_the_configs_of_the_checkout_are_the_ones_in_use() -> None:
     assert paths.CONF_DIR == CONF
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("group", "option"), options())
 def test_every_option_composes_to_the_values_of_its_file(group: str, option: str) -> None:
     config = compose_option(group, option)
@@ -340,6 +341,7 @@ def test_every_ablation_is_expected_here() -> None:
     assert {path.stem for path in (CONF / "ablation").glob("*.yaml")} == {*ABLATIONS, "search"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ablation", ABLATIONS)
 def test_an_ablation_expands_to_every_arm_with_every_seed(ablation: str, default: TrainConfig) -> None:
     key, arms = ABLATIONS[ablation]
@@ -445,6 +447,7 @@ def test_an_argument_that_is_not_key_and_value_is_a_usage_error(argument: str) -
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_the_flags_are_hydras_own(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         hydra_sweeps.hydra_command("train", ["--hydra-help"], lambda config, folder: None)
@@ -757,6 +760,7 @@ def test_only_plain_values_can_be_changed_in_a_finished_config(override: str, de
 # config.yaml
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -842,6 +846,7 @@ DAMAGED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGED)
 def test_a_damaged_config_yaml_gets_one_line_that_names_the_file(
     damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -869,6 +874,7 @@ def without(text: str, *keys: str) -> str:
     return yaml.safe_dump(tree, sort_keys=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "keys", "words"),
     [
@@ -910,6 +916,7 @@ def test_an_old_run_is_read_with_its_sampling_and_without_a_grid(tmp_path: Path)
     assert (config.sampling.temperature, config.sampling.top_p, config.sampling_grid.pieces) == (1.0, None, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["generate", "live"])
 def test_a_preset_is_chosen_by_its_group_and_keys_stand_over_it(command: str) -> None:
     def setting(*overrides: str) -> tuple[float | None, float | None]:

@@ -95,6 +95,7 @@ def test_other_splits_hold_tunes_out_together(
     ]
 
 
+@pytest.mark.slow
 @needs_music21
 def test_settings_of_a_tune_are_alike_by_their_sopranos() -> None:
     # O Haupt voll Blut und Wunden twice, and another tune.
@@ -102,6 +103,7 @@ def test_settings_of_a_tune_are_alike_by_their_sopranos() -> None:
     assert similar_pairs([shingles(soprano) for soprano in sopranos], 0.3) == [(0, 1)]
 
 
+@pytest.mark.slow
 @needs_music21
 def test_the_files_hold_the_four_voices_in_beats(few: Path) -> None:
     place = chorales.folder(str(few))
@@ -117,6 +119,7 @@ def test_the_files_hold_the_four_voices_in_beats(few: Path) -> None:
     assert [len(voice) for voice in chorales.voices("bach/bwv41.6")] == [81, 101, 107, 124]
 
 
+@pytest.mark.slow
 @needs_music21
 def test_an_interrupted_conversion_goes_on(few: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read, asked = chorales.read, []
@@ -152,6 +155,7 @@ def test_without_music21_the_line_says_what_to_install(few: Path, monkeypatch: p
         chorales.folder(str(few))
 
 
+@pytest.mark.slow
 @needs_music21
 def test_a_run_takes_its_parts_from_the_frozen_split(few: Path) -> None:
     typed = config.compose("data=chorales", f"data.cache={few}", "encoding=full", "encoding.time_unit=beats")

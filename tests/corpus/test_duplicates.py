@@ -201,6 +201,7 @@ def corpus(midi_file: Build, tmp_path: Path) -> Path:
     return tmp_path / "corpus"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["by_piece", "shuffled"])
 def test_copies_never_straddle_the_pieces_held_out(corpus: Path, split: str) -> None:
     for seed in range(6):

@@ -232,6 +232,7 @@ def test_a_performance_keeps_its_notes_and_shortens_none(shared_data: Path) -> N
 # In a run
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning")
 def test_a_run_with_all_three_trains_and_composes(tmp_path: Path) -> None:
     config = compose(

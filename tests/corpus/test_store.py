@@ -108,6 +108,7 @@ def test_a_store_gives_back_what_the_files_hold(folder: Path, cache: Path, proce
     assert store.events.dtype == np.uint32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", TimeUnit)
 def test_a_folder_read_through_a_store_is_the_same_music(
     shared_data: Path, data_config: Data, encoding_config: Encoding, unit: TimeUnit
@@ -341,6 +342,7 @@ def test_events_that_the_disk_lost_are_read_again(folder: Path, cache: Path, rea
     assert np.array_equal(store.events, made(folder, cache.with_name("other"), processes=0).events)
 
 
+@pytest.mark.slow
 def test_two_builds_at_once_make_one_store(folder: Path, cache: Path) -> None:
     both = [start_slowly(folder, cache) for _ in range(2)]
     told = [process.communicate(timeout=60) for process in both]
@@ -372,6 +374,7 @@ reading.serve()
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("action", "reason"),
     [

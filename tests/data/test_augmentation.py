@@ -239,6 +239,7 @@ def test_drums_are_not_transposed() -> None:
     assert compose("augmentation=stretch", "data.drums=true").augmentation.active
 
 
+@pytest.mark.slow
 def test_nothing_is_varied_by_default() -> None:
     assert not compose().augmentation.active
     assert all(compose(f"augmentation={name}").augmentation.active for name in ("transpose", "stretch", "velocity"))

@@ -241,6 +241,7 @@ def batches(*overrides: str, bar_position: bool) -> list[Any]:
     return [*list(module.train_dataloader())[:4], *module.val_dataloader(), *module.test_dataloader()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides", ["", "loss.supervision=every augmentation=all", "loss.supervision=stream data.batch_size=4"]
 )
@@ -271,6 +272,7 @@ def test_stretched_windows_keep_their_places(tmp_path: Path) -> None:
 # Networks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overrides", KINDS)
 def test_the_place_is_read_and_never_predicted(overrides: str) -> None:
     model = waltzer(overrides).model
@@ -291,6 +293,7 @@ def test_the_place_is_read_and_never_predicted(overrides: str) -> None:
 # Composing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", list(TimeUnit))
 @pytest.mark.parametrize("overrides", KINDS)
 def test_composing_reads_the_places_of_the_written_piece(overrides: str, unit: TimeUnit) -> None:
@@ -346,6 +349,7 @@ def test_a_primer_of_unknown_place_ends_on_a_bar_line() -> None:
     assert len(player.generate(events=40, primer="none").piece.events) == 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overrides", KINDS)
 @pytest.mark.parametrize("mode", ["window", "stateful"])
 def test_a_piece_does_not_depend_on_those_composed_with_it(overrides: str, mode: str) -> None:
@@ -367,6 +371,7 @@ def test_a_beam_of_one_takes_the_likeliest_events() -> None:
     assert not np.array_equal(wide.classes, greedy.classes)
 
 
+@pytest.mark.slow
 def test_live_plays_what_is_composed() -> None:
     player = waltzer()
     config = compose_live(events=30)
@@ -382,6 +387,7 @@ def compose_live(**changes: Any) -> LiveConfig:
 # A run
 
 
+@pytest.mark.slow
 def test_a_run_trains_composes_and_is_scored(tmp_path: Path) -> None:
     quick = ("trainer.max_epochs=1", "trainer.threads=1", "trainer.progress_bar=false", "model.hidden_size=8")
     config = compose(

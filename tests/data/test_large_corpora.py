@@ -282,6 +282,7 @@ def test_eval_windows_is_a_fixed_draw_and_training_windows_stay(data_config: Dat
     assert sum(map(len, module.test_dataloader())) == 20
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unlisted")
 def test_a_large_corpus_trains_resumes_composes_and_is_scored(songs: Path, tmp_path: Path) -> None:
     keys = [

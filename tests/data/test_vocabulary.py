@@ -343,6 +343,7 @@ def test_a_single_distinct_time_has_one_class(encoding_config: Encoding, binning
     assert classes_of(vocabulary, [0.0, 0.1, 0.3, 0.5]) == [0, 1, 1, 1]
 
 
+@pytest.mark.slow
 @given(times=tick_times, binning=st.sampled_from(TimeBinning))
 def test_classes_fit_a_byte_with_the_most_intervals(
     encoding_config: Encoding, times: list[float], binning: TimeBinning

@@ -42,6 +42,7 @@ def random_music(midi_file: Build, tmp_path: Path) -> Callable[[int], Path]:
     return build
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning")
 @pytest.mark.parametrize(
     ("split", "supervision", "masked", "leaks"),
@@ -54,8 +55,8 @@ def random_music(midi_file: Build, tmp_path: Path) -> Callable[[int], Path]:
         (Split.shuffled, Supervision.every, True, False),
         (Split.shuffled, Supervision.last, True, False),
         (Split.blocked, Supervision.every, False, False),
-        (Split.blocked, Supervision.last, True, False),
-        (Split.by_piece, Supervision.every, False, False),
+        pytest.param(Split.blocked, Supervision.last, True, False, marks=pytest.mark.nightly),
+        pytest.param(Split.by_piece, Supervision.every, False, False, marks=pytest.mark.nightly),
         (Split.by_piece, Supervision.last, True, False),
     ],
 )

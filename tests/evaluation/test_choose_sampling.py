@@ -40,6 +40,7 @@ def trial(temperature: float, top_p: float, distance: float | None, copied: floa
 # What is tried, and which is taken
 
 
+@pytest.mark.slow
 def test_only_what_is_null_is_tried() -> None:
     grid = dataclasses.replace(compose().sampling_grid, temperatures=[0.9, 1.0], top_p=[1.0, 0.8])
     tried = {
@@ -175,6 +176,7 @@ def test_arguments_override_the_runs_setting_each_for_itself(trained: Path) -> N
     assert classes() != classes(temperature=1.0, top_p=1.0)
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_draws_with(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -205,6 +207,7 @@ def test_a_method_that_draws_nothing_is_named(trained: Path) -> None:
     assert config.method is Method.beam
 
 
+@pytest.mark.slow
 def test_a_preset_is_kept_as_the_config_and_nothing_is_tried(tmp_path: Path) -> None:
     summary = start(quick("sampling=bold", "trainer.max_epochs=1"), tmp_path / "run")
     bold = Setting.of(compose("sampling=bold").sampling)
@@ -214,6 +217,7 @@ def test_a_preset_is_kept_as_the_config_and_nothing_is_tried(tmp_path: Path) -> 
     assert drawn(summary["sampling"]) == []
 
 
+@pytest.mark.slow
 def test_a_resumed_run_chooses_again_or_takes_what_is_given(trained: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(trained, run)
@@ -224,6 +228,7 @@ def test_a_resumed_run_chooses_again_or_takes_what_is_given(trained: Path, tmp_p
     assert json.loads((run / "sampling.json").read_text()) == {"temperature": 0.9, "top_p": 1.0}
 
 
+@pytest.mark.slow
 def test_validation_music_decides_where_it_is_kept_apart(tmp_path: Path) -> None:
     summary = start(quick("data.split=blocked", "trainer.max_epochs=1"), tmp_path / "run")
     assert summary["sampling"]["held_out"] == "val"

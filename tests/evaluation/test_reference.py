@@ -48,6 +48,7 @@ def test_the_test_block_and_the_training_music_are_apart() -> None:
     assert (found.training.sources, found.training.of) == (1, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "split"),
     [
@@ -70,6 +71,7 @@ def test_held_out_music_is_named_and_there_may_be_none(overrides: tuple[str, ...
     assert quality.overlap_held_out is quality.divergence_held_out is None
 
 
+@pytest.mark.slow
 def test_what_is_composed_is_compared_with_both_kinds_of_music() -> None:
     three = Corpus(ReadPieces([PRELUDE] * 3), "", [], compose().encoding)
     overrides = ("data=midi", "data.path=.", "data.split=by_piece", "data.group_similarity=null")
@@ -97,6 +99,7 @@ def test_human_music_is_measured_as_composed_music_is() -> None:
     assert quality.composed["surprise"] < quality.training["surprise"]
 
 
+@pytest.mark.slow
 def test_random_notes_are_far_and_noise() -> None:
     found, random = reference(), np.random.default_rng(0)
     pitch = random.integers(0, 128, len(PRELUDE.events)).astype(np.uint8)
@@ -112,6 +115,7 @@ def test_random_notes_are_far_and_noise() -> None:
     assert (plain["distance"], plain["distance_among"]) == (quality.distance.value, quality.distance.among)
 
 
+@pytest.mark.slow
 def test_training_piece_copies_itself_and_held_out_end_does_not() -> None:
     copying = reference().copying([PRELUDE])
     assert copying.composed["interval_8"] > copying.held_out["interval_8"] > 0
@@ -132,6 +136,7 @@ def test_what_strikes_no_note_is_judged_too() -> None:
     assert found.distance([Piece("silent", silent)]) is None
 
 
+@pytest.mark.slow
 def test_of_many_pieces_a_fixed_draw_is_the_reference(
     monkeypatch: pytest.MonkeyPatch, midi_file: Callable[..., Any]
 ) -> None:

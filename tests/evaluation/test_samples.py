@@ -62,6 +62,7 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return {tag: [(event.step, event.value) for event in accumulator.Scalars(tag)] for tag in tags}
 
 
+@pytest.mark.slow
 def test_each_sample_can_be_seen_and_heard_in_tensorboard(sampled: Path) -> None:
     accumulator = EventAccumulator(str(sampled), size_guidance={"images": 0, "audio": 0})
     accumulator.Reload()
@@ -80,6 +81,7 @@ def media_steps(folder: Path) -> dict[str, list[int]]:
     return found | {tag: [sound.step for sound in accumulator.Audio(tag)] for tag in accumulator.Tags()["audio"]}
 
 
+@pytest.mark.slow
 def test_the_final_piece_is_in_tensorboard_after_few_epochs_too(tmp_path: Path) -> None:
     few = ("trainer.max_epochs=1", "logging.sample_every_epochs=50")
     start(quick(*few, MEDIA), tmp_path / "run")
@@ -95,6 +97,7 @@ def test_the_final_piece_is_in_tensorboard_after_few_epochs_too(tmp_path: Path) 
     assert scalars(tmp_path / "run") == scalars(tmp_path / "silent")
 
 
+@pytest.mark.slow
 def test_what_follows_the_training_is_never_twice_in_the_record(tmp_path: Path) -> None:
     run = tmp_path / "run"
     start(quick("trainer.max_epochs=1", "logging.sample_every_epochs=50", MEDIA), run)
@@ -117,6 +120,7 @@ def test_a_piece_without_a_note_is_neither_drawn_nor_played(tmp_path: Path) -> N
     assert (accumulator.Tags()["audio"], accumulator.Tags()["images"]) == ([], [])
 
 
+@pytest.mark.slow
 def test_a_piece_that_cannot_be_drawn_ends_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: Any) -> None:
         raise ValueError("no ink")
@@ -137,6 +141,7 @@ def sampled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_piece_per_interval_is_written_and_judged(sampled: Path) -> None:
     names = sorted(path.name for path in (sampled / "samples").iterdir())
     assert names == ["epoch-0002.mid", "epoch-0004.mid", "train-seed0-000.mid"]
@@ -154,6 +159,7 @@ def test_piece_per_interval_is_written_and_judged(sampled: Path) -> None:
     assert "quality/note_density/training" in points
 
 
+@pytest.mark.slow
 def test_every_sample_has_the_same_primer_and_random_numbers(sampled: Path, tmp_path: Path) -> None:
     # One more run whose second epoch has the same weights gives the same file, whatever was composed before.
     start(quick("logging.sample_every_epochs=1", "trainer.max_epochs=2"), tmp_path / "run")
@@ -162,6 +168,7 @@ def test_every_sample_has_the_same_primer_and_random_numbers(sampled: Path, tmp_
     assert one.read_bytes() != (tmp_path / "run" / "samples" / "epoch-0001.mid").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -183,6 +190,7 @@ def test_the_training_does_not_notice(overrides: tuple[str, ...], tmp_path: Path
     assert scalars(tmp_path / "without") == {tag: points[tag] for tag in points.keys() - of_music(points).keys()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epoch", [1, pytest.param(2, marks=pytest.mark.nightly)])
 def test_resumed_run_ends_with_same_samples_and_record(
     epoch: int, sampled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -210,6 +218,7 @@ def test_resumed_run_ends_with_same_samples_and_record(
     assert summaries[0] == summaries[1]
 
 
+@pytest.mark.slow
 def test_sampling_may_change_when_a_run_is_resumed(tmp_path: Path) -> None:
     run = tmp_path / "run"
     start(quick("trainer.max_epochs=1", "logging.sample_every_epochs=null"), run)
@@ -219,6 +228,7 @@ def test_sampling_may_change_when_a_run_is_resumed(tmp_path: Path) -> None:
         assert len(list(csv.DictReader(stream))) == 3
 
 
+@pytest.mark.slow
 def test_the_summary_holds_the_final_pieces_beside_human_music(sampled: Path) -> None:
     summary = json.loads((sampled / "summary.json").read_text())
     copying, quality = summary["copying"], summary["quality"]
@@ -231,6 +241,7 @@ def test_the_summary_holds_the_final_pieces_beside_human_music(sampled: Path) ->
     assert set(quality["overlap"]["held_out"]) == {*quality["divergence"]["held_out"], "mean"}
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_the_written_piece(sampled: Path) -> None:
     # So small a network holds notes too long: what it draws is not what is heard.
     player = Composer.load(sampled)
@@ -246,6 +257,7 @@ def test_figures_are_those_of_the_written_piece(sampled: Path) -> None:
     assert summary["quality"]["composed"] == composed
 
 
+@pytest.mark.slow
 def test_noise_is_said_in_the_log_and_at_the_end(sampled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     start(quick("logging.sample_every_epochs=1", "trainer.max_epochs=1"), sampled.parent / "noise")
     said = capsys.readouterr()
@@ -254,6 +266,7 @@ def test_noise_is_said_in_the_log_and_at_the_end(sampled: Path, capsys: pytest.C
     assert re.search(r"^quality +distance to human music, held out and trained on: \d\.\d \(", said.out, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_a_collapse_is_said_in_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # One epoch in, the likeliest event is always the same.
     config = quick("trainer.max_epochs=1", "logging.sample_every_epochs=1", "sampling.top_k=1")
@@ -273,6 +286,7 @@ def test_what_a_killed_write_left_among_the_samples_is_removed(tmp_path: Path) -
 # composer copying
 
 
+@pytest.mark.slow
 def test_the_command_tells_what_a_file_copies_and_writes_a_page(
     sampled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -291,6 +305,7 @@ def test_the_command_tells_what_a_file_copies_and_writes_a_page(
     assert '"passages":[{"start":0.0' in (folder / "player.html").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

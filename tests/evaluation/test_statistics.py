@@ -74,6 +74,7 @@ def test_drawn_resamples_are_the_same_each_time() -> None:
     assert (low, high) == pytest.approx(t_interval(values), abs=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [3, 4, 5, 6, 8])
 def test_the_interval_covers_the_truth_about_as_often_as_it_says(n: int) -> None:
     rng = np.random.default_rng(n)

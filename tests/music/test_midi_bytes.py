@@ -29,6 +29,7 @@ def agrees(content: bytes) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_real_files_are_scanned_and_alike(shared_data: Path) -> None:
     scanned = {path.name for path in shared_data.glob("*.mid") if agrees(path.read_bytes())}
     assert scanned == {path.name for path in shared_data.glob("*.mid")} - {"corrupt_control_168.mid"}

@@ -54,6 +54,7 @@ def test_no_pitch_is_struck_while_it_sounds() -> None:
         assert all(a.onset_beats + a.duration_beats <= b.onset_beats for a, b in pairwise(same))
 
 
+@pytest.mark.slow
 def test_velocities() -> None:
     """Velocities vary enough to be worth learning, stay moderate, and follow the described shape."""
     values = Counter(note.velocity for note in prelude())
@@ -71,6 +72,7 @@ def test_velocities() -> None:
         assert first[7].velocity > first[6].velocity  # top note above its neighbour
 
 
+@pytest.mark.slow
 def test_against_independent_copy() -> None:
     """Every onset, pitch and duration agrees with the music21 corpus copy.
 

@@ -88,6 +88,7 @@ def inputs_of(action: str) -> list[tuple[int, Inputs]]:
     return [(k, Inputs[f"{action}_{channel}"]) for k, channel in enumerate(CHANNELS)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("channel", "inputs"), inputs_of("drop"), ids=CHANNELS)
 @pytest.mark.parametrize("num_layers", [1, 2])
 def test_a_dropped_channel_is_all_zeros_in_the_input(num_layers: int, channel: int, inputs: Inputs) -> None:

@@ -83,6 +83,7 @@ def test_heads_have_channel_sizes_and_all_weights_gradients(overrides: str) -> N
         assert parameter.grad.any(), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overrides", KINDS)
 @pytest.mark.parametrize("inputs", ["drop_note", "drop_velocity", "drop_time"])
 def test_a_dropped_channel_says_nothing_to_any_kind(overrides: str, inputs: str) -> None:
@@ -156,6 +157,7 @@ def test_independent_heads_do_not_look_at_the_event() -> None:
     assert model.prediction(hidden, logits) is logits
 
 
+@pytest.mark.slow
 def test_chained_heads_learn_what_independent_ones_cannot() -> None:
     # Velocity and time repeat the note's class, and the note is anyone's guess.
     notes = torch.randint(0, 5, (1024, 4, 1), generator=torch.Generator().manual_seed(0))

@@ -34,6 +34,7 @@ def frames(sound: media.Sound) -> np.ndarray:
         return np.frombuffer(file.readframes(sound.frames), "<i2")
 
 
+@pytest.mark.slow
 def test_a_long_piece_is_heard_for_its_first_seconds(prelude: Performance) -> None:
     made = media.media(prelude)
     assert made.sound.frames == round(media.SECONDS * media.RATE)
@@ -50,6 +51,7 @@ def test_a_short_piece_is_heard_to_its_end() -> None:
     assert media.media(tune).sound.frames / media.RATE == pytest.approx(1.5, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("cairosvg") is None, reason="cairosvg is not installed")
 @pytest.mark.skipif(importlib.util.find_spec("verovio") is None, reason="verovio is not installed")
 def test_the_first_page_is_a_picture(prelude: Performance) -> None:
@@ -69,6 +71,7 @@ def test_without_packages_there_is_sound_but_no_pictures(prelude: Performance, m
     assert made.sound.frames > 0
 
 
+@pytest.mark.slow
 def test_tensorboard_reads_what_was_written(prelude: Performance, tmp_path: Path) -> None:
     made = media.media(prelude)
     record = RunLog(tmp_path)

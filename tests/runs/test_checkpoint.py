@@ -99,6 +99,7 @@ def test_a_pickle_with_foreign_code_is_refused_and_runs_nothing(run: Path, tmp_p
     assert not mark.exists()
 
 
+@pytest.mark.slow
 def test_class_names_in_a_checkpoint_are_never_called(run: Path, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     path = run / "checkpoints" / "last.ckpt"
@@ -163,6 +164,7 @@ def test_a_training_state_that_contradicts_itself_gets_one_line(run: Path, damag
         resume(str(run), [])
 
 
+@pytest.mark.slow
 def test_damaged_last_checkpoint_falls_back_to_previous(finished: Path, run: Path) -> None:
     damage(run / "checkpoints" / "last.ckpt")
     with pytest.warns(UserWarning, match=r"last\.ckpt: damaged .* resuming from .*previous\.ckpt"):
@@ -184,6 +186,7 @@ def test_without_whole_checkpoint_resuming_fails(run: Path) -> None:
     assert (run / "metrics.csv").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_run_killed_before_its_first_checkpoint_starts_over(finished: Path, run: Path) -> None:
     shutil.rmtree(run / "checkpoints")
     resume(str(run), [])
@@ -218,6 +221,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(mount)], check=True)
 
 
+@pytest.mark.slow
 def test_full_disk_ends_run_with_checkpoint_intact(small_disk: Path) -> None:
     folder = small_disk / "run"
     # Room for the first checkpoints, not for many epochs of the record.

@@ -134,7 +134,8 @@ def check(notation: Notation, performance: Performance) -> None:
 # Real files and generated pieces
 
 
-@pytest.mark.parametrize("part", ["first", "all"])
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["all", pytest.param("first", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("name", PLAYABLE)
 def test_the_score_of_a_real_file_says_what_its_grid_says(shared_data: Path, name: str, part: str) -> None:
     with warnings.catch_warnings():
@@ -160,6 +161,7 @@ def wandering(seed: int, events: int = 200) -> Piece:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_whatever_a_network_composes_can_be_written(seed: int) -> None:
     performance = from_piece(wandering(seed))
@@ -230,6 +232,7 @@ def test_the_same_piece_gives_the_same_score(prelude: tuple[Performance, Notatio
     assert notate(prelude[0]).musicxml == prelude[1].musicxml
 
 
+@pytest.mark.slow
 def test_music21_reads_the_same_notes(prelude: tuple[Performance, Notation]) -> None:
     pytest.importorskip("music21")
     from music21 import converter

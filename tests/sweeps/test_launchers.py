@@ -73,6 +73,7 @@ def test_joblib_is_always_installed() -> None:
     assert importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["-m", switch, "seed=0,1"] for switch in PLUGINS] + [["ablation=search"]])
 def test_missing_plugin_names_package_and_writes_nothing(
     arguments: list[str], here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -175,6 +176,7 @@ def test_a_job_whose_turn_comes_after_the_stop_does_not_begin(stand_in: Any, her
     assert list(job.folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_signal_stops_sweep_and_same_command_continues(
     stand_in: Any, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

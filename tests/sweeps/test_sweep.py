@@ -80,6 +80,7 @@ def only(folder: Path) -> Path:
 # Sweeps survive
 
 
+@pytest.mark.slow
 def test_failed_job_is_reported_and_others_complete(
     stand_in: Any, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,6 +115,7 @@ def test_failed_job_is_reported_and_others_complete(
     assert "Traceback (most recent call last):" in (only(here) / "seed-1" / "train.log").read_text()
 
 
+@pytest.mark.slow
 def test_same_command_skips_completed_jobs(stand_in: Any, here: Path) -> None:
     stand_in({"seed=1": "sys.exit(1)"})
     assert cli.run("train", ["-m", "seed=0,1"]) == 1
@@ -124,6 +126,7 @@ def test_same_command_skips_completed_jobs(stand_in: Any, here: Path) -> None:
     assert starts == {"seed-0": "x", "seed-1": "xx"}
 
 
+@pytest.mark.slow
 def test_a_job_that_was_lost_with_its_machine_is_run_again(
     stand_in: Any, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,6 +140,7 @@ def test_a_job_that_was_lost_with_its_machine_is_run_again(
     assert sweep.Job.read(job.folder).status == "completed"
 
 
+@pytest.mark.slow
 def test_a_damaged_job_is_named_and_the_table_holds_the_others(
     stand_in: Any, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,6 +158,7 @@ def test_a_sweep_that_cannot_begin_leaves_nothing(here: Path) -> None:
 # TensorBoard
 
 
+@pytest.mark.slow
 def test_the_arms_of_a_sweep_have_runs_with_mean_and_band(stand_in: Any, here: Path) -> None:
     assert cli.run("train", ["-m", "regularizer=none,l1", "seed=0,2"]) == 0
     arms = only(here) / "arms"
@@ -182,6 +187,7 @@ def test_the_folds_of_an_arm_are_averaged_like_its_seeds() -> None:
     }
 
 
+@pytest.mark.slow
 def test_run_with_damaged_metrics_is_excluded_and_named(stand_in: Any, here: Path) -> None:
     assert cli.run("train", ["-m", "seed=0,1"]) == 0
     (only(here) / "seed-0" / "metrics.csv").write_text("epoch,loss/val\n1,2,3\n")
@@ -195,6 +201,7 @@ def test_run_with_damaged_metrics_is_excluded_and_named(stand_in: Any, here: Pat
 # Folders
 
 
+@pytest.mark.slow
 def test_folders_depend_on_command_and_name_differences(stand_in: Any, here: Path) -> None:
     fixed = ["name=mine", "data.window_size=10", "encoding.time_bins=5", "model.hidden_size=4", "optimizer.lr=0.01"]
     assert cli.run("train", ["-m", *fixed, "seed=0,1"]) == 0
@@ -204,6 +211,7 @@ def test_folders_depend_on_command_and_name_differences(stand_in: Any, here: Pat
     assert len(list((here / "outputs" / "mine").iterdir())) == 2, "another command, another folder"
 
 
+@pytest.mark.slow
 def test_ablation_names_arms_without_the_launcher(stand_in: Any, here: Path) -> None:
     assert cli.run("train", ["-m", "ablation=l1", "seed=3", "trainer.max_epochs=1"]) == 0
     assert sorted(ended(only(here))) == ["regularizer-l1_seed-3", "regularizer-none_seed-3"]
@@ -213,6 +221,7 @@ def test_ablation_names_arms_without_the_launcher(stand_in: Any, here: Path) -> 
     assert job.overrides == ["regularizer=l1", "seed=3", "ablation=l1", "trainer.max_epochs=1"]
 
 
+@pytest.mark.slow
 def test_names_are_safe_and_short_whatever_is_swept(stand_in: Any, here: Path) -> None:
     long = "regularizer.parameters=[lstm.weight_ih_l0,lstm.weight_hh_l0,linear.weight],[lstm.*]"
     assert cli.run("train", ["-m", long, "optimizer.lr=1e-3,0.01", "seed=0"]) == 0
@@ -255,6 +264,7 @@ def test_the_frozen_copy_has_whatever_the_package_reads(tmp_path: Path) -> None:
     assert done.stdout == f"{package / 'corpus' / 'chorales.csv'} 350\n"
 
 
+@pytest.mark.slow
 def test_a_yaml_that_is_edited_meanwhile_changes_nothing(edited: Path, tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
     sweep.begin(folder, "train", ["seed=0,1"], ["seed"])
@@ -275,6 +285,7 @@ def test_a_yaml_that_is_edited_meanwhile_changes_nothing(edited: Path, tmp_path:
     assert done.stdout == "128\n", done.stderr
 
 
+@pytest.mark.slow
 def test_edit_that_breaks_yaml_does_not_stop_running_sweep(
     edited: Path, stand_in: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -366,6 +377,7 @@ def test_a_signal_reaches_the_job_which_saves_and_the_sweep_ends(
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.slow
 def test_a_job_that_someone_else_stops_does_not_end_the_sweep(stand_in: Any, here: Path) -> None:
     stand_in({"seed=0": SAVES.replace("time.sleep(60)", "os.kill(os.getpid(), signal.SIGTERM)")})
     assert cli.run("train", ["-m", "seed=0,1"]) == 1

@@ -159,6 +159,7 @@ def test_masked_step_has_no_loss_and_no_gradient() -> None:
     assert nll_every(logits, windows[:, 1:], torch.zeros_like(mask)).tolist() == [0, 0, 0]
 
 
+@pytest.mark.slow
 def test_masked_targets_cannot_be_learnt_where_unmasked_ones_are(data_config: Callable[..., DataConfig]) -> None:
     # Random events: only who was trained on an event can know it.
     sizes, size = (5, 4, 3), 8
