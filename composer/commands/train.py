@@ -25,7 +25,6 @@ from composer.evaluation.choose_sampling import choose_setting
 from composer.evaluation.reference import ReferenceMusic
 from composer.evaluation.samples import EpochSamples, origin_of, write_samples
 from composer.files import display_path, main_process, read_json, write_json, write_text
-from composer.nets.build import build_model
 from composer.reporting.run_tables import describe, report
 from composer.runs import checkpoint as ckpt
 from composer.runs.layout import CHECKPOINTS, CONFIG, SUMMARY, locked
@@ -35,6 +34,7 @@ from composer.runs.summary import data_figures, early_end_recorded, stopped_by_s
 from composer.training.callbacks import run_callbacks
 from composer.training.metrics import score
 from composer.training.module import ComposerModule
+from composer.training.optimizers import state_shapes
 from composer.training.state import TrainingState
 from composer.training.trainer import make_trainer, quiet_lightning, set_up_torch
 
@@ -197,18 +197,34 @@ def prepare(config: TrainConfig, folder: Path) -> Prepared:
     return Prepared(config, folder, newest, data, ReferenceMusic(data.pieces, data.splits, config.data, config.seed))
 
 
-def build(prepared: Prepared) -> Run:
-    """Build network, batches, callbacks and Trainer, at the position of the newest checkpoint."""
-    config, folder, data = prepared.config, prepared.folder, prepared.data
-    # The initial weights are a function of the seed alone.
+@dataclass(frozen=True, slots=True)
+class Modules:
+    """What a Lightning Trainer trains.
+
+    Attributes:
+        module: network, loss and optimiser.
+        datamodule: batches.
+        origin: what composing needs of the training data.
+    """
+
+    module: ComposerModule
+    datamodule: MusicDataModule
+    origin: ckpt.Origin
+
+
+def build_modules(config: TrainConfig, data: PreparedData, reference: ReferenceMusic) -> Modules:
+    """Build the module and the data module of a config; the initial weights are a function of the seed alone."""
+    origin = origin_of(data, config.data.window_size, reference)
     pl.seed_everything(config.seed, verbose=False)
     module = ComposerModule(
-        build_model(config.model, data.vocabulary.sizes),
+        model=config.model,
+        sizes=data.vocabulary.sizes,
         loss=config.loss,
         regularizer=config.regularizer,
         optimizer=config.optimizer,
         seed=config.seed,
         max_epochs=config.trainer.max_epochs,
+        composer_values=ckpt.composer_values(run_file.to_yaml(config), data.vocabulary, origin),
     )
     datamodule = MusicDataModule(
         data,
@@ -216,11 +232,21 @@ def build(prepared: Prepared) -> Run:
         config.seed,
         config.loss.supervision,
         config.augmentation,
+        encoding=config.encoding,
         bar_position=config.model.bar_position,
     )
-    origin = origin_of(data, config.data.window_size, prepared.reference)
-    values = ckpt.composer_values(run_file.to_yaml(config), data.vocabulary, origin)
-    sample = EpochSamples(folder, config, data.vocabulary, origin, prepared.reference)
+    return Modules(module, datamodule, origin)
+
+
+def build(prepared: Prepared) -> Run:
+    """Build network, batches, callbacks and Trainer, at the position of the newest checkpoint."""
+    config, folder, data = prepared.config, prepared.folder, prepared.data
+    built = build_modules(config, data, prepared.reference)
+    module, datamodule, values = built.module, built.datamodule, built.module.composer_values
+    assert values is not None
+    # The record has the metrics, and no other callback or logger reads them.
+    module.logs_metrics = False
+    sample = EpochSamples(folder, config, data.vocabulary, built.origin, prepared.reference)
     callbacks = run_callbacks(folder, config, values, _hyperparameters(config), sample)
     finished = _resume_at(prepared, module, datamodule, callbacks.state)
     with quiet_lightning():
@@ -268,7 +294,9 @@ def _resume_at(prepared: Prepared, module: ComposerModule, datamodule: MusicData
     """
     max_epochs = prepared.config.trainer.max_epochs
     if prepared.newest is not None:
-        epoch, batch = state.position = ckpt.check_resumable(*prepared.newest, module.model)
+        epoch, batch = state.position = ckpt.check_resumable(
+            *prepared.newest, module.model, state_shapes(prepared.config.optimizer, module.model.parameters())
+        )
         datamodule.start_at(epoch, batch)
         if max_epochs < epoch:
             finished = f"{display_path(prepared.folder)} has finished {epoch} epochs"

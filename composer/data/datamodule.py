@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from composer.config.data import AugmentationConfig, DataConfig
+from composer.config.data import AugmentationConfig, DataConfig, EncodingConfig
+from composer.config.plain import from_plain, to_plain
 from composer.config.training import Supervision
 from composer.data.augmentation import Augmentation
 from composer.data.bar_position import with_bars
-from composer.data.prepare import PreparedData
+from composer.data.prepare import PreparedData, load_data
 from composer.data.splits import Supervisable
-from composer.data.streams import StreamOrder, Streams, segments
+from composer.data.streams import FixedStreamOrder, StreamOrder, Streams, segments
 from composer.data.window_sets import WindowSet, sample
-from composer.data.windows import BatchOrder, Windows, loader
+from composer.data.windows import BatchOrder, FixedBatchOrder, Windows, loader
+from composer.errors import ComposerError
 from composer.random_streams import RandomStream
 
 # Validation and test need no gradients: larger batches are as exact and faster.
@@ -28,41 +31,102 @@ def scored(windows: WindowSet, data: DataConfig, seed: int) -> WindowSet:
 
 
 class MusicDataModule(pl.LightningDataModule):
-    """Loaders over the windows of the data of a run."""
+    """Loaders over the windows of the data of a run, for any Lightning Trainer."""
 
     def __init__(
         self,
-        music: PreparedData,
-        config: DataConfig,
-        seed: int,
-        supervision: Supervision = Supervision.last,
-        augmentation: AugmentationConfig | None = None,
+        music: PreparedData | None = None,
+        config: DataConfig | Mapping[str, Any] | None = None,
+        seed: int = 0,
+        supervision: Supervision | str = Supervision.last,
+        augmentation: AugmentationConfig | Mapping[str, Any] | None = None,
         *,
+        encoding: EncodingConfig | Mapping[str, Any] | None = None,
         bar_position: bool = False,
     ) -> None:
-        """Make the loaders.
+        """Keep the configs, and the data where it has been read.
+
+        All arguments but the data are saved as hyperparameters in plain values.
 
         Args:
-            music: the data of the run.
-            config: sizes of windows, batches and epochs.
+            music: the data of the run; None reads it in `setup`.
+            config: where the data is, its split, and sizes of windows, batches and epochs; as its dataclass or in plain
+                values.
             seed: decides the batches.
             supervision: the steps that are trained on.
             augmentation: variation of the training windows; None is none.
+            encoding: the classes; needed where `music` is None.
             bar_position: add the place in the bar as a fourth column.
 
         Raises:
-            ComposerError: a file has no bars, or the corpus does not fit into memory with them.
+            ComposerError: a value is outside its limits, a file has no bars, or the corpus does not fit into memory
+                with them.
         """
         super().__init__()
-        varied = augmentation is not None and augmentation.active
-        self.augmentation = Augmentation(augmentation, music.vocabulary, seed) if augmentation and varied else None
-        self.music, self.config, self.seed, self.supervision = music, config, seed, supervision
-        self.tokens = with_bars(music.tokens, music.pieces) if bar_position else music.tokens
+        if config is None:
+            raise ComposerError("config: the data group of a config is needed, compose().data for example")
+        self.config, self.seed = from_plain(DataConfig, config), seed
+        self.supervision = Supervision[supervision] if isinstance(supervision, str) else supervision
+        self.encoding = None if encoding is None else from_plain(EncodingConfig, encoding)
+        self.bar_position = bar_position
+        self._augmentation = None if augmentation is None else from_plain(AugmentationConfig, augmentation)
+        self.save_hyperparameters(
+            {
+                "config": to_plain(self.config),
+                "seed": seed,
+                "supervision": self.supervision.name,
+                "augmentation": None if self._augmentation is None else to_plain(self._augmentation),
+                "encoding": None if self.encoding is None else to_plain(self.encoding),
+                "bar_position": bar_position,
+            },
+            logger=False,
+        )
         self.start = (0, 0)
+        self.music: PreparedData
+        if music is not None:
+            self._keep(music)
+
+    def _keep(self, music: PreparedData) -> None:
+        """Use prepared data."""
+        self.music = music
+        self.tokens = with_bars(music.tokens, music.pieces) if self.bar_position else music.tokens
+        varied = self._augmentation is not None and self._augmentation.active
+        self.augmentation = (
+            Augmentation(self._augmentation, music.vocabulary, self.seed) if self._augmentation and varied else None
+        )
+
+    def prepare_data(self) -> None:
+        """Read the data once per machine, so that processes find a large corpus in its store."""
+        if not hasattr(self, "music"):
+            self.setup()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the data where the module was made without.
+
+        Raises:
+            ComposerError: the encoding is missing, or the data cannot be used; see `load_data`.
+        """
+        if hasattr(self, "music"):
+            return
+        if self.encoding is None:
+            raise ComposerError("encoding: the encoding group of a config is needed to read the data")
+        self._keep(load_data(self.config, self.encoding, self.seed))
 
     def start_at(self, epoch: int, batch: int) -> None:
         """Set the epoch and batch at which training begins, when a run is resumed."""
         self.start = (epoch, batch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position in the training for a checkpoint: the epoch, and its batches that have been done."""
+        if self.trainer is None:
+            return {"position": list(self.start)}
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
+        return {"position": [self.trainer.current_epoch, done]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue at the position of a checkpoint."""
+        epoch, batch = state_dict["position"]
+        self.start_at(epoch, batch)
 
     def _windows(self, windows: WindowSet, *, training: bool) -> Windows:
         size = self.config.window_size
@@ -72,20 +136,25 @@ class MusicDataModule(pl.LightningDataModule):
 
     def _loader(self, windows: WindowSet, *, training: bool) -> DataLoader[Any]:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        order = BatchOrder(
+        shuffle = training and not self._overfits
+        order = (BatchOrder if shuffle else FixedBatchOrder)(
             len(windows),
             self._size(training),
             self.seed,
-            shuffle=training,
+            shuffle=shuffle,
             rank=rank,
             world=world,
             per_epoch=self.config.windows_per_epoch if training else None,
             arithmetic=windows.computed,
             endless=training and self.augmentation is not None,
         )
-        if training:
+        if shuffle:
             order.start_at(*self.start)
         return loader(self._windows(windows, training=training), order, self.config.num_workers if training else 0)
+
+    @property
+    def _overfits(self) -> bool:
+        return self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
 
     def _size(self, training: bool) -> int:
         return self.config.batch_size if training else max(_EVAL_BATCH, self.config.batch_size)
@@ -93,8 +162,9 @@ class MusicDataModule(pl.LightningDataModule):
     def _streams(self) -> DataLoader[Any]:
         music, size = self.music, self.config.window_size
         runs = segments(music.splits.train, music.pieces.offsets, size)
-        order = StreamOrder(runs, size, self.config.batch_size, self.seed)
-        order.start_at(*self.start)
+        order = (FixedStreamOrder if self._overfits else StreamOrder)(runs, size, self.config.batch_size, self.seed)
+        if not self._overfits:
+            order.start_at(*self.start)
         streams = Streams(self.tokens, size, Supervisable(music.splits, size))
         return DataLoader(streams, sampler=order, batch_size=None, num_workers=self.config.num_workers)
 
@@ -114,5 +184,9 @@ class MusicDataModule(pl.LightningDataModule):
     def test_dataloader(self) -> DataLoader[Any]:
         """Return the batches of all test windows, in order on every process; none without a test block."""
         windows = scored(self.music.splits.test, self.config, self.seed)
-        order = BatchOrder(len(windows), self._size(False), self.seed, shuffle=False)
+        order = FixedBatchOrder(len(windows), self._size(False), self.seed, shuffle=False)
         return loader(self._windows(windows, training=False), order, 0)
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """Return the batches of the windows that a Trainer predicts: of the test block, else of validation."""
+        return self.test_dataloader() if len(self.music.splits.test) else self.val_dataloader()

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, DistributedSampler, SequentialSampler
 
 from composer.data.permutation import Permutation
 from composer.data.splits import Supervisable
@@ -79,7 +79,7 @@ class Streams(Dataset[Streamed]):
         )
 
 
-class StreamOrder(Sampler[Indices]):
+class StreamOrder(DistributedSampler[Indices]):
     """The rows of each batch of an epoch: a function of seed and epoch."""
 
     def __init__(self, runs: Sequence[range], window_size: int, streams: int, seed: int) -> None:
@@ -142,3 +142,10 @@ class StreamOrder(Sampler[Indices]):
             steps = np.where(numbers < shares[1:], np.minimum(left, self.window_size), 0)
             fresh = (chunk == 0) | (step == 0)
             yield np.stack([first, steps, fresh], axis=1)
+
+
+class FixedStreamOrder(StreamOrder, SequentialSampler):  # type: ignore[misc]
+    """The same batches in every epoch; being a `SequentialSampler`, it is kept by `Trainer(overfit_batches=...)`."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Stay at the first epoch."""

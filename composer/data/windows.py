@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, SequentialSampler
 
 from composer.data.augmentation import Augmentation, Played
 from composer.data.permutation import Permutation
@@ -92,11 +92,12 @@ def epoch_order(count: int, seed: int, epoch: int) -> Indices:
     return np.random.default_rng([seed, epoch, RandomStream.EPOCH]).permutation(count)
 
 
-class BatchOrder(Sampler[Indices]):
+class BatchOrder(DistributedSampler[Indices]):
     """Numbers of the windows of each batch of an epoch.
 
     Each of several processes gets its share of every batch, so that the windows of a step do not depend on the number
-    of processes. `start_at` skips the batches that a resumed epoch has already done.
+    of processes; being a `DistributedSampler`, it is kept by Lightning's Trainer. `start_at` skips the batches that a
+    resumed epoch has already done.
     """
 
     def __init__(
@@ -183,6 +184,10 @@ class BatchOrder(Sampler[Indices]):
         """Return the number of windows of a batch that this process counts, and of the whole batch."""
         whole = min(self.batch_size, self.per_epoch - batch * self.batch_size)
         return len(range(self.rank, whole, self.world)), whole
+
+
+class FixedBatchOrder(BatchOrder, SequentialSampler):  # type: ignore[misc]
+    """An order without shuffling; being a `SequentialSampler`, it is kept by `Trainer(overfit_batches=...)`."""
 
 
 def loader(windows: Windows, order: BatchOrder, num_workers: int) -> DataLoader[Any]:

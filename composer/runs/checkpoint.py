@@ -1,7 +1,8 @@
 """Checkpoints: tensors and plain values in one file with its own checksum, written all or nothing.
 
 The file is an ordinary `torch.save` archive. Its SHA-256 stands in the archive's comment, where every reader of the
-format skips it: nothing beside the file can get out of step with it.
+format skips it: nothing beside the file can get out of step with it. A checkpoint that a plain Lightning Trainer wrote
+has no checksum, and is read as well.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import math
 import os
 import struct
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric.plugins import CheckpointIO
 
@@ -125,7 +128,7 @@ def save(path: Path, values: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint that `save` wrote: checksum first, then tensors and plain values only.
+    """Read a checkpoint: tensors and plain values only, and the checksum before them where `save` wrote it.
 
     Raises:
         ComposerError: the file is missing, damaged, too large, or holds anything but tensors and plain values.
@@ -142,8 +145,11 @@ def load(path: Path) -> dict[str, Any]:
     length = len(_MARK) + 64
     body, comment = content[: -length - 2] + b"\0\0", content[-length:]
     if content[-length - 2 : -length] != struct.pack("<H", length) or not comment.startswith(_MARK):
-        raise ComposerError(f"{path}: not a checkpoint of composer, or cut short")
-    if hashlib.sha256(body).hexdigest().encode() != comment[len(_MARK) :]:
+        # An archive of torch ends with the length of its comment, which is empty.
+        if not (content.startswith(b"PK") and content[-22:-18] == b"PK\x05\x06" and content[-2:] == b"\0\0"):
+            raise ComposerError(f"{path}: not a checkpoint of composer, or cut short")
+        body = content
+    elif hashlib.sha256(body).hexdigest().encode() != comment[len(_MARK) :]:
         raise ComposerError(f"{path}: damaged (its checksum does not match its content)")
     try:
         values = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
@@ -217,13 +223,20 @@ def check_fits(path: Path, values: dict[str, Any], model: torch.nn.Module) -> No
         )
 
 
-def check_resumable(path: Path, values: dict[str, Any], model: torch.nn.Module) -> tuple[int, int]:
+# By number of the parameter, the shape of each tensor that the optimiser keeps for it; () for a number.
+OptimizerShapes = Sequence[Mapping[str, tuple[int, ...]]]
+
+
+def check_resumable(
+    path: Path, values: dict[str, Any], model: torch.nn.Module, shapes: OptimizerShapes
+) -> tuple[int, int]:
     """Check that a checkpoint holds a training of this model; return the epoch and batch that come next.
 
     Args:
         path: of the checkpoint, for messages.
         values: its content.
-        model: the network, whose parameters the weights and the moments of the optimiser must fit.
+        model: the network, which the weights must fit.
+        shapes: what the run's optimiser keeps for each parameter once it has taken a step.
 
     Raises:
         ComposerError: it holds weights alone, or its parts contradict each other.
@@ -237,11 +250,11 @@ def check_resumable(path: Path, values: dict[str, Any], model: torch.nn.Module) 
         for key in ("steps", "best_epoch", "best_value", "metrics", "seconds"):
             progress[key]
         values["callbacks"][RECORD_KEY]["lengths"]
-        moments = values["optimizer_states"][0]["state"]
-        for number, parameter in enumerate(model.parameters()):
-            for name in ("exp_avg", "exp_avg_sq"):
-                # Before the first step there are none; a wrong shape would reach into foreign memory.
-                if moments and moments[number][name].shape != parameter.shape:
+        state = values["optimizer_states"][0]["state"]
+        # Before the first step it is empty; a wrong shape would reach into foreign memory.
+        for number, expected in enumerate(shapes if state else ()):
+            for name, shape in expected.items():
+                if np.shape(state[number][name]) != shape:
                     raise ValueError(f"{name} {number} has a wrong shape")
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise ComposerError(f"{path}: its training state is damaged ({error})") from error

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -299,6 +300,9 @@ class CheckpointCallback(Checkpoint):
         state = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
         return {
             "state_dict": state,
+            # With these two, Lightning's `load_from_checkpoint` needs the file alone.
+            "pytorch-lightning_version": version("pytorch-lightning"),
+            "hyper_parameters": dict(module.hparams),
             "epoch": self.state.position[0],
             "global_step": trainer.global_step,
             # Without test metrics, which no choice may depend on.

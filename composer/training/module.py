@@ -1,4 +1,4 @@
-"""The LightningModule: training and validation steps, optimiser, learning rate and the metrics of an epoch.
+"""The LightningModule: steps, optimiser, learning rate and the metrics of an epoch, for any Lightning Trainer.
 
 Random numbers are a function of (seed, epoch, batch): the generators are seeded before every batch, so that a resumed
 run draws the same numbers as an uninterrupted one.
@@ -7,28 +7,34 @@ run draws the same numbers as an uninterrupted one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.optim import Adam, AdamW, Optimizer
+from torch.optim import Optimizer
 
-from composer.config.training import LossConfig, OptimizerConfig, OptimizerName, RegularizerConfig, Schedule
+from composer.config.model import ModelConfig
+from composer.config.plain import from_plain, to_plain
+from composer.config.training import LossConfig, OptimizerConfig, RegularizerConfig
 from composer.data.streams import Streamed
 from composer.data.windows import BatchOrder, Supervised
 from composer.errors import ComposerError
-from composer.nets.network import Logits, Network, State
+from composer.nets.build import build_model
+from composer.nets.network import Logits, State
 from composer.random_streams import RandomStream
 from composer.training.losses import nll, nll_every
 from composer.training.metrics import MetricSums
+from composer.training.optimizers import EpochSchedule, make_optimizer, make_schedule
 from composer.training.regularizers import Regularizer, sparsity
 
 # Keys of a checkpoint: metric sums of an unfinished epoch, and the recurrent state of the streams.
 SUMS_KEY = "composer_train_sums"
 STREAM_STATE_KEY = "composer_stream_state"
+# Key of a checkpoint that holds what composing needs besides the weights (`runs.checkpoint.composer_values`).
+COMPOSER_KEY = "composer"
 
 
 class NonFiniteLoss(ComposerError):
@@ -41,21 +47,9 @@ def position_seed(seed: int, epoch: int, batch: int, rank: int) -> int:
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
 
 
-def learning_rate(config: OptimizerConfig, epoch: int, max_epochs: int) -> float:
-    """Return the learning rate of an epoch (from 0).
-
-    `cosine` falls from `lr` to 0 over `max_epochs` (Loshchilov and Hutter 2017, equation 5 without restarts).
-    """
-    if config.schedule is Schedule.constant:
-        return config.lr
-    return config.lr * 0.5 * (1 + math.cos(math.pi * epoch / max_epochs))
-
-
-def _counted(batches: Any, batch_idx: int) -> tuple[int, int]:
-    """Return how many windows of a batch this process counts, and how many all processes count."""
-    order = batches.sampler
-    assert isinstance(order, BatchOrder)
-    return order.counted(batch_idx)
+def windows_of(batch: Tensor | Supervised | Streamed) -> Tensor:
+    """Return the windows (B, T + 1, 3) of any batch."""
+    return batch if isinstance(batch, Tensor) else batch.windows
 
 
 class ComposerModule(pl.LightningModule):
@@ -67,36 +61,71 @@ class ComposerModule(pl.LightningModule):
 
     def __init__(
         self,
-        model: Network,
         *,
-        loss: LossConfig,
-        regularizer: RegularizerConfig,
-        optimizer: OptimizerConfig,
-        seed: int,
-        max_epochs: int,
+        model: ModelConfig | Mapping[str, Any],
+        sizes: Sequence[int],
+        loss: LossConfig | Mapping[str, Any],
+        regularizer: RegularizerConfig | Mapping[str, Any],
+        optimizer: OptimizerConfig | Mapping[str, Any],
+        seed: int = 0,
+        max_epochs: int | None = None,
+        composer_values: Mapping[str, Any] | None = None,
     ) -> None:
-        """Keep the network and the configs.
+        """Build the network, its weights initialised from torch's generator.
+
+        All arguments but the last are saved as hyperparameters in plain values, so that `load_from_checkpoint` needs
+        the file alone.
 
         Args:
-            model: the network.
+            model: the kind and the sizes of the network; each config as its dataclass or in plain values.
+            sizes: the classes of the note, velocity and time channels.
             loss: weights of the channels, label smoothing.
             regularizer: penalty on the parameters.
             optimizer: Adam or AdamW, and the learning rate schedule.
             seed: of the run.
-            max_epochs: epochs of the schedule.
+            max_epochs: epochs of the schedule; None takes those of the Trainer.
+            composer_values: what composing needs besides the weights (`runs.checkpoint.composer_values`), added to the
+                checkpoints of any Trainer.
 
         Raises:
-            ComposerError: a pattern of `regularizer.parameters` matches no parameter.
+            ComposerError: a value is outside its limits, or a pattern of `regularizer.parameters` matches no parameter.
         """
         super().__init__()
-        self.model = model
-        self.regularizer = Regularizer(regularizer, model)
+        model = from_plain(ModelConfig, model)
+        loss = from_plain(LossConfig, loss)
+        regularizer = from_plain(RegularizerConfig, regularizer)
+        optimizer = from_plain(OptimizerConfig, optimizer)
+        note, velocity, time = sizes
+        self.save_hyperparameters(
+            {
+                "model": to_plain(model),
+                "sizes": [note, velocity, time],
+                "loss": to_plain(loss),
+                "regularizer": to_plain(regularizer),
+                "optimizer": to_plain(optimizer),
+                "seed": seed,
+                "max_epochs": max_epochs,
+            },
+            logger=False,
+        )
+        self.model = build_model(model, (note, velocity, time))
+        self.regularizer = Regularizer(regularizer, self.model)
         self.optimizer_config, self.seed, self.max_epochs = optimizer, seed, max_epochs
+        # Lightning's learning-rate finder sets it.
+        self.lr = optimizer.lr
+        # Of the last step: at the end of an epoch Lightning has already set that of the next one.
+        self._step_lr = optimizer.lr
+        self.composer_values = dict(composer_values) if composer_values else None
         self.loss_weights: Tensor
         self.register_buffer("loss_weights", torch.tensor(loss.weights), persistent=False)
         self.label_smoothing = loss.label_smoothing
         self.train_sums = MetricSums()
         self.val_sums = MetricSums()
+        self.test_sums = MetricSums()
+        # `composer train` records the metrics itself, and logs them only where a logger or another callback reads them.
+        self.logs_metrics = True
+        # Of the last epoch, once it has ended.
+        self._metrics: dict[str, float] | None = None
         # Recurrent state of each stream after the last batch, without gradient.
         self.state: State | None = None
 
@@ -110,9 +139,21 @@ class ComposerModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Reset the sums and set the learning rate; Lightning does not call it when a run resumes inside an epoch."""
-        self.train_sums = MetricSums(self.device)
-        for group in self.optimizers().param_groups:  # type: ignore[union-attr]
-            group["lr"] = learning_rate(self.optimizer_config, self.current_epoch, self.max_epochs)
+        self.train_sums, self._metrics = MetricSums(self.device), None
+        # Whatever a checkpoint says: a resumed run may have more epochs than it was begun with. Other schedules, of a
+        # subclass or of the learning-rate finder, are left alone.
+        for config in self.trainer.lr_scheduler_configs:
+            if isinstance(config.scheduler, EpochSchedule):
+                config.scheduler.move_to(self.current_epoch)
+
+    def on_train_epoch_end(self) -> None:
+        """Log the metrics of the training windows and of the weights."""
+        self._log({key: value for key, value in self.epoch_metrics().items() if not key.endswith("/val")})
+
+    def _log(self, metrics: dict[str, float]) -> None:
+        """Log metrics of all processes, the same in each."""
+        if self.logs_metrics:
+            self.log_dict(metrics, on_step=False, on_epoch=True, sync_dist=self.trainer.world_size > 1)
 
     def training_step(self, batch: Tensor | Supervised | Streamed, batch_idx: int) -> Tensor:
         """Return the objective: the sum of `loss.weights` * NLL over the channels, plus the penalty.
@@ -134,7 +175,7 @@ class ComposerModule(pl.LightningModule):
 
     def _window_loss(self, batch: Tensor | Supervised, batch_idx: int) -> Tensor:
         """Return the weighted NLL of windows, a mean over windows or over their supervised steps."""
-        windows = batch.windows if isinstance(batch, Supervised) else batch
+        windows = windows_of(batch)
         targets = windows[:, -1]
         if isinstance(batch, Supervised):
             every = self.model.hidden_states(windows[:, :-1])
@@ -144,7 +185,7 @@ class ComposerModule(pl.LightningModule):
             hidden = self.model.last_hidden(windows[:, :-1])
             logits = self.model.heads(hidden, targets)
         channels = nll(logits, targets)
-        mine, whole = _counted(self.trainer.train_dataloader, batch_idx)
+        mine, whole = self._counted(self.trainer.train_dataloader, batch_idx, len(windows))
         if mine:
             with torch.no_grad():
                 predicted = self.model.prediction(hidden, logits)
@@ -159,6 +200,17 @@ class ComposerModule(pl.LightningModule):
                 # Lightning averages gradients over processes, whose shares of the batch may differ by a window.
                 loss = loss * (mine * self.trainer.world_size / whole)
         return loss
+
+    def _counted(self, batches: Any, batch_idx: int, size: int) -> tuple[int, int]:
+        """Return how many windows of a batch this process counts, and how many all processes count.
+
+        Args:
+            batches: the loader; one that does not share its batches as `BatchOrder` does has as many in each process.
+            batch_idx: the number of the batch.
+            size: windows of the batch in this process.
+        """
+        order = getattr(batches, "sampler", None)
+        return order.counted(batch_idx) if isinstance(order, BatchOrder) else (size, size * self.trainer.world_size)
 
     def _stream_loss(self, batch: Streamed) -> Tensor:
         """Return the weighted NLL, a mean over the supervised steps; keep the state for the next batch (TBPTT)."""
@@ -243,47 +295,95 @@ class ComposerModule(pl.LightningModule):
     ) -> None:
         """Take a step of the optimiser, then apply the proximal operator of the regularizer."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        self.regularizer.after_step(optimizer.param_groups[0]["lr"])
+        self._step_lr = optimizer.param_groups[0]["lr"]
+        self.regularizer.after_step(self._step_lr)
 
     def on_validation_epoch_start(self) -> None:
         """Reset the sums."""
         self.val_sums = MetricSums(self.device)
 
-    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+    def validation_step(self, batch: Tensor | Supervised | Streamed, batch_idx: int) -> None:
         """Add a batch to the sums; Lightning has switched dropout off."""
-        targets = batch[:, -1]
-        hidden = self.model.last_hidden(batch[:, :-1])
+        self._add_windows(self.val_sums, windows_of(batch), self.trainer.val_dataloaders, batch_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of the validation windows."""
+        self._reduce(self.val_sums)
+        self._log(self.val_sums.values("val"))
+
+    def on_test_epoch_start(self) -> None:
+        """Reset the sums."""
+        self.test_sums = MetricSums(self.device)
+
+    def test_step(self, batch: Tensor | Supervised | Streamed, batch_idx: int) -> None:
+        """Add a batch to the sums."""
+        self._add_windows(self.test_sums, windows_of(batch), self.trainer.test_dataloaders, batch_idx)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics of the test windows."""
+        self._reduce(self.test_sums)
+        self._log(self.test_sums.values("test"))
+
+    def predict_step(self, batch: Tensor | Supervised | Streamed, batch_idx: int) -> Logits:
+        """Return the logits (B, V[channel]) of the event after the first T of each window; dropout is off.
+
+        With chained heads those of velocity and time follow the likeliest classes before them.
+        """
+        windows = windows_of(batch)
+        hidden = self.model.last_hidden(windows[:, :-1])
+        return self.model.prediction(hidden, self.model.heads(hidden, windows[:, -1]))
+
+    def _add_windows(self, sums: MetricSums, windows: Tensor, batches: Any, batch_idx: int) -> None:
+        """Add the predictions of the last event of windows (B, T + 1, 3), where this process counts any."""
+        hidden, targets = self.model.last_hidden(windows[:, :-1]), windows[:, -1]
         logits = self.model.heads(hidden, targets)
-        mine, _ = _counted(self.trainer.val_dataloaders, batch_idx)
+        mine, _ = self._counted(batches, batch_idx, len(windows))
         if mine:
-            self.val_sums.add(self.model.prediction(hidden, logits), targets, nll(logits, targets))
+            sums.add(self.model.prediction(hidden, logits), targets, nll(logits, targets))
+
+    def _reduce(self, sums: MetricSums) -> None:
+        """Add up the sums of all processes, in each."""
+        if self.trainer.world_size > 1:
+            torch.distributed.all_reduce(sums.sums)
 
     def epoch_metrics(self) -> dict[str, float]:
-        """Return the metrics of the epoch by key: train, validation, penalty, learning rate and sparsity."""
-        if self.trainer.world_size > 1:
-            for sums in (self.train_sums, self.val_sums):
-                torch.distributed.all_reduce(sums.sums)
-        metrics = self.train_sums.values("train") | self.val_sums.values("val")
-        metrics["penalty/train"] = self.regularizer.value()
-        metrics["lr"] = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
-        for name, (zeros, small) in sparsity(self.model).items():
-            metrics[f"zeros/{name}"] = zeros
-            metrics[f"small/{name}"] = small
-        return metrics
+        """Return the metrics of the epoch that ends, by key: train, validation, penalty, learning rate and sparsity."""
+        if self._metrics is None:
+            self._reduce(self.train_sums)
+            metrics = self.train_sums.values("train") | self.val_sums.values("val")
+            metrics["penalty/train"] = self.regularizer.value()
+            metrics["lr"] = self._step_lr
+            for name, (zeros, small) in sparsity(self.model).items():
+                metrics[f"zeros/{name}"] = zeros
+                metrics[f"small/{name}"] = small
+            self._metrics = metrics
+        return dict(self._metrics)
 
-    def configure_optimizers(self) -> Optimizer:
-        """Return Adam, as in the article, or AdamW."""
-        config = self.optimizer_config
-        kind = Adam if config.name is OptimizerName.adam else AdamW
-        return kind(
+    def configure_optimizers(self) -> Any:
+        """Return the optimiser, with its learning rate schedule in Lightning's form where it has one."""
+        optimizer = make_optimizer(
+            self.optimizer_config,
             self.model.parameters(),
-            lr=config.lr,
-            betas=(config.beta1, config.beta2),
-            eps=config.eps,
-            weight_decay=config.weight_decay,
+            lr=self.lr,
             # One kernel for the whole step takes a third of the time on a CPU. Lightning rejects it in mixed precision.
-            fused=True if self.device.type == "cpu" and self.trainer.precision == "32-true" else None,
+            fused=self.device.type == "cpu" and self.trainer.precision == "32-true",
         )
+        max_epochs = self.max_epochs if self.max_epochs is not None else self.trainer.max_epochs
+        schedule = make_schedule(self.optimizer_config, optimizer, max_epochs)
+        if schedule is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as the Trainer is told, else by `optimizer.gradient_clip_norm`."""
+        if gradient_clip_val is None and gradient_clip_algorithm is None:
+            gradient_clip_val = self.optimizer_config.gradient_clip_norm
+        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the metric sums of the unfinished epoch over all processes, and the state of the streams."""
@@ -293,10 +393,14 @@ class ComposerModule(pl.LightningModule):
         checkpoint[SUMS_KEY] = sums
         if self.state is not None:
             checkpoint[STREAM_STATE_KEY] = list(self.state)
+        if self.composer_values is not None:
+            checkpoint.setdefault(COMPOSER_KEY, self.composer_values)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the metric sums, in the first process for all, and the state of the streams."""
         self.train_sums = MetricSums(self.device)
-        if self.global_rank == 0:
+        if self.global_rank == 0 and SUMS_KEY in checkpoint:
             self.train_sums.sums += checkpoint[SUMS_KEY].to(self.device)
+        if self.composer_values is None:
+            self.composer_values = checkpoint.get(COMPOSER_KEY)
         self.state = tuple(checkpoint[STREAM_STATE_KEY]) if STREAM_STATE_KEY in checkpoint else None

@@ -20,7 +20,6 @@ from composer.data.streams import Streamed, StreamOrder, Streams, segments
 from composer.data.tokens import ArrayTokens
 from composer.data.window_sets import ListedWindows
 from composer.errors import ComposerError
-from composer.nets.build import build_model
 from composer.training.losses import nll_every
 from composer.training.module import ComposerModule
 from tests.references import forward_every, window_starts
@@ -170,15 +169,16 @@ def test_large_corpus_has_the_streams_of_a_small_one(
 def test_streams_are_pieces_read_whole_with_the_gradient_cut(overrides: str) -> None:
     config = compose(*overrides.split(), "model.hidden_size=8", "model.dropout=0", "loss.supervision=stream")
     torch.manual_seed(0)
-    model = build_model(config.model, (5, 5, 5)).double()
     module = ComposerModule(
-        model,
+        model=config.model,
+        sizes=(5, 5, 5),
         loss=config.loss,
         regularizer=config.regularizer,
         optimizer=config.optimizer,
         seed=0,
         max_epochs=1,
-    )
+    ).double()
+    model = module.model
     tokens = np.random.default_rng(0).integers(0, 5, (50, 3)).astype(np.uint8)
     runs = [range(0, 23), range(23, 50)]
     streams = Streams(ArrayTokens(tokens), 5, np.arange(50) != 11)
@@ -208,9 +208,9 @@ def test_streams_are_pieces_read_whole_with_the_gradient_cut(overrides: str) -> 
 
 def test_a_batch_without_a_supervised_step_teaches_nothing() -> None:
     config = compose("loss.supervision=stream", "model.hidden_size=8")
-    model = build_model(config.model, (5, 5, 5))
-    groups = {"loss": config.loss, "regularizer": config.regularizer, "optimizer": config.optimizer}
-    module = ComposerModule(model, **groups, seed=0, max_epochs=1)
+    groups = {"model": config.model, "loss": config.loss, "regularizer": config.regularizer}
+    module = ComposerModule(sizes=(5, 5, 5), **groups, optimizer=config.optimizer)
+    model = module.model
     windows = torch.zeros(2, 4, 3, dtype=torch.uint8)
     empty = Streamed(windows, torch.zeros(2, 3, dtype=torch.bool), torch.ones(2, dtype=torch.bool))
     loss = module._stream_loss(empty)
