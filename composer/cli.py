@@ -85,14 +85,14 @@ def generate(arguments: list[str]) -> None:
 
 
 def evaluate(arguments: list[str]) -> None:
-    """`composer evaluate run=RUN_DIR_OR_CKPT [data.path=FILE_OR_FOLDER]`."""
+    """`composer evaluate RUN_DIR_OR_CKPT [data.path=FILE_OR_FOLDER]`."""
 
     def job(config: EvaluateConfig, folder: Path) -> str:
         from composer.commands.evaluate import run
 
         return str(run(config))
 
-    hydra_command("evaluate", arguments, job)
+    hydra_command("evaluate", run_first(arguments), job)
 
 
 def compare(arguments: list[str]) -> None:
@@ -109,14 +109,14 @@ def compare(arguments: list[str]) -> None:
 
 
 def export(arguments: list[str]) -> None:
-    """`composer export run=RUN_DIR_OR_CKPT output=FILE.safetensors`."""
+    """`composer export RUN_DIR_OR_CKPT output=FILE.safetensors`."""
 
     def job(config: ExportConfig, folder: Path) -> str:
         from composer.commands.export import run
 
         return str(run(config))
 
-    hydra_command("export", arguments, job)
+    hydra_command("export", run_first(arguments), job)
 
 
 def explore(arguments: list[str]) -> None:
@@ -153,14 +153,14 @@ def report(arguments: list[str]) -> None:
 
 
 def copying(arguments: list[str]) -> None:
-    """`composer copying FILE.mid run=RUN_DIR [key=value ...]`."""
+    """`composer copying FILE.mid RUN_DIR [key=value ...]`."""
 
     def job(config: CopyingConfig, folder: Path) -> str:
         from composer.commands.copying import run
 
         return str(run(config))
 
-    hydra_command("copying", file_first(arguments), job)
+    hydra_command("copying", run_first(file_first(arguments)), job)
 
 
 def live(arguments: list[str]) -> None:
@@ -198,15 +198,15 @@ def file_first(arguments: list[str]) -> list[str]:
 # The commands import torch when a job runs and not before, so that help and --cfg are quick.
 COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "train": (train, "train a network: one run, a sweep with -m, or resume=RUN_DIR"),
-    "generate": (generate, "compose with a trained run: run=RUN_DIR_OR_CKPT"),
-    "evaluate": (evaluate, "score a run on held-out music: run=RUN_DIR_OR_CKPT"),
+    "generate": (generate, "compose with a trained run: RUN_DIR_OR_CKPT"),
+    "evaluate": (evaluate, "score a run on held-out music: RUN_DIR_OR_CKPT"),
     "compare": (compare, "tables, statistics and figures of a sweep: SWEEP_DIR"),
     "explore": (explore, "look at music: histograms, what the encoding makes of it, how far the split leaks"),
-    "export": (export, "write a run's weights for sharing, or ONNX: run=RUN_DIR_OR_CKPT output=NAME.safetensors"),
+    "export": (export, "write a run's weights for sharing, or ONNX: RUN_DIR_OR_CKPT output=NAME.safetensors"),
     "report": (report, "a page that shows and plays a run or a sweep: DIR, or the newest"),
     "render": (render, "make a MIDI file readable and audible: FILE.mid"),
-    "copying": (copying, "what a MIDI file copies from a run's training music: FILE.mid run=RUN_DIR"),
-    "live": (live, "play to a MIDI port while composing: run=RUN_DIR_OR_CKPT port=NAME"),
+    "copying": (copying, "what a MIDI file copies from a run's training music: FILE.mid RUN_DIR"),
+    "live": (live, "play to a MIDI port while composing: RUN_DIR_OR_CKPT port=NAME"),
 }
 
 

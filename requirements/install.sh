@@ -80,6 +80,10 @@ pip install --progress-bar off --require-hashes --no-deps --no-build-isolation -
 say "installing $(grep '^torch==' requirements/torch.txt) (about 200 MB for the CPU build, some GB with CUDA)"
 pip install --progress-bar off -r requirements/torch.txt
 
+# Under its earlier name, in a .venv of before: uninstalled later it would take the command with it.
+for old in $VENV/lib/python*/site-packages/composer-*.dist-info; do
+    [ ! -e "$old" ] || pip uninstall --yes composer
+done
 pip install --progress-bar off --no-deps --no-build-isolation -e .
 pip check
 

@@ -43,8 +43,9 @@ def test_every_documented_command_composes(page: str, line: str) -> None:
         arguments = keys.folder_first(arguments, "sweep", ("baseline", "output"))
     if command == "report":
         arguments = keys.folder_first(arguments, "folder", ("output",))
-    arguments = cli.run_first(arguments) if command in ("generate", "live") else arguments
     arguments = cli.file_first(arguments) if command in ("render", "copying") else arguments
+    with_run = ("generate", "live", "evaluate", "export", "copying")
+    arguments = cli.run_first(arguments) if command in with_run else arguments
     overrides = keys.overrides_of(arguments)
     keys.check_keys(keys.parse_overrides(overrides), command)
     # What a search draws, such as interval(0,1), is no value.

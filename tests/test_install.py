@@ -67,7 +67,7 @@ def test_wheel_holds_every_module_and_config_only(wheel: Path) -> None:
             if name.startswith("composer/conf/")
         }
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "composer").rglob("*.py")}
-    pages = {"composer/render/player.html", "composer/corpus/chorales.csv"}
+    pages = {"composer/render/player.html", "composer/corpus/chorales.csv", "composer/py.typed"}
     yaml = {f"composer/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
     assert "composer/conf/train.yaml" in yaml
     code = {name for name in files if ".dist-info/" not in name}
@@ -112,3 +112,22 @@ def test_an_installed_wheel_has_the_command(installed: Path, tmp_path: Path) -> 
     assert python("-P", command, "--version", cwd=tmp_path, PYTHONPATH=str(installed)) == (
         f"composer {composer.__version__}\n"
     )
+
+
+@pytest.mark.slow
+def test_mosaicmls_package_beside_it_is_named_in_one_line(installed: Path, tmp_path: Path) -> None:
+    both = tmp_path / "both"
+    shutil.copytree(installed, both)
+    # As pip leaves it when this package was installed after the other one: its files, and the rest of the other's.
+    (both / "composer" / "core").mkdir()
+    (both / "composer" / "core" / "event.py").touch()
+    (both / "composer" / "cli").mkdir()
+    (both / "composer" / "cli" / "__init__.py").touch()
+    for command in (["-m", "composer"], [str(both / "bin" / "composer")]):
+        environment = os.environ | {"PYTHONPATH": str(both)}
+        done = subprocess.run(
+            [sys.executable, "-P", *command, "--version"], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("composer: MosaicML's package composer is installed")

@@ -45,7 +45,9 @@ def _package(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ComposerError(f"{name.split('.')[0]} is not installed; pip install 'composer[onnx]'") from error
+        raise ComposerError(
+            f"{name.split('.')[0]} is not installed; pip install onnx onnxruntime onnxscript"
+        ) from error
 
 
 class _Step(nn.Module):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from composer import __version__
 from composer.config import run_file
 from composer.config.training import TrainConfig
 from composer.data.prepare import PreparedData
@@ -20,7 +21,7 @@ from composer.files import read_json, write_json
 from composer.runs import code as source
 from composer.runs.layout import CONFIG, MANIFEST
 
-_PACKAGES = ("composer", "torch", "pytorch-lightning", "hydra-core", "omegaconf", "mido", "numpy", "tensorboard")
+_PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "omegaconf", "mido", "numpy", "tensorboard")
 # Of a larger corpus the manifest of its store names all.
 _MAX_NAMES = 10_000
 
@@ -29,7 +30,11 @@ def write_manifest(config: TrainConfig, folder: Path, music: PreparedData, chang
     """Say what made this run; a resumed run keeps the first account and adds when, and with what, it went on."""
     account = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
+        "versions": {
+            "python": platform.python_version(),
+            "composer": __version__,
+            **{name: metadata.version(name) for name in _PACKAGES},
+        },
         "git": source.git_state(),
         "code_sha256": source.digest(),
         "data": {
