@@ -22,6 +22,7 @@ from composer.config.commands import (
     RenderConfig,
     ReportConfig,
 )
+from composer.config.completion import completion
 from composer.config.compose import compose
 from composer.config.keys import folder_first, quoted
 from composer.config.training import TrainConfig
@@ -220,6 +221,13 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"composer {__version__}")
         sys.exit(0)
     command, *rest = arguments
+    if command == "completion":
+        try:
+            print(completion(rest, [*COMMANDS, "completion"]))
+        except UsageError as error:
+            print(f"composer: {error}", file=sys.stderr)
+            sys.exit(error.exit_status)
+        sys.exit(0)
     if command not in COMMANDS:
         print(f"composer: there is no command {command}; there are {', '.join(COMMANDS)}", file=sys.stderr)
         sys.exit(2)
@@ -235,6 +243,7 @@ def usage() -> str:
             "",
             *commands,
             "",
+            'eval "$(composer completion bash)" completes commands, keys and values (also zsh, fish).',
             "composer COMMAND --cfg job lists a command's keys with their values; README.md shows the way.",
         ]
     )

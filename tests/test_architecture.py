@@ -144,7 +144,14 @@ def test_the_package_itself_imports_nothing_until_it_is_used() -> None:
 
 def test_only_the_configuration_knows_hydra_and_omegaconf() -> None:
     knowing = {by_name(path) for path in MODULES if top_level(parse(path)) & {"hydra", "omegaconf"}}
-    assert knowing == {"config.compose", "config.keys", "config.plain", "config.run_file", "sweeps.hydra"}
+    assert knowing == {
+        "config.compose",
+        "config.keys",
+        "config.plain",
+        "config.run_file",
+        "sweeps.hydra",
+        "sweeps.job_configs",
+    }
 
 
 def test_only_public_parts_of_hydra_are_used() -> None:

@@ -36,6 +36,8 @@ def commands() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "line"), commands())
 def test_every_documented_command_composes(page: str, line: str) -> None:
     program, command, *arguments = shlex.split(line)
+    if page == "hydra.md":
+        pytest.skip("tests/sweeps/test_job_configs.py runs it")
     if program in ("python3", "make", "tensorboard") or program.endswith("pip"):
         pytest.skip("not one of our commands")
     assert program.endswith("composer"), page

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -64,6 +67,25 @@ def typed(config: DictConfig, schema: type[ConfigType]) -> ConfigType:
     return value
 
 
+def readable(error: Exception) -> ComposerError:
+    """Return what Hydra or OmegaConf raised for configs and overrides as one line with the way out."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        near = difflib.get_close_matches(option, error.options, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return ComposerError(f"{group}={option}: {group} is one of {', '.join(sorted(error.options))}{hint}")
+    text = one_line(error)
+    wrong = re.match(r"Error merging override (\S+): Value '.*' of type '.*' could not be converted to (\w+)", text)
+    if wrong is not None:
+        kind = _KINDS.get(wrong[2], wrong[2])
+        return ComposerError(f"{wrong[1]}: must be {kind}")
+    return ComposerError(text.removeprefix("Error merging override "))
+
+
+# Types as OmegaConf names them.
+_KINDS = {"Integer": "an integer", "Float": "a number", "Boolean": "true or false", "String": "a text"}
+
+
 def apply_overrides(config: TrainConfig, overrides: Iterable[Override]) -> TrainConfig:
     """Return the config with plain `key=value` overrides applied, all limits checked again.
 
@@ -85,9 +107,16 @@ def compose(*overrides: str, command: str = "train", conf: Path = CONF_DIR) -> A
     """Compose a typed config in a notebook or a test, as the command line would.
 
     Example: `compose("experiment=article", "seed=1")` gives a `TrainConfig`.
+
+    Raises:
+        ComposerError: a key, option or value is wrong.
     """
     check_keys(parse_overrides(overrides), command)
-    return typed(compose_node(as_hydra_names(overrides, command), command, conf), SCHEMAS[command])
+    try:
+        node = compose_node(as_hydra_names(overrides, command), command, conf)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise readable(error) from error
+    return typed(node, SCHEMAS[command])
 
 
 def compose_node(overrides: Iterable[str], command: str, conf: Path = CONF_DIR) -> DictConfig:

@@ -8,10 +8,10 @@ import difflib
 import re
 import typing
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, QuotedString
 from hydra.errors import HydraException
 
 from composer.config.commands import SCHEMAS
@@ -57,9 +57,46 @@ FLAGS_WITH_VALUE = (
 FLAGS_WITH_OPTION = (("--info", "-i"),)
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line with the way out."""
+
+    arguments: Sequence[str] = ()
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.match(r"unrecognized arguments: (--?[\w.-]+)(?:=(\S+))?", message)
+        if unknown is None:
+            raise UsageError(f"{message}; flags are those of --hydra-help, keys are written key=value")
+        flag, value = unknown.groups()
+        after = self.arguments[self.arguments.index(flag) + 1 :] if flag in self.arguments else []
+        value = value or next((text for text in after[:1] if "=" not in text and not text.startswith("-")), "VALUE")
+        key = flag.lstrip("-").replace("-", "_")
+        raise UsageError(
+            f"{flag}: there is no such flag; keys are written key=value: {_OTHER_NAMES.get(key, key)}={value}"
+        )
+
+
 def overrides_of(arguments: Sequence[str]) -> list[str]:
     """Return the arguments that are no flags of Hydra such as `-m`, nor values of flags."""
-    parser = argparse.ArgumentParser(add_help=False)
+    return _parsed(arguments).overrides  # type: ignore[no-any-return]
+
+
+def flags_first(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with Hydra's flags and their values first: Hydra takes no flag between overrides."""
+    rest = overrides_of(arguments)
+    first = list(arguments)
+    for override in reversed(rest):
+        del first[len(first) - 1 - first[::-1].index(override)]
+    return [*first, *rest]
+
+
+def flag_given(arguments: Sequence[str], name: str) -> bool:
+    """Return whether a flag of Hydra, by its long name without dashes, is among the arguments."""
+    return bool(getattr(_parsed(arguments), name.replace("-", "_")))
+
+
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.arguments = list(arguments)
     for names in FLAGS:
         parser.add_argument(*names, action="store_true")
     for names in FLAGS_WITH_VALUE:
@@ -67,8 +104,7 @@ def overrides_of(arguments: Sequence[str]) -> list[str]:
     for names in FLAGS_WITH_OPTION:
         parser.add_argument(*names, nargs="?")
     parser.add_argument("overrides", nargs="*")
-    found: list[str] = parser.parse_args(list(arguments)).overrides
-    return found
+    return parser.parse_intermixed_args(list(arguments))
 
 
 def parse_overrides(arguments: Iterable[str]) -> list[Override]:
@@ -131,24 +167,13 @@ def check_keys(overrides: Iterable[Override], command: str) -> None:
         key = override.key_or_group
         value = override.value()
         values = value.list if isinstance(value, ChoiceSweep) else [value]
-        choosable = override.is_delete() or all(isinstance(v, str | list | dict | QuotedString) for v in values)
+        choosable = override.is_delete() or all(isinstance(v, str | list | dict | QuotedString | Glob) for v in values)
         if key in groups and not choosable:
             options = ", ".join(path.stem for path in sorted((CONF_DIR / key).glob("*.yaml")))
             raise ComposerError(f"{override.input_line}: {key} is one of {options}")
-        if key == "sampling" and key in groups:
-            _check_preset(override.input_line, values)
         if key in known or key.split(".")[0] == "hydra" or key.split("/")[0] == "hydra":
             continue
         raise ComposerError(f"{override.input_line}: there is no key {key}{_suggestion(key, sorted(known), command)}")
-
-
-def _check_preset(typed_as: str | None, values: Iterable[Any]) -> None:
-    """Refuse names of presets that `conf/sampling` does not hold, and suggest the nearest one."""
-    options = sorted(path.stem for path in (CONF_DIR / "sampling").glob("*.yaml"))
-    for value in (value for value in values if isinstance(value, str) and value not in options):
-        near = difflib.get_close_matches(value, options, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ComposerError(f"{typed_as}: sampling is one of {', '.join(options)}{hint}")
 
 
 def as_hydra_names(arguments: Iterable[str], command: str) -> list[str]:
@@ -166,7 +191,10 @@ def _suggestion(key: str, known: list[str], command: str) -> str:
     leaf = key.rsplit(".", 1)[-1]
     leaves = {name.rsplit(".", 1)[-1]: name for name in known}
     leaves |= {alias: name for alias, name in _OTHER_NAMES.items() if name in known}
-    near = [leaves[name] for name in difflib.get_close_matches(leaf, leaves, n=2, cutoff=0.75)]
+    # A group before a key of a group: `modle=gru`.
+    groups = [] if "." in key else [name for name in known if "." not in name]
+    near = difflib.get_close_matches(key, groups, n=1, cutoff=0.75)
+    near += [leaves[name] for name in difflib.get_close_matches(leaf, leaves, n=2, cutoff=0.75)]
     near += difflib.get_close_matches(key, known, n=2, cutoff=0.6)
     near = list(dict.fromkeys(near))[:2]
     return f"; did you mean {' or '.join(near)}?" if near else f"; composer {command} --cfg job lists the keys"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,18 @@ from composer.runs.layout import SWEEP
 
 # Folder of a sweep with the code and configs that it began with; on Python's path of its jobs.
 FROZEN = ".frozen"
+# Folder of the frozen copy with the user's config folders, numbered in the order of Hydra's search path.
+_SEARCH = "search"
 
 
-def _files(package: Path, conf: Path) -> dict[str, Path]:
-    """Return every file of the code and the configs, by its place in the frozen copy."""
+def _files(package: Path, conf: Path, search: Sequence[Path]) -> dict[str, Path]:
+    """Return every file of the code and the configs, by its place in the frozen copy.
+
+    Args:
+        package: the code.
+        conf: its configs.
+        search: folders of the user's configs.
+    """
     # Not the code alone: the chorales' manifest and the page of a player lie beside it.
     own = {path.relative_to(package): path for path in package.rglob("*") if path.is_file()}
     files = {
@@ -29,20 +38,32 @@ def _files(package: Path, conf: Path) -> dict[str, Path]:
         if not any(part == "__pycache__" or part.startswith(".") for part in place.parts)
     }
     files |= {f"{PACKAGE.name}/conf/{path.relative_to(conf)}": path for path in conf.rglob("*.yaml")}
+    for number, user in enumerate(search):
+        yaml = (path for pattern in ("*.yaml", "*.yml") for path in user.rglob(pattern))
+        files |= {f"{_SEARCH}/{number}/{path.relative_to(user)}": path for path in yaml}
     return dict(sorted(files.items()))
 
 
-def digest(root: Path | None = None) -> str:
-    """Return SHA-256 over the code and the configs that run now, or over a frozen copy of them in `root`."""
-    package, conf = (PACKAGE, CONF_DIR) if root is None else (root / PACKAGE.name, root / PACKAGE.name / "conf")
+def digest(search: Sequence[Path] = ()) -> str:
+    """Return SHA-256 over the code and the configs that run now, with the user's config folders `search`."""
+    return _digest(_files(PACKAGE, CONF_DIR, search))
+
+
+def frozen_digest(folder: Path) -> str:
+    """Return the same of the frozen copy of a sweep."""
+    package = folder / FROZEN / PACKAGE.name
+    return _digest(_files(package, package / "conf", frozen_search(folder)))
+
+
+def _digest(files: dict[str, Path]) -> str:
     total = hashlib.sha256()
-    for name, path in _files(package, conf).items():
+    for name, path in files.items():
         total.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return total.hexdigest()
 
 
-def freeze(folder: Path) -> None:
-    """Copy the code and the configs to `folder/.frozen`, all or nothing.
+def freeze(folder: Path, search: Sequence[Path] = ()) -> None:
+    """Copy the code and the configs to `folder/.frozen`, all or nothing, with the user's config folders `search`.
 
     Raises:
         ComposerError: the folder cannot be written.
@@ -50,7 +71,9 @@ def freeze(folder: Path) -> None:
     frozen, beginning = folder / FROZEN, folder / f"{FROZEN}.tmp"
     try:
         shutil.rmtree(beginning, ignore_errors=True)
-        for name, path in _files(PACKAGE, CONF_DIR).items():
+        for number in range(len(search)):
+            (beginning / _SEARCH / str(number)).mkdir(parents=True)
+        for name, path in _files(PACKAGE, CONF_DIR, search).items():
             (beginning / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, beginning / name)
         beginning.rename(frozen)
@@ -61,6 +84,12 @@ def freeze(folder: Path) -> None:
 def frozen_conf(folder: Path) -> Path:
     """Return the frozen configs of a sweep."""
     return folder / FROZEN / PACKAGE.name / "conf"
+
+
+def frozen_search(folder: Path) -> list[Path]:
+    """Return the frozen copies of the user's config folders of a sweep, in the order of Hydra's search path."""
+    found = folder / FROZEN / _SEARCH
+    return [found / str(number) for number in range(len(list(found.iterdir())))] if found.is_dir() else []
 
 
 def git_state() -> dict[str, Any] | None:

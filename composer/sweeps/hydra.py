@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
@@ -25,15 +24,16 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from composer.config.commands import SCHEMAS
-from composer.config.compose import register, typed
-from composer.config.keys import as_hydra_names, check_keys, overrides_of, parse_overrides
+from composer.config.compose import readable, register, typed
+from composer.config.keys import as_hydra_names, check_keys, flag_given, flags_first, overrides_of, parse_overrides
 from composer.config.paths import CONF_DIR
-from composer.errors import ComposerError, RunInterrupted, one_line
+from composer.errors import ComposerError, RunInterrupted, UsageError, one_line
 from composer.files import read_json, safe_name, unwritable
 from composer.runs import code as source
 from composer.runs.layout import SWEEP
 from composer.sweeps import jobs as sweep
 from composer.sweeps import processes
+from composer.sweeps.job_configs import arguments_for_jobs, check_values, compose_from, texts, user_folders
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +56,8 @@ def sweep_id() -> str:
 
     The same command goes on where it stopped; with other code or configs it begins another sweep.
     """
-    overrides = [] if _current is None else _current.overrides
-    text = "\n".join([source.digest(), *sorted(overrides)])
+    overrides, search = ([], []) if _current is None else (_current.overrides, _current.search)
+    text = "\n".join([source.digest(search), *sorted(overrides)])
     return f"sweep-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
@@ -116,18 +116,6 @@ def _check_plugin(group: str, choice: str) -> None:
         raise ComposerError(f"{group}={choice}: needs {package}; pip install {package}{extra}")
 
 
-def _compose_from(conf: Path) -> None:
-    """Make Hydra read the configs of jobs from a frozen copy, in this process and in those of a launcher."""
-    loader = GlobalHydra.instance().config_loader()
-    for config_source in loader.get_sources():
-        if config_source.provider == "main":
-            config_source.path = str(conf.absolute())
-    # From this Hydra makes its sources again where `hydra.searchpath` adds a folder.
-    for element in loader.get_search_path().get_path():
-        if element.provider == "main":
-            element.path = f"file://{conf.absolute()}"
-
-
 def _no_summary() -> Callable[[Path], None]:
     return lambda folder: None
 
@@ -140,6 +128,7 @@ class _Sweep:
         load_summary: imports what the sweep ends with; called at its beginning, since the code may have changed by its
             end.
         overrides: those of the command that decide what its jobs are.
+        search: folders of the user's configs.
         folder: of the sweep; None until it has begun.
         summarise: what `load_summary` returned.
         listening: restores the signal handlers.
@@ -147,6 +136,7 @@ class _Sweep:
 
     load_summary: LoadSummary
     overrides: list[str] = field(default_factory=list)
+    search: list[Path] = field(default_factory=list)
     folder: Path | None = None
     summarise: Callable[[Path], None] = field(default_factory=_no_summary)
     listening: ExitStack = field(default_factory=ExitStack)
@@ -160,14 +150,19 @@ class _Sweep:
         for group in ("hydra/sweeper", "hydra/launcher"):
             _check_plugin(group, config.hydra.runtime.choices[group])
         given = config.hydra.overrides
-        self.overrides = [*given.task, *(text for text in given.hydra if re.match(r"\+*hydra[./]sweeper", text))]
+        for_jobs = arguments_for_jobs(config)
+        self.search = user_folders(config)
+        task = texts(given.task)
+        self.overrides = [*task, *(text for text in texts(given.hydra) if re.match(r"\+*hydra[./]sweeper", text))]
+        self.overrides += [text for text in for_jobs if not re.match(r"[+~]*hydra[./](verbose|.*logging)", text)]
         swept = [key.lstrip("+~") for key in config.hydra.sweeper.get("params") or {}]
-        swept += [o.get_key_element() for o in parse_overrides(given.task) if o.is_sweep_override()]
+        swept += [o.get_key_element() for o in parse_overrides(task) if o.is_sweep_override()]
         # The name of the folder comes from the overrides (`sweep_id`).
         folder = Path(config.hydra.sweep.dir)
-        sweep.begin(folder, config.name, self.overrides, list(dict.fromkeys(swept)))
+        check_values(config)
+        sweep.begin(folder, config.name, self.overrides, list(dict.fromkeys(swept)), for_jobs, self.search)
         self.folder = folder
-        _compose_from(source.frozen_conf(folder))
+        compose_from(source.frozen_conf(folder), source.frozen_search(folder))
         self.listening.enter_context(processes.stopping(folder))
         self.summarise = self.load_summary()
 
@@ -199,6 +194,8 @@ class SweepCallback(Callback):
             _current.begin(config)
         except ComposerError as error:
             raise _Stop(error) from error
+        except Exception as error:  # of which Hydra would warn, and go on
+            raise _Stop(ComposerError(f"the sweep cannot begin ({one_line(error)})")) from error
 
 
 def _sweep_job(config: DictConfig) -> float | _Stopped:
@@ -206,7 +203,7 @@ def _sweep_job(config: DictConfig) -> float | _Stopped:
     hydra_config = HydraConfig.get()
     cwd = Path(hydra_config.runtime.cwd)
     folder = cwd / hydra_config.sweep.dir
-    overrides = list(hydra_config.overrides.task)
+    overrides = texts(hydra_config.overrides.task)
     job = sweep.Job(
         number=hydra_config.job.num,
         overrides=overrides,
@@ -299,7 +296,9 @@ def _errors_raised() -> Iterator[bool]:
 def _mistake(error: Exception, sweeping: bool, jobs: int) -> ComposerError | None:
     """Return the one-line error for what Hydra raised outside the jobs; None if the program itself is wrong."""
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return ComposerError(one_line(error))
+        return readable(error)
+    if isinstance(error, ValueError) and str(error).startswith("Only one of --run"):
+        return UsageError(f"{one_line(error)}; --cfg, --info and --shell-completion stand alone, without -m")
     if sweeping:
         # A launcher's or sweeper's: a worker that was killed, a cluster that cannot be reached.
         return ComposerError(f"the sweep failed ({one_line(error)})")
@@ -349,6 +348,14 @@ def hydra_command(
     # Cached: every job of a sweep gets the same value.
     OmegaConf.register_new_resolver("sweep_id", sweep_id, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+    if flag_given(arguments, "experimental-rerun"):
+        raise UsageError(
+            "--experimental-rerun: not supported, because the file that it reads can hold code; "
+            "composer train resume=RUN_DIR continues a run, and its config.yaml has every key to repeat it"
+        )
+    if flag_given(arguments, "shell-completion"):
+        raise UsageError('--shell-completion: eval "$(composer completion bash)" turns it on; also zsh, fish')
+    arguments = flags_first(arguments)
     check_keys(parse_overrides(overrides_of(arguments)), command)
     # `composer train` or `scripts/train.py`, without what follows.
     jobs = _Jobs(command, run, sys.argv[: len(sys.argv) - len(arguments)])

@@ -73,7 +73,14 @@ class Job:
         return read_json(path) if path.exists() else {}
 
 
-def begin(folder: Path, name: str, overrides: Sequence[str], swept: Sequence[str]) -> None:
+def begin(
+    folder: Path,
+    name: str,
+    overrides: Sequence[str],
+    swept: Sequence[str],
+    hydra: Sequence[str] = (),
+    search: Sequence[Path] = (),
+) -> None:
     """Freeze the code, the configs and the git state of a sweep; one that is there already stays as it was.
 
     Args:
@@ -81,14 +88,16 @@ def begin(folder: Path, name: str, overrides: Sequence[str], swept: Sequence[str
         name: of the sweep.
         overrides: the command's, without those that are about Hydra itself.
         swept: keys in which the jobs differ, in order.
+        hydra: arguments about Hydra itself that every job gets.
+        search: folders of the user's configs.
 
     Raises:
         ComposerError: the folder cannot be written, or its frozen copy was changed.
     """
-    now = source.digest()
+    now = source.digest(search)
     if (folder / SWEEP).exists():
         known = read_json(folder / SWEEP).get("code_sha256")
-        if source.digest(folder / source.FROZEN) != known:
+        if source.frozen_digest(folder) != known:
             frozen = display_path(folder / source.FROZEN)
             raise ComposerError(f"{frozen}: has changed since the sweep began; start a new sweep, or restore it")
         if known != now:
@@ -111,13 +120,14 @@ def begin(folder: Path, name: str, overrides: Sequence[str], swept: Sequence[str
     except OSError as error:
         raise unwritable(folder, error) from error
     if not (folder / source.FROZEN).exists():
-        source.freeze(folder)
+        source.freeze(folder, search)
     write_json(
         folder / SWEEP,
         {
             "name": name,
             "overrides": list(overrides),
             "swept": list(swept),
+            "hydra": list(hydra),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "code_sha256": now,
             "git": source.git_state(),

@@ -17,9 +17,9 @@ from typing import Any
 
 from composer.config.keys import quoted
 from composer.errors import ComposerError
-from composer.files import display_path, write_text
+from composer.files import display_path, read_json, write_text
 from composer.runs import code as source
-from composer.runs.layout import JOB
+from composer.runs.layout import JOB, SWEEP
 from composer.sweeps.jobs import LOG, STOP, Job, describe, objective, stop_signal, sweep_stopped
 
 # In a job's environment: the number of the process that waits for it, at the other end of its standard input.
@@ -62,7 +62,7 @@ def run_job(sweep: Path, job: Job, cwd: Path | None = None) -> float:
     outer = {number: signal.getsignal(number) for number in _SIGNALS}
     with _busy:
         with (job.folder / LOG).open("ab") as log:
-            code, stopped = _run(sweep, _command(job), _environment(sweep), cwd, log)
+            code, stopped = _run(sweep, _command(job, sweep), _environment(sweep), cwd, log)
         job.seconds = round(time.monotonic() - started, 1)
         job.status, job.error = _end(job, code, log_begins)
         if stopped is not None and job.status not in ("completed", "interrupted"):
@@ -133,13 +133,17 @@ def leave_signals() -> None:
     threading.Thread(target=watch, daemon=True, name="parent watch").start()
 
 
-def _command(job: Job) -> list[str]:
+def _command(job: Job, sweep: Path) -> list[str]:
+    # Folders of the user's configs, as they were when the sweep began.
+    search = ",".join(quoted(f"file://{path.absolute()}") for path in source.frozen_search(sweep))
     # The folder of the sweep names the job; the ablation's own mode would start the sweep again.
     return [
         sys.executable,
         "-m",
         "composer.cli",
         "train",
+        *(read_json(sweep / SWEEP).get("hydra", []) if (sweep / SWEEP).exists() else []),
+        *([f"hydra.searchpath=[{search}]"] if search else []),
         *job.overrides,
         "hydra.mode=RUN",
         f"hydra.run.dir={quoted(str(job.folder.absolute()))}",
@@ -148,7 +152,9 @@ def _command(job: Job) -> list[str]:
 
 def _environment(sweep: Path) -> dict[str, str]:
     path = [str((sweep / source.FROZEN).absolute()), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return os.environ | {
+    # Set while a command runs, so that Hydra raises its errors; a job would take it for a wish of the user.
+    inherited = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
+    return inherited | {
         "PYTHONPATH": os.pathsep.join(path),
         # Else Python would look in the current folder first, which may be a checkout that has moved on.
         "PYTHONSAFEPATH": "1",

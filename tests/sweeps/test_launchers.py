@@ -131,7 +131,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[sweep.Job],
     """Replaces the training: the function says what a job does before it ends, and with which figure."""
 
     def install(behaviour: Callable[[sweep.Job], tuple[str, float]]) -> None:
-        def command(job: sweep.Job) -> list[str]:
+        def command(job: sweep.Job, folder: Path) -> list[str]:
             body, value = behaviour(job)
             code = STAND_IN.replace("BODY", body).replace("VALUE", repr(value))
             return [sys.executable, "-S", "-c", code, str(job.folder)]

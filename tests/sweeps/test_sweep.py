@@ -57,7 +57,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Replaces the training: `stand_in({"seed=1": "raise ValueError('no')"})` says what a job does before it ends."""
 
     def install(bodies: dict[str, str]) -> None:
-        def command(job: sweep.Job) -> list[str]:
+        def command(job: sweep.Job, folder: Path) -> list[str]:
             body = next((bodies[key] for key in bodies if key in job.overrides), "")
             code = STAND_IN.replace("BODY", body).replace("METRICS", str(overlays._METRICS))
             return [sys.executable, "-S", "-c", code, str(job.folder), job.swept.get("seed", "0")]
@@ -289,7 +289,7 @@ def test_a_yaml_that_is_edited_meanwhile_changes_nothing(edited: Path, tmp_path:
 def test_edit_that_breaks_yaml_does_not_stop_running_sweep(
     edited: Path, stand_in: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("config.compose", "config.keys", "sweeps.hydra"):
+    for module in ("config.compose", "config.keys", "sweeps.hydra", "sweeps.job_configs"):
         monkeypatch.setattr(f"composer.{module}.CONF_DIR", edited)
     broken = f"import pathlib; [p.write_text('no: [yaml') for p in pathlib.Path({str(edited)!r}).rglob('*.yaml')]"
     stand_in({"seed=0": broken})
