@@ -54,7 +54,7 @@ BASE = (
 )
 VARIANTS: dict[str, tuple[str, ...]] = {
     "dropout": (),
-    "schedule": ("optimizer.schedule=cosine", "model.num_layers=2"),
+    "schedule": ("scheduler=cosine", "model.num_layers=2"),
     "early stopping": ("trainer.early_stopping_patience=1", "optimizer.lr=0.1", "trainer.max_epochs=8"),
     "proximal": ("regularizer=proximal_l1", "regularizer.weight=0.1"),
     "workers": ("data.num_workers=2", "augmentation=all"),

@@ -16,6 +16,7 @@ ORDER = [
         "random_streams",
         "progress",
         "files",
+        "registry",
         "config",
         "music",
         "nets",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -32,8 +33,10 @@ from composer.runs.manifest import write_manifest
 from composer.runs.record import RunLog
 from composer.runs.summary import data_figures, early_end_recorded, stopped_by_signals
 from composer.training.callbacks import run_callbacks
+from composer.training.loggers import make_loggers
 from composer.training.metrics import score
 from composer.training.module import ComposerModule
+from composer.training.named_callbacks import make_callbacks
 from composer.training.optimizers import state_shapes
 from composer.training.state import TrainingState
 from composer.training.trainer import make_trainer, quiet_lightning, set_up_torch
@@ -222,6 +225,7 @@ def build_modules(config: TrainConfig, data: PreparedData, reference: ReferenceM
         loss=config.loss,
         regularizer=config.regularizer,
         optimizer=config.optimizer,
+        scheduler=config.scheduler,
         seed=config.seed,
         max_epochs=config.trainer.max_epochs,
         composer_values=ckpt.composer_values(run_file.to_yaml(config), data.vocabulary, origin),
@@ -244,13 +248,15 @@ def build(prepared: Prepared) -> Run:
     built = build_modules(config, data, prepared.reference)
     module, datamodule, values = built.module, built.datamodule, built.module.composer_values
     assert values is not None
-    # The record has the metrics, and no other callback or logger reads them.
-    module.logs_metrics = False
+    # The record has the metrics; they are logged too where a logger or another callback reads them.
+    module.logs_metrics = bool(config.logger or config.callbacks)
     sample = EpochSamples(folder, config, data.vocabulary, built.origin, prepared.reference)
-    callbacks = run_callbacks(folder, config, values, _hyperparameters(config), sample)
+    hyperparameters, named = _hyperparameters(config), make_callbacks(config.callbacks, logged=bool(config.logger))
+    callbacks = run_callbacks(folder, config, values, hyperparameters, sample, named)
     finished = _resume_at(prepared, module, datamodule, callbacks.state)
     with quiet_lightning():
-        trainer = make_trainer(config, folder, callbacks.every, values)
+        loggers = make_loggers(config.logger, folder, hyperparameters)
+        trainer = make_trainer(config, folder, callbacks.every, values, loggers)
     return Run(prepared, module, datamodule, callbacks.state, trainer, finished)
 
 
@@ -274,7 +280,7 @@ def finish(run: Run) -> dict[str, Any]:
         # The epoch with the lowest loss/val, whose weights best.ckpt holds.
         "best": {
             "epoch": best["epoch"],
-            **{key: value for key, value in best["metrics"].items() if key.endswith("/val")},
+            **{key: value for key, value in best["metrics"].items() if key.endswith("/val") and not math.isnan(value)},
             **score(composer.model, run.datamodule.test_dataloader(), "test"),
         },
         "baselines": measure(prepared.data.tokens, prepared.data.splits, config.data.window_size, config.seed),
@@ -295,7 +301,7 @@ def _resume_at(prepared: Prepared, module: ComposerModule, datamodule: MusicData
     max_epochs = prepared.config.trainer.max_epochs
     if prepared.newest is not None:
         epoch, batch = state.position = ckpt.check_resumable(
-            *prepared.newest, module.model, state_shapes(prepared.config.optimizer, module.model.parameters())
+            *prepared.newest, module.model, state_shapes(prepared.config.optimizer, module.model.named_parameters())
         )
         datamodule.start_at(epoch, batch)
         if max_epochs < epoch:
@@ -334,14 +340,15 @@ def _figures(run: Run) -> dict[str, Any]:
         "steps": state.steps,
         "seconds": round(state.clocked, 3),
         **data_figures(run.prepared.config, run.prepared.data),
-        **state.metrics,
+        # An epoch that was not validated has none of its figures.
+        **{key: value for key, value in state.metrics.items() if not math.isnan(value)},
     }
 
 
 def _hyperparameters(config: TrainConfig) -> dict[str, Any]:
     """Return the hyperparameters for TensorBoard: all keys that influence the trained weights."""
     ignored = (
-        *("name", "resume", "checkpoint", "logging", "sampling", "sampling_grid", "trainer.progress_bar"),
+        *("name", "resume", "checkpoint", "logging", "sampling", "sampling_grid", "trainer.progress_bar", "logger"),
         *("data.store", "data.cache", "data.readers"),
     )
     flat = run_file.flatten(dataclasses.asdict(config))

@@ -21,8 +21,9 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from composer import registry
 from composer.config.commands import SCHEMAS, GenerateConfig
-from composer.config.keys import as_hydra_names, check_keys, parse_overrides
+from composer.config.keys import SEVERAL, as_hydra_names, check_keys, options_with, parse_overrides
 from composer.config.paths import CONF_DIR
 from composer.config.training import TrainConfig
 from composer.errors import ComposerError, UsageError, one_line
@@ -41,6 +42,10 @@ def register() -> None:
     store = ConfigStore.instance()
     for name, schema in SCHEMAS.items():
         store.store(name=f"{name}_schema", node=schema)
+    for kind in registry.kinds():
+        for name in registry.names(kind):
+            package = f"{kind}.{name}" if kind in SEVERAL else kind
+            store.store(group=f"{kind}/schema", name=name, node=registry.keys(kind, name), package=package)
     # A plugin's own values under a name that conf/hydra has too: Hydra would check ours against them, and complain.
     Plugins.instance()
     for path in CONF_DIR.glob("hydra/*/*.yaml"):
@@ -75,6 +80,13 @@ def readable(error: Exception) -> ComposerError:
         hint = f"; did you mean {near[0]}?" if near else ""
         return ComposerError(f"{group}={option}: {group} is one of {', '.join(sorted(error.options))}{hint}")
     text = one_line(error)
+    # A key that another option of the group has.
+    absent = re.match(r"Could not override '(\S+)'\.", text)
+    if absent is not None and (options := options_with(absent[1])):
+        return ComposerError(f"{absent[1]}: is a key of {' and '.join(options)}, which is not chosen here")
+    twice = re.match(r"Multiple values for (\S+)\. To override", text)
+    if twice is not None:
+        return ComposerError(f"+{twice[1]}: has a value already; write {twice[1]}=OPTION, several as {twice[1]}=[A,B]")
     wrong = re.match(r"Error merging override (\S+): Value '.*' of type '.*' could not be converted to (\w+)", text)
     if wrong is not None:
         kind = _KINDS.get(wrong[2], wrong[2])

@@ -14,8 +14,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, QuotedString
 from hydra.errors import HydraException
 
+from composer import registry
 from composer.config.commands import SCHEMAS
 from composer.config.paths import CONF_DIR
+from composer.config.trainer import ELSEWHERE
 from composer.errors import ComposerError, UsageError, one_line
 
 # Commands that have the keys of a group at their root, and what Hydra calls the group there.
@@ -30,18 +32,41 @@ _OTHER_NAMES = {
     "epochs": "trainer.max_epochs",
     "layers": "model.num_layers",
     "hidden": "model.hidden_size",
+    "schedule": "scheduler",
+    "lr_scheduler": "scheduler",
 }
 
 
+# Groups of which several options are chosen at once: below the group each option has a node of its name.
+SEVERAL = ("logger", "callbacks")
+
+
 def schema_keys(schema: type[Any], prefix: str = "") -> list[str]:
-    """Return every dotted key of a schema, nodes and leaves."""
-    keys = []
+    """Return every dotted key of a schema, nodes and leaves; of a group with options of different keys, all of them."""
+    keys: dict[str, None] = {}
     hints = typing.get_type_hints(schema)
     for field in dataclasses.fields(schema):
-        keys.append(prefix + field.name)
-        if dataclasses.is_dataclass(hints[field.name]):
-            keys += schema_keys(hints[field.name], f"{prefix}{field.name}.")
-    return keys
+        name = prefix + field.name
+        keys[name] = None
+        options = registry.names(field.name) if not prefix else []
+        if options and name in SEVERAL:
+            for option in options:
+                below = schema_keys(registry.keys(name, option), f"{name}.{option}.")
+                keys |= dict.fromkeys([f"{name}.{option}", *below])
+        elif dataclasses.is_dataclass(hints[field.name]):
+            for shape in (hints[field.name], *(registry.keys(name, option) for option in options)):
+                keys |= dict.fromkeys(schema_keys(shape, f"{name}."))
+    return list(keys)
+
+
+def options_with(key: str) -> list[str]:
+    """Return the options of the group of a dotted key, such as `optimizer=sgd`, that have the key."""
+    group, _, rest = key.partition(".")
+    if group in SEVERAL:
+        option = rest.split(".")[0]
+        return [f"{group}={option}"] if option in registry.names(group) else []
+    options = registry.names(group)
+    return [f"{group}={option}" for option in options if key in schema_keys(registry.keys(group, option), f"{group}.")]
 
 
 # Hydra's own flags, as `--hydra-help` lists them: alone, with a value, and with a value that may be left out. (Hydra's
@@ -173,6 +198,8 @@ def check_keys(overrides: Iterable[Override], command: str) -> None:
             raise ComposerError(f"{override.input_line}: {key} is one of {options}")
         if key in known or key.split(".")[0] == "hydra" or key.split("/")[0] == "hydra":
             continue
+        if command == "train" and key.removeprefix("trainer.") in ELSEWHERE and key.startswith("trainer."):
+            raise ComposerError(f"{override.input_line}: {ELSEWHERE[key.removeprefix('trainer.')]}")
         raise ComposerError(f"{override.input_line}: there is no key {key}{_suggestion(key, sorted(known), command)}")
 
 

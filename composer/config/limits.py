@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, ClassVar, Protocol, get_args, get_origin, get_type_hints
 
+from composer import registry
 from composer.errors import ComposerError
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -61,6 +62,29 @@ class Range:
         inside = self.least <= number <= self.most
         inside = inside and (self.above is None or number > self.above)
         if not (inside and (self.below is None or number < self.below)):
+            yield value
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A whole number, or a share where it is written with a point, which no type of OmegaConf says in a group.
+
+    Attributes:
+        words: the limit in words.
+        least: the lowest whole number.
+        null: whether the value may be null.
+    """
+
+    words: str
+    least: int = 0
+    null: bool = True
+
+    def faults(self, value: Any) -> Iterator[object]:
+        """Yield `value` if it is neither."""
+        if value is None and self.null:
+            return
+        whole = isinstance(value, int) and not isinstance(value, bool) and value >= self.least
+        if not whole and not (isinstance(value, float) and (0 < value <= 1 or value == self.least == 0)):
             yield value
 
 
@@ -179,6 +203,16 @@ def require(holds: bool, key: str, value: object, limit: str) -> None:
     """Raise a `ComposerError` that names `key`, its `value` and the `limit` unless `holds`."""
     if not holds:
         raise ComposerError(f"{key}={_as_typed(value)}: must be {limit}")
+
+
+def check_name(kind: str, config: Any) -> None:
+    """Check that the keys of a config are those of the registered part that its `name` names.
+
+    Raises:
+        ComposerError: the name is unknown, or the part has other keys.
+    """
+    if registry.keys(kind, config.name) is not type(config):
+        raise ComposerError(f"{kind}.name={config.name}: has other keys; choose it as {kind}={config.name}")
 
 
 @functools.cache

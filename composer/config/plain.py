@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from composer import registry
 from composer.errors import ComposerError, one_line
 
 GroupType = TypeVar("GroupType")
@@ -29,6 +30,9 @@ def from_plain(schema: type[GroupType], values: GroupType | Mapping[str, Any]) -
     if isinstance(values, schema):
         return values
     assert isinstance(values, Mapping)
+    kind = schema.__dict__.get("prefix", "").removesuffix(".")
+    if "name" in values and registry.names(kind):
+        schema = registry.keys(kind, str(values["name"]))
     try:
         config: GroupType = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), dict(values)))  # type: ignore[assignment]
     except OmegaConfBaseException as error:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from composer import registry
 from composer.config.compose import compose_node, typed
+from composer.config.keys import SEVERAL
 from composer.config.training import TrainConfig
 from composer.errors import ComposerError, one_line
 
@@ -25,6 +28,7 @@ _NAMED_BY = {
     "model": "model.name",
     "regularizer": "regularizer.name",
     "optimizer": "optimizer.name",
+    "scheduler": "scheduler.name",
 }
 # What was done before a key existed, where its default is something else.
 _MEANT_BEFORE = {
@@ -87,7 +91,9 @@ def parse_config(text: str, name: str) -> TrainConfig:
     try:
         _check_plain(text)
         loaded = OmegaConf.create(text)
-        merged = OmegaConf.merge(OmegaConf.structured(TrainConfig), loaded)
+        assert isinstance(loaded, DictConfig)
+        _rename(loaded)
+        merged = OmegaConf.merge(OmegaConf.structured(TrainConfig), options_of(loaded), loaded)
         assert isinstance(merged, DictConfig)
         missing = sorted(OmegaConf.missing_keys(merged))
         vital = [key for key in _ALWAYS if key in missing]
@@ -107,12 +113,38 @@ def parse_config(text: str, name: str) -> TrainConfig:
     return config
 
 
+def options_of(values: Any) -> dict[str, Any]:
+    """Return the dataclasses of the options that a config's values name, for `OmegaConf.merge` before the values.
+
+    Raises:
+        ComposerError: nothing has registered a name.
+    """
+    chosen: dict[str, Any] = {}
+    for kind in registry.kinds():
+        group = values.get(kind)
+        if not isinstance(group, Mapping | DictConfig):
+            continue
+        if kind in SEVERAL:
+            chosen[kind] = {str(name): registry.keys(kind, str(name)) for name in group}
+        elif "name" in group:
+            chosen[kind] = registry.keys(kind, str(group["name"]))
+    return chosen
+
+
+def _rename(values: DictConfig) -> None:
+    """Give the keys of a file of an older version their present names."""
+    schedule = OmegaConf.select(values, "optimizer.schedule")
+    if schedule is not None and "scheduler" not in values:
+        del values.optimizer["schedule"]
+        values["scheduler"] = {"name": "none" if schedule == "constant" else schedule}
+
+
 def _completed(config: DictConfig) -> DictConfig:
     """Return a config of an older version with the keys it lacks: the defaults of `conf/` for its groups."""
     choices = []
     for group, key in _NAMED_BY.items():
         value = OmegaConf.select(config, key, throw_on_missing=False)
-        choices += [f"{group}={value.name}"] if value is not None else []
+        choices += [f"{group}={getattr(value, 'name', value)}"] if value not in (None, MISSING) else []
     defaults = compose_node(choices, "train")
     for key, value in _MEANT_BEFORE.items():
         OmegaConf.update(defaults, key, value)

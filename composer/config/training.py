@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, ClassVar
@@ -16,16 +15,18 @@ from composer.config.limits import (
     SAFE_NAME,
     Group,
     Matching,
-    Range,
+    OneOf,
     Seed,
     between,
     require,
 )
+from composer.config.loggers import CallbackConfig, LoggerConfig
 from composer.config.model import ModelConfig, ModelName
+from composer.config.optimizers import OptimizerConfig, SchedulerConfig
 from composer.config.sampling import Mode, SamplingConfig, SamplingGridConfig
+from composer.config.trainer import TrainerConfig
 
 _NAME = "1 to 64 letters, digits, dots, underscores or hyphens, the first a letter or digit"
-FINITE_ABOVE_0 = Range("a finite number above 0", above=0, below=math.inf)
 
 
 class RegularizerName(Enum):
@@ -93,55 +94,6 @@ class LossConfig(Group):
         return (self.note_weight, self.velocity_weight, self.time_weight)
 
 
-class OptimizerName(Enum):
-    """The optimiser: Adam with coupled weight decay, or AdamW with decoupled."""
-
-    adam = "adam"
-    adamw = "adamw"
-
-
-class Schedule(Enum):
-    """Learning rate over the epochs."""
-
-    constant = "constant"
-    cosine = "cosine"
-
-
-@dataclass(kw_only=True, slots=True)
-class OptimizerConfig(Group):
-    """Group `optimizer`."""
-
-    prefix: ClassVar[str] = "optimizer."
-
-    name: OptimizerName
-    lr: Annotated[float, FINITE_ABOVE_0]
-    weight_decay: Annotated[float, NOT_NEGATIVE]
-    beta1: Annotated[float, BELOW_1]
-    beta2: Annotated[float, BELOW_1]
-    eps: Annotated[float, FINITE_ABOVE_0]
-    schedule: Schedule
-    gradient_clip_norm: Annotated[float | None, ABOVE_0]
-
-
-@dataclass(kw_only=True, slots=True)
-class TrainerConfig(Group):
-    """Group `trainer`: how long and on what machine."""
-
-    prefix: ClassVar[str] = "trainer."
-
-    max_epochs: Annotated[int, COUNT]
-    accelerator: str
-    devices: Annotated[int, COUNT]
-    strategy: str
-    precision: str
-    deterministic: bool
-    threads: Annotated[int | None, COUNT]
-    """Threads of torch on the CPU; null leaves torch's choice (one per core)."""
-    early_stopping_patience: Annotated[int | None, COUNT]
-    """Stop after this many epochs without a lower `loss/val`; null trains `max_epochs`."""
-    progress_bar: bool
-
-
 @dataclass(kw_only=True, slots=True)
 class CheckpointConfig(Group):
     """Node `checkpoint`: when `last.ckpt` is written, besides the beginning and the end of a run."""
@@ -187,9 +139,16 @@ class TrainConfig(Group):
     loss: LossConfig
     regularizer: RegularizerConfig
     optimizer: OptimizerConfig
+    scheduler: SchedulerConfig
     trainer: TrainerConfig
     checkpoint: CheckpointConfig
     logging: LoggingConfig
+    logger: dict[str, LoggerConfig]
+    """Loggers of Lightning beside the run's own record, by name."""
+    callbacks: dict[str, CallbackConfig]
+    """Callbacks of Lightning, by name."""
+    debug: Annotated[str, OneOf(("none", "fast", "overfit", "profile"))]
+    """What a run is tried for; any but `none` marks it as no result."""
     sampling: SamplingConfig
     sampling_grid: SamplingGridConfig
 

@@ -71,6 +71,8 @@ def _lines(
 ) -> Iterator[tuple[str, str, list[float | None]]]:
     """Yield label, split and figures of each row: loss, accuracies, skill."""
     for label, name, key, values in rows:
+        if f"accuracy/{key}" not in values:
+            continue  # the last epoch was not validated
         yield label, name, _values(key, values, _skill(values[f"accuracy/{key}"], baselines, key))
     names = {key: name for _, name, key, _ in rows}
     for baseline, figures in baselines.items():

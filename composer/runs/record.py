@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import warnings
 from pathlib import Path
@@ -87,7 +88,7 @@ class RunLog:
 
     def add_scalars(self, epoch: int, metrics: dict[str, float]) -> None:
         """Write points to TensorBoard, in one record."""
-        self.events.scalars(epoch, metrics)
+        self.events.scalars(epoch, {key: value for key, value in metrics.items() if not math.isnan(value)})
         self.events.flush()
 
     def add_image(self, epoch: int, tag: str, png: bytes) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +27,7 @@ from composer.runs.layout import CHECKPOINTS
 from composer.runs.record import RunLog
 from composer.training.metrics import score
 from composer.training.module import ComposerModule
+from composer.training.named_callbacks import scored_weights
 from composer.training.signals import SignalCallback
 from composer.training.state import TrainingState
 
@@ -36,6 +37,14 @@ MONITOR = "loss/val"
 # Composes a sample after an epoch, from the number of finished epochs, the network, the record and whether the epoch is
 # the last; returns lines for the log.
 Sampler = Callable[[int, Network, RunLog, bool], list[str]]
+
+
+def note_end(trainer: pl.Trainer, state: TrainingState) -> None:
+    """Note in the state whether the epoch that ends is the last one."""
+    epoch = state.position[0]
+    stopped = trainer.should_stop and epoch >= (trainer.min_epochs or 0) and state.steps >= (trainer.min_steps or 0)
+    state.ended = stopped or 0 <= trainer.max_steps <= state.steps or bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
+    state.last = state.ended or epoch == trainer.max_epochs
 
 
 class ProgressCallback(Callback):
@@ -61,6 +70,8 @@ class ProgressCallback(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock and the display."""
         self.state.start_clock()
+        if self.state.ended:
+            trainer.should_stop = True
         self.progress.start(int(trainer.num_training_batches), self.state.position)
 
     def on_train_batch_end(
@@ -81,11 +92,14 @@ class ProgressCallback(Callback):
         state, epoch = self.state, trainer.current_epoch + 1
         state.position, state.steps = (epoch, 0), trainer.global_step
         state.metrics = pl_module.epoch_metrics()
-        if not math.isfinite(state.metrics[MONITOR]):
+        if pl_module.val_sums.counted and not math.isfinite(state.metrics[MONITOR]):
             raise pl_module.non_finite()
         if state.metrics[MONITOR] < state.best_value:
             state.best_epoch, state.best_value = epoch, state.metrics[MONITOR]
-        state.last = epoch == trainer.max_epochs
+        note_end(trainer, state)
+        if state.last and not state.best_epoch:
+            # Nothing was validated: the last weights are those to compose with.
+            state.best_epoch = epoch
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Stop the clock and the display; Lightning does not call `teardown` then."""
@@ -118,7 +132,8 @@ class EarlyStoppingCallback(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Make the epoch the last one where the patience is exhausted."""
         if self._should_stop():
-            trainer.should_stop = self.state.last = True
+            trainer.should_stop = True
+            note_end(trainer, self.state)
 
     def _should_stop(self) -> bool:
         return self.patience is not None and self.state.position[0] - self.state.best_epoch >= self.patience
@@ -185,7 +200,9 @@ class RecordCallback(Callback):
                 self.record.add_histograms(epoch, pl_module.model)
         self.progress.epoch(epoch, state.metrics)
         if self.record is not None and self.sample is not None:
-            for line in self.sample(epoch, pl_module.model, self.record, state.last):
+            with scored_weights(trainer, pl_module):
+                lines = self.sample(epoch, pl_module.model, self.record, state.last)
+            for line in lines:
                 self.progress.say(line)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
@@ -214,8 +231,11 @@ class FinalTestCallback(Callback):
             return
         assert isinstance(pl_module, ComposerModule)
         data = trainer.datamodule  # type: ignore[attr-defined]
-        metrics = score(pl_module.model, data.test_dataloader(), "test")
+        with scored_weights(trainer, pl_module):
+            metrics = score(pl_module.model, data.test_dataloader(), "test")
         self.state.metrics |= metrics
+        for logger in trainer.loggers if metrics else ():
+            logger.log_metrics(metrics, trainer.global_step)
         if self.record.record is not None and metrics:
             self.record.record.add_scalars(self.state.position[0], metrics)
 
@@ -261,6 +281,8 @@ class CheckpointCallback(Checkpoint):
         """Save inside an epoch when it is due, and stop when requested."""
         if batch_idx + 1 >= trainer.num_training_batches:
             return  # the end of the epoch follows and saves
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return  # no checkpoint holds the gradients of a step that is not complete
         if self._agreed(trainer, self._steps_due(trainer)):
             self._save(trainer, pl_module)
         self.signals.stop_if_requested()
@@ -297,7 +319,8 @@ class CheckpointCallback(Checkpoint):
 
     def _weights(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Any]:
         """Return a checkpoint for composing: the weights as they are now, copied."""
-        state = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+        with scored_weights(trainer, module):
+            state = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
         return {
             "state_dict": state,
             # With these two, Lightning's `load_from_checkpoint` needs the file alone.
@@ -336,6 +359,7 @@ def run_callbacks(
     values: dict[str, Any],
     hyperparameters: dict[str, Any],
     sample: Sampler | None = None,
+    named: Sequence[Callback] = (),
 ) -> RunCallbacks:
     """Make the callbacks of a run.
 
@@ -345,17 +369,21 @@ def run_callbacks(
         values: what every checkpoint holds besides the weights (`checkpoint.composer_values`).
         hyperparameters: for TensorBoard, the same keys in every run.
         sample: composes after an epoch, in the first process.
+        named: those that the config chooses by name.
     """
     state = TrainingState()
-    progress = Progress(config.trainer.max_epochs, config.data.split.name, shown=config.trainer.progress_bar)
+    shown = config.trainer.progress_bar and "rich_progress" not in config.callbacks
+    progress = Progress(config.trainer.max_epochs, config.data.split.name, shown=shown)
     every_epochs = config.logging.histogram_every_epochs
     record = RecordCallback(folder, state, progress, hyperparameters, every_epochs, sample)
     signals = SignalCallback(folder, progress)
     # A run resumes exactly because of this order: metrics are computed before they are recorded, and the checkpoint,
     # which holds the metrics and the lengths of the record, comes last. A signal is answered after the checkpoint; its
     # handlers are set first, so that none stops the run between two writes.
+    # Named ones come before all that reads whether they stop the training.
     every = [
         signals,
+        *named,
         ProgressCallback(state, progress),
         EarlyStoppingCallback(state, config.trainer.early_stopping_patience),
         record,

@@ -10,6 +10,7 @@ nll_CHANNEL/SPLIT, accuracy_CHANNEL/SPLIT
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -49,18 +50,29 @@ class MetricSums:
     def values(self, split: str) -> dict[str, float]:
         """Return the metrics by key; empty before any window is added."""
         sums = self.sums.tolist()
-        count = sums[-1]
-        if not count:
-            return {}
-        nlls = [total / count for total in sums[:3]]
-        accuracies = [total / count for total in sums[3:6]]
-        return {
-            f"loss/{split}": sum(nlls),
-            f"accuracy/{split}": sum(accuracies) / 3,
-            f"accuracy_joint/{split}": sums[6] / count,
-            **{f"nll_{channel}/{split}": value for channel, value in zip(CHANNELS, nlls, strict=True)},
-            **{f"accuracy_{channel}/{split}": value for channel, value in zip(CHANNELS, accuracies, strict=True)},
-        }
+        return _by_key(sums, sums[-1], split) if sums[-1] else {}
+
+    @property
+    def counted(self) -> bool:
+        """Whether any window has been added."""
+        return bool(self.sums[-1])
+
+
+def unknown(split: str) -> dict[str, float]:
+    """Return NaN for each metric of a split: an epoch that was not validated has the keys of the others."""
+    return _by_key([math.nan] * _SUMS, 1, split)
+
+
+def _by_key(sums: list[float], count: float, split: str) -> dict[str, float]:
+    nlls = [total / count for total in sums[:3]]
+    accuracies = [total / count for total in sums[3:6]]
+    return {
+        f"loss/{split}": sum(nlls),
+        f"accuracy/{split}": sum(accuracies) / 3,
+        f"accuracy_joint/{split}": sums[6] / count,
+        **{f"nll_{channel}/{split}": value for channel, value in zip(CHANNELS, nlls, strict=True)},
+        **{f"accuracy_{channel}/{split}": value for channel, value in zip(CHANNELS, accuracies, strict=True)},
+    }
 
 
 @torch.no_grad()

@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from composer.config.model import ModelConfig
+from composer.config.optimizers import OptimizerConfig, SchedulerConfig
 from composer.config.plain import from_plain, to_plain
-from composer.config.training import LossConfig, OptimizerConfig, RegularizerConfig
+from composer.config.training import LossConfig, RegularizerConfig
 from composer.data.streams import Streamed
 from composer.data.windows import BatchOrder, Supervised
 from composer.errors import ComposerError
@@ -26,12 +27,15 @@ from composer.nets.build import build_model
 from composer.nets.network import Logits, State
 from composer.random_streams import RandomStream
 from composer.training.losses import nll, nll_every
-from composer.training.metrics import MetricSums
-from composer.training.optimizers import EpochSchedule, make_optimizer, make_schedule
+from composer.training.metrics import MetricSums, unknown
+from composer.training.optimizers import make_optimizer
 from composer.training.regularizers import Regularizer, sparsity
+from composer.training.schedules import Course, PlateauSchedule, PositionSchedule, make_schedule
 
-# Keys of a checkpoint: metric sums of an unfinished epoch, and the recurrent state of the streams.
+# Keys of a checkpoint: metric sums of an unfinished epoch and of its last validation, and the recurrent state of the
+# streams.
 SUMS_KEY = "composer_train_sums"
+VALIDATION_KEY = "composer_validation_sums"
 STREAM_STATE_KEY = "composer_stream_state"
 # Key of a checkpoint that holds what composing needs besides the weights (`runs.checkpoint.composer_values`).
 COMPOSER_KEY = "composer"
@@ -67,6 +71,7 @@ class ComposerModule(pl.LightningModule):
         loss: LossConfig | Mapping[str, Any],
         regularizer: RegularizerConfig | Mapping[str, Any],
         optimizer: OptimizerConfig | Mapping[str, Any],
+        scheduler: SchedulerConfig | Mapping[str, Any] | None = None,
         seed: int = 0,
         max_epochs: int | None = None,
         composer_values: Mapping[str, Any] | None = None,
@@ -81,7 +86,8 @@ class ComposerModule(pl.LightningModule):
             sizes: the classes of the note, velocity and time channels.
             loss: weights of the channels, label smoothing.
             regularizer: penalty on the parameters.
-            optimizer: Adam or AdamW, and the learning rate schedule.
+            optimizer: the optimiser and its learning rate.
+            scheduler: the learning rate over the training; None is constant.
             seed: of the run.
             max_epochs: epochs of the schedule; None takes those of the Trainer.
             composer_values: what composing needs besides the weights (`runs.checkpoint.composer_values`), added to the
@@ -95,6 +101,7 @@ class ComposerModule(pl.LightningModule):
         loss = from_plain(LossConfig, loss)
         regularizer = from_plain(RegularizerConfig, regularizer)
         optimizer = from_plain(OptimizerConfig, optimizer)
+        scheduler = from_plain(SchedulerConfig, {"name": "none"} if scheduler is None else scheduler)
         note, velocity, time = sizes
         self.save_hyperparameters(
             {
@@ -103,6 +110,7 @@ class ComposerModule(pl.LightningModule):
                 "loss": to_plain(loss),
                 "regularizer": to_plain(regularizer),
                 "optimizer": to_plain(optimizer),
+                "scheduler": to_plain(scheduler),
                 "seed": seed,
                 "max_epochs": max_epochs,
             },
@@ -110,7 +118,8 @@ class ComposerModule(pl.LightningModule):
         )
         self.model = build_model(model, (note, velocity, time))
         self.regularizer = Regularizer(regularizer, self.model)
-        self.optimizer_config, self.seed, self.max_epochs = optimizer, seed, max_epochs
+        self.optimizer_config, self.scheduler_config = optimizer, scheduler
+        self.seed, self.max_epochs = seed, max_epochs
         # Lightning's learning-rate finder sets it.
         self.lr = optimizer.lr
         # Of the last step: at the end of an epoch Lightning has already set that of the next one.
@@ -139,16 +148,27 @@ class ComposerModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Reset the sums and set the learning rate; Lightning does not call it when a run resumes inside an epoch."""
-        self.train_sums, self._metrics = MetricSums(self.device), None
+        self.train_sums, self.val_sums, self._metrics = MetricSums(self.device), MetricSums(self.device), None
+        self._move_schedules()
+
+    def on_train_start(self) -> None:
+        """Set the learning rate of the position, also inside an epoch."""
+        self._move_schedules()
+
+    def _move_schedules(self) -> None:
         # Whatever a checkpoint says: a resumed run may have more epochs than it was begun with. Other schedules, of a
         # subclass or of the learning-rate finder, are left alone.
         for config in self.trainer.lr_scheduler_configs:
-            if isinstance(config.scheduler, EpochSchedule):
-                config.scheduler.move_to(self.current_epoch)
+            if isinstance(config.scheduler, PositionSchedule):
+                config.scheduler.move_to(self.current_epoch, self.trainer.global_step)
 
     def on_train_epoch_end(self) -> None:
-        """Log the metrics of the training windows and of the weights."""
-        self._log({key: value for key, value in self.epoch_metrics().items() if not key.endswith("/val")})
+        """Log the metrics of the training windows and of the weights; count the epoch where the rate follows them."""
+        metrics = self.epoch_metrics()
+        self._log({key: value for key, value in metrics.items() if not key.endswith("/val")})
+        for config in self.trainer.lr_scheduler_configs:
+            if isinstance(config.scheduler, PlateauSchedule):
+                config.scheduler.move(metrics.get("loss/val"))
 
     def _log(self, metrics: dict[str, float]) -> None:
         """Log metrics of all processes, the same in each."""
@@ -309,7 +329,8 @@ class ComposerModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the validation windows."""
         self._reduce(self.val_sums)
-        self._log(self.val_sums.values("val"))
+        if not self.trainer.sanity_checking:
+            self._log(self.val_sums.values("val"))
 
     def on_test_epoch_start(self) -> None:
         """Reset the sums."""
@@ -350,7 +371,9 @@ class ComposerModule(pl.LightningModule):
         """Return the metrics of the epoch that ends, by key: train, validation, penalty, learning rate and sparsity."""
         if self._metrics is None:
             self._reduce(self.train_sums)
-            metrics = self.train_sums.values("train") | self.val_sums.values("val")
+            # Of the last validation of the epoch; an epoch without one has the same keys.
+            validation = self.val_sums.values("val") if self.val_sums.counted else unknown("val")
+            metrics = self.train_sums.values("train") | validation
             metrics["penalty/train"] = self.regularizer.value()
             metrics["lr"] = self._step_lr
             for name, (zeros, small) in sparsity(self.model).items():
@@ -363,16 +386,25 @@ class ComposerModule(pl.LightningModule):
         """Return the optimiser, with its learning rate schedule in Lightning's form where it has one."""
         optimizer = make_optimizer(
             self.optimizer_config,
-            self.model.parameters(),
+            self.model.named_parameters(),
             lr=self.lr,
             # One kernel for the whole step takes a third of the time on a CPU. Lightning rejects it in mixed precision.
             fused=self.device.type == "cpu" and self.trainer.precision == "32-true",
         )
-        max_epochs = self.max_epochs if self.max_epochs is not None else self.trainer.max_epochs
-        schedule = make_schedule(self.optimizer_config, optimizer, max_epochs)
+        schedule = make_schedule(self.scheduler_config, optimizer, Course(self._epochs(), self._steps_per_epoch))
         if schedule is None:
             return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
+        interval = schedule.interval.name if isinstance(schedule, PositionSchedule) else "epoch"
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": interval}}
+
+    def _epochs(self) -> float | None:
+        """Return the epochs of the schedule; None where the Trainer trains without end."""
+        epochs = self.max_epochs if self.max_epochs is not None else self.trainer.max_epochs
+        return None if epochs is None or epochs < 1 else epochs
+
+    def _steps_per_epoch(self) -> int:
+        """Return the steps of the optimiser in an epoch, whose last one may accumulate fewer batches."""
+        return math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
 
     def configure_gradient_clipping(
         self,
@@ -391,6 +423,7 @@ class ComposerModule(pl.LightningModule):
         if self.trainer.world_size > 1:
             torch.distributed.all_reduce(sums)
         checkpoint[SUMS_KEY] = sums
+        checkpoint[VALIDATION_KEY] = self.val_sums.sums.clone()
         if self.state is not None:
             checkpoint[STREAM_STATE_KEY] = list(self.state)
         if self.composer_values is not None:
@@ -401,6 +434,9 @@ class ComposerModule(pl.LightningModule):
         self.train_sums = MetricSums(self.device)
         if self.global_rank == 0 and SUMS_KEY in checkpoint:
             self.train_sums.sums += checkpoint[SUMS_KEY].to(self.device)
+        self.val_sums = MetricSums(self.device)
+        if VALIDATION_KEY in checkpoint:
+            self.val_sums.sums += checkpoint[VALIDATION_KEY].to(self.device)
         if self.composer_values is None:
             self.composer_values = checkpoint.get(COMPOSER_KEY)
         self.state = tuple(checkpoint[STREAM_STATE_KEY]) if STREAM_STATE_KEY in checkpoint else None

@@ -19,6 +19,7 @@ class TrainingState:
         metrics: of the last finished epoch, and of the test windows after the last one.
         lengths: length in bytes of each file of the record at the last checkpoint; None before the first. Saved by
             `RecordCallback`, all else by `ProgressCallback`.
+        ended: whether the training ended before `trainer.max_epochs`, so that a resumed run does not go on.
         last: whether the epoch that just ended is the last one; not saved.
     """
 
@@ -28,6 +29,7 @@ class TrainingState:
     best_value: float = float("inf")
     metrics: dict[str, float] = field(default_factory=dict)
     lengths: dict[str, int] | None = None
+    ended: bool = False
     last: bool = False
     _seconds: float = 0.0
     _since: float = field(default_factory=time.monotonic)
@@ -65,6 +67,7 @@ class TrainingState:
             "best_value": self.best_value,
             "metrics": self.metrics,
             "seconds": self.seconds,
+            "ended": self.ended,
         }
 
     def update(self, plain: dict[str, Any]) -> None:
@@ -74,3 +77,5 @@ class TrainingState:
         self.steps = plain["steps"]
         self.best_epoch, self.best_value = plain["best_epoch"], plain["best_value"]
         self.metrics, self._seconds = plain["metrics"], plain["seconds"]
+        # Checkpoints of earlier versions do not say it: only `trainer.early_stopping_patience` ended their runs.
+        self.ended = plain.get("ended", False)

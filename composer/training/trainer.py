@@ -14,6 +14,8 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
 from composer.config.training import TrainConfig
 from composer.errors import ComposerError
@@ -29,8 +31,24 @@ def set_up_torch(config: TrainConfig) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
+# Keys of the group `trainer` that are arguments of Lightning's Trainer under the same name.
+_ARGUMENTS = (
+    *("accelerator", "devices", "strategy", "precision", "num_nodes", "max_epochs", "min_epochs", "max_steps"),
+    *("min_steps", "max_time", "accumulate_grad_batches", "gradient_clip_algorithm", "limit_train_batches"),
+    *("limit_val_batches", "limit_test_batches", "limit_predict_batches", "overfit_batches", "fast_dev_run"),
+    *("val_check_interval", "check_val_every_n_epoch", "num_sanity_val_steps", "log_every_n_steps", "deterministic"),
+    *("detect_anomaly", "benchmark", "inference_mode", "sync_batchnorm", "reload_dataloaders_every_n_epochs"),
+)
+_PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
+PROFILE = "profile"
+
+
 def make_trainer(
-    config: TrainConfig, folder: Path, callbacks: Sequence[Callback], values: dict[str, Any]
+    config: TrainConfig,
+    folder: Path,
+    callbacks: Sequence[Callback],
+    values: dict[str, Any],
+    loggers: Sequence[Logger] = (),
 ) -> pl.Trainer:
     """Return the Trainer of a run.
 
@@ -39,32 +57,36 @@ def make_trainer(
         folder: the run directory.
         callbacks: of the run, in their order.
         values: what every checkpoint holds besides the weights (`checkpoint.composer_values`).
+        loggers: of Lightning, beside the run's own record.
 
     Raises:
         ComposerError: this machine does not have what `trainer` asks for.
     """
     try:
         return pl.Trainer(
-            accelerator=config.trainer.accelerator,
-            devices=config.trainer.devices,
-            strategy=config.trainer.strategy,
-            precision=config.trainer.precision,  # type: ignore[arg-type]
-            max_epochs=config.trainer.max_epochs,
+            **{name: getattr(config.trainer, name) for name in _ARGUMENTS},
             gradient_clip_val=config.optimizer.gradient_clip_norm,
-            deterministic=config.trainer.deterministic,
             default_root_dir=folder,
+            profiler=_profiler(config, folder),
             callbacks=list(callbacks),
             plugins=[AtomicCheckpointIO(values)],
-            # The record, the bar and the batches' shares are ours (callbacks.py, data/windows.py).
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
+            logger=list(loggers) or False,
+            # The bar and the batches' shares are ours (callbacks.py, data/windows.py).
+            enable_progress_bar="rich_progress" in config.callbacks,
+            enable_model_summary="model_summary" in config.callbacks,
             use_distributed_sampler=False,
-            num_sanity_val_steps=0,
         )
     except (MisconfigurationException, ValueError) as error:
         reason = str(error).split("\n")[0]
         raise ComposerError(f"trainer={config.trainer.accelerator}: cannot be used here ({reason})") from error
+
+
+def _profiler(config: TrainConfig, folder: Path) -> Profiler | None:
+    """Return the profiler, whose report goes into the run directory."""
+    if config.trainer.profiler is None:
+        return None
+    profiler: Profiler = _PROFILERS[config.trainer.profiler](dirpath=folder, filename=PROFILE)
+    return profiler
 
 
 @contextmanager

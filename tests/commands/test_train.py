@@ -666,5 +666,5 @@ def test_best_ckpt_holds_weights_of_lowest_validation_loss(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_the_cosine_schedule_is_half_way_down_in_the_middle(tmp_path: Path) -> None:
-    start(quick("optimizer.schedule=cosine", "trainer.max_epochs=2"), tmp_path / "run")
+    start(quick("scheduler=cosine", "trainer.max_epochs=2"), tmp_path / "run")
     assert [float(row["lr"]) for row in rows(tmp_path / "run")] == pytest.approx([1e-3, 5e-4])

@@ -21,7 +21,7 @@ COMMANDS = ("train", "generate", "report", "completion")
         ("composer train model=", "model=gru model=lstm model=transformer"),
         ("composer train -m regularizer=l1,el", "regularizer=l1,elastic_net"),
         ("composer train loss.supervision=s", "loss.supervision=stream"),
-        ("composer train trainer.deterministic=", "trainer.deterministic=true trainer.deterministic=false"),
+        ("composer train trainer.detect_anomaly=", "trainer.detect_anomaly=true trainer.detect_anomaly=false"),
         ("composer train hydra/launcher=jo", "hydra/launcher=joblib"),
         ("composer train model.hid", "model.hidden_size="),
         ("composer train data.path=", ""),

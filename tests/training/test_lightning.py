@@ -200,7 +200,7 @@ def test_the_learning_rate_finder_sets_the_rate(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("supervision", ["last", "stream"])
 def test_a_plain_trainer_resumes_inside_an_epoch(tmp_path: Path, supervision: str) -> None:
-    overrides = [*SMALL, "data.batch_size=32", f"loss.supervision={supervision}", "optimizer.schedule=cosine"]
+    overrides = [*SMALL, "data.batch_size=32", f"loss.supervision={supervision}", "scheduler=cosine"]
     overrides += ["data.window_size=10", "trainer.max_epochs=2"]
 
     def fit(path: Path | None, **arguments: Any) -> tuple[ComposerModule, pl.Trainer]:

@@ -1,0 +1,156 @@
+"""Groups `logger` and `callbacks`: of Lightning, by name, several at once, each with its own keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from composer.config.limits import BELOW_1, COUNT, NOT_NEGATIVE, Group, OneOf, at_least
+from composer.registry import keys_of
+
+
+@dataclass(kw_only=True, slots=True)
+class LoggerConfig(Group):
+    """A logger of Lightning beside the run's own record."""
+
+
+@keys_of("logger", "csv")
+@dataclass(kw_only=True, slots=True)
+class CSVLoggerConfig(LoggerConfig):
+    """`csv`: a table of the run, and one more each time it is resumed."""
+
+    prefix: ClassVar[str] = "logger.csv."
+
+    flush_every_n_steps: Annotated[int, COUNT]
+
+
+@keys_of("logger", "tensorboard")
+@dataclass(kw_only=True, slots=True)
+class TensorBoardLoggerConfig(LoggerConfig):
+    """`tensorboard`: what callbacks log, which the run's own event files do not hold."""
+
+    prefix: ClassVar[str] = "logger.tensorboard."
+
+    flush_secs: Annotated[int, COUNT]
+    """Longest time in seconds before points are written to disk."""
+
+
+@keys_of("logger", "wandb")
+@dataclass(kw_only=True, slots=True)
+class WandbLoggerConfig(LoggerConfig):
+    """`wandb`: Weights & Biases (extra wandb)."""
+
+    prefix: ClassVar[str] = "logger.wandb."
+
+    project: str
+    entity: str | None
+    """The user or team; null is the default of `wandb login`."""
+    group: str | None
+    tags: list[str]
+    notes: str | None
+    offline: bool
+    """Write into the run directory only; `wandb sync` uploads later."""
+
+
+@keys_of("logger", "mlflow")
+@dataclass(kw_only=True, slots=True)
+class MLflowLoggerConfig(LoggerConfig):
+    """`mlflow`: MLflow (extra mlflow)."""
+
+    prefix: ClassVar[str] = "logger.mlflow."
+
+    tracking_uri: str | None
+    """Null is `MLFLOW_TRACKING_URI` where it is set, else the folder `mlruns` of the working directory."""
+    experiment_name: str
+    tags: dict[str, str]
+
+
+@dataclass(kw_only=True, slots=True)
+class CallbackConfig(Group):
+    """A callback of Lightning."""
+
+
+@keys_of("callbacks", "early_stopping")
+@dataclass(kw_only=True, slots=True)
+class EarlyStoppingConfig(CallbackConfig):
+    """`early_stopping`: Lightning's, on any metric of the run."""
+
+    prefix: ClassVar[str] = "callbacks.early_stopping."
+
+    monitor: str
+    mode: Annotated[str, OneOf(("min", "max"))]
+    patience: Annotated[int, COUNT]
+    """Validations without an improvement."""
+    min_delta: Annotated[float, NOT_NEGATIVE]
+    stopping_threshold: float | None
+    divergence_threshold: float | None
+
+
+@keys_of("callbacks", "lr_monitor")
+@dataclass(kw_only=True, slots=True)
+class LearningRateMonitorConfig(CallbackConfig):
+    """`lr_monitor`: the learning rate of every step or epoch, to the loggers."""
+
+    prefix: ClassVar[str] = "callbacks.lr_monitor."
+
+    logging_interval: Annotated[str | None, OneOf(("step", "epoch"))]
+    """Null is that of the schedule."""
+    log_momentum: bool
+    log_weight_decay: bool
+
+
+@keys_of("callbacks", "swa")
+@dataclass(kw_only=True, slots=True)
+class SWAConfig(CallbackConfig):
+    """`swa`: the mean of the weights after each of the last epochs (Izmailov et al. 2018)."""
+
+    prefix: ClassVar[str] = "callbacks.swa."
+
+    start: Annotated[float, BELOW_1]
+    """Share of the epochs that pass before the first one that counts."""
+
+
+@keys_of("callbacks", "ema")
+@dataclass(kw_only=True, slots=True)
+class EMAConfig(CallbackConfig):
+    """`ema`: an exponential moving average of the weights."""
+
+    prefix: ClassVar[str] = "callbacks.ema."
+
+    decay: Annotated[float, BELOW_1]
+    every_steps: Annotated[int, COUNT]
+    start_step: Annotated[int, at_least(0)]
+
+
+@keys_of("callbacks", "device_stats")
+@dataclass(kw_only=True, slots=True)
+class DeviceStatsConfig(CallbackConfig):
+    """`device_stats`: memory and load of the device, to the loggers."""
+
+    prefix: ClassVar[str] = "callbacks.device_stats."
+
+    cpu_stats: bool | None
+    """Load and memory of the CPU; null only where it is the device."""
+
+
+@keys_of("callbacks", "rich_progress")
+@dataclass(kw_only=True, slots=True)
+class RichProgressConfig(CallbackConfig):
+    """`rich_progress`: Lightning's progress bar in colour, in place of ours (extra rich)."""
+
+    prefix: ClassVar[str] = "callbacks.rich_progress."
+
+    refresh_rate: Annotated[int, COUNT]
+    leave: bool
+    """Leave the bar of each epoch on the screen."""
+
+
+@keys_of("callbacks", "model_summary")
+@dataclass(kw_only=True, slots=True)
+class ModelSummaryConfig(CallbackConfig):
+    """`model_summary`: layers and parameters of the network at the start."""
+
+    prefix: ClassVar[str] = "callbacks.model_summary."
+
+    max_depth: Annotated[int, at_least(-1)]
+    """Levels of layers inside layers; -1 shows all."""
