@@ -29,7 +29,7 @@ from composer.config.training import TrainConfig
 from composer.errors import ComposerError, UsageError
 from composer.runs.code import frozen_conf
 from composer.sweeps.hydra import hydra_command
-from composer.sweeps.jobs import OBJECTIVE, jobs
+from composer.sweeps.jobs import jobs, objective_of
 from composer.sweeps.processes import end_with_parent
 
 
@@ -48,7 +48,7 @@ def train(arguments: list[str]) -> None:
             raise UsageError(f"resume={config.resume}: only composer train resume=RUN_DIR resumes a run")
         from composer.commands.train import start
 
-        return float(start(config, folder)[OBJECTIVE])
+        return objective_of(start(config, folder))
 
     hydra_command("train", arguments, job, _load_summary)
 

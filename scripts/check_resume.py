@@ -55,6 +55,9 @@ BASE = (
 VARIANTS: dict[str, tuple[str, ...]] = {
     "dropout": (),
     "schedule": ("scheduler=cosine", "model.num_layers=2"),
+    "loggers": ("logger=[csv,tensorboard]", "callbacks=[lr_monitor,early_stopping,ema]", "scheduler=one_cycle"),
+    "muon": ("optimizer=muon", "scheduler=plateau", "scheduler.patience=0", "callbacks=swa", "callbacks.swa.start=0.3"),
+    "accumulation": ("optimizer=sgd", "trainer.accumulate_grad_batches=3", "trainer.val_check_interval=5"),
     "early stopping": ("trainer.early_stopping_patience=1", "optimizer.lr=0.1", "trainer.max_epochs=8"),
     "proximal": ("regularizer=proximal_l1", "regularizer.weight=0.1"),
     "workers": ("data.num_workers=2", "augmentation=all"),

@@ -23,6 +23,7 @@ from composer.config import keys, run_file
 from composer.config.commands import GenerateConfig
 from composer.config.training import TrainConfig
 from composer.errors import ComposerError, RunInterrupted
+from composer.sweeps.jobs import OBJECTIVE
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -293,7 +294,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[TrainConfig, Path]]:
     def start(config: TrainConfig, folder: Path) -> dict[str, Any]:
         calls.append((config, folder))
         (folder / "config.yaml").write_text(run_file.to_yaml(config))
-        return {cli.OBJECTIVE: 0.5}
+        return {OBJECTIVE: 0.5}
 
     monkeypatch.setattr(composer.commands.train, "start", start)
     return calls

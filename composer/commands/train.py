@@ -255,7 +255,7 @@ def build(prepared: Prepared) -> Run:
     callbacks = run_callbacks(folder, config, values, hyperparameters, sample, named)
     finished = _resume_at(prepared, module, datamodule, callbacks.state)
     with quiet_lightning():
-        loggers = make_loggers(config.logger, folder, hyperparameters)
+        loggers = make_loggers(config.logger, folder, hyperparameters, new=prepared.newest is None)
         trainer = make_trainer(config, folder, callbacks.every, values, loggers)
     return Run(prepared, module, datamodule, callbacks.state, trainer, finished)
 
@@ -335,7 +335,11 @@ def _begin(run: Run, changed: Sequence[str]) -> None:
 def _figures(run: Run) -> dict[str, Any]:
     """Return the entries of `summary.json` for every status."""
     state = run.state
+    config = run.prepared.config
     return {
+        "exact_resume": not config.inexact(),
+        # The keys of a trial, whose figures mean nothing.
+        "no_result": config.no_result(),
         "epochs": state.position[0],
         "steps": state.steps,
         "seconds": round(state.clocked, 3),

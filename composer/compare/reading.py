@@ -182,6 +182,9 @@ def _read_run(run: Run, weights: str, notes: list[str]) -> None:
     for gap, (left, right) in GAPS.items():
         if left in run.metrics and right in run.metrics:
             run.metrics[gap] = run.metrics[left] - run.metrics[right]
+    trial = run.summary.get("no_result")
+    if isinstance(trial, list) and trial:
+        run.left_out = f"a trial by {', '.join(map(str, trial))}"
     if run.seed is None:
         run.left_out = "its seed is not known"
 

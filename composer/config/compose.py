@@ -84,6 +84,12 @@ def readable(error: Exception) -> ComposerError:
     absent = re.match(r"Could not override '(\S+)'\.", text)
     if absent is not None and (options := options_with(absent[1])):
         return ComposerError(f"{absent[1]}: is a key of {' and '.join(options)}, which is not chosen here")
+    unknown = re.search(r"Could not load '(\w+)/(\S+)'", text)
+    if unknown is not None and (CONF_DIR / unknown[1]).is_dir():
+        options = sorted(path.stem for path in (CONF_DIR / unknown[1]).glob("*.yaml"))
+        near = difflib.get_close_matches(unknown[2], options, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return ComposerError(f"{unknown[1]}={unknown[2]}: {unknown[1]} is one of {', '.join(options)}{hint}")
     twice = re.match(r"Multiple values for (\S+)\. To override", text)
     if twice is not None:
         return ComposerError(f"+{twice[1]}: has a value already; write {twice[1]}=OPTION, several as {twice[1]}=[A,B]")

@@ -198,6 +198,9 @@ def check_keys(overrides: Iterable[Override], command: str) -> None:
             raise ComposerError(f"{override.input_line}: {key} is one of {options}")
         if key in known or key.split(".")[0] == "hydra" or key.split("/")[0] == "hydra":
             continue
+        if key == "optimizer.schedule":
+            option = str(override.input_line).partition("=")[2].replace("constant", "none")
+            raise ComposerError(f"{override.input_line}: is the group scheduler now: scheduler={option}")
         if command == "train" and key.removeprefix("trainer.") in ELSEWHERE and key.startswith("trainer."):
             raise ComposerError(f"{override.input_line}: {ELSEWHERE[key.removeprefix('trainer.')]}")
         raise ComposerError(f"{override.input_line}: there is no key {key}{_suggestion(key, sorted(known), command)}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from composer.config.limits import BELOW_1, COUNT, NOT_NEGATIVE, Group, OneOf, at_least
+from composer.config.limits import BELOW_1, COUNT, NOT_NEGATIVE, Group, Matching, OneOf, at_least
 from composer.registry import keys_of
 
 
@@ -73,11 +74,11 @@ class CallbackConfig(Group):
 @keys_of("callbacks", "early_stopping")
 @dataclass(kw_only=True, slots=True)
 class EarlyStoppingConfig(CallbackConfig):
-    """`early_stopping`: Lightning's, on any metric of the run."""
+    """`early_stopping`: Lightning's, on any metric of the validation windows."""
 
     prefix: ClassVar[str] = "callbacks.early_stopping."
 
-    monitor: str
+    monitor: Annotated[str, Matching("a metric of the validation, such as loss/val", re.compile(r".+/val"))]
     mode: Annotated[str, OneOf(("min", "max"))]
     patience: Annotated[int, COUNT]
     """Validations without an improvement."""

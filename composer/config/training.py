@@ -162,12 +162,37 @@ class TrainConfig(Group):
         if self.loss.supervision is Supervision.stream:
             self._check_stream()
 
+    def inexact(self) -> list[str]:
+        """Return the keys for which a resumed run need not end in the bits of one that was never interrupted."""
+        trainer = self.trainer
+        reasons = {
+            "trainer.max_time": trainer.max_time is not None,
+            "trainer.deterministic": trainer.deterministic is not True,
+            "trainer.benchmark": bool(trainer.benchmark),
+            "trainer.strategy": trainer.strategy not in ("auto", "ddp"),
+            "trainer.num_nodes": trainer.num_nodes > 1,
+        }
+        return [key for key, holds in reasons.items() if holds]
+
+    def no_result(self) -> list[str]:
+        """Return the keys that make a run a trial whose figures mean nothing."""
+        trainer = self.trainer
+        limited = (trainer.limit_train_batches, trainer.limit_val_batches, trainer.limit_test_batches)
+        reasons = {
+            "debug": self.debug != "none",
+            "trainer.fast_dev_run": bool(trainer.fast_dev_run),
+            "trainer.overfit_batches": bool(trainer.overfit_batches),
+            "trainer.limit_*_batches": any(limit is not None for limit in limited),
+        }
+        return [key for key, holds in reasons.items() if holds]
+
     def _check_stream(self) -> None:
         """Raise a `ComposerError` for what does not go with streams."""
         key, value = "loss.supervision", Supervision.stream.name
         recurrent = self.model.name is not ModelName.transformer
         require(recurrent, key, value, "last or every with model=transformer, which carries no state")
-        require(self.trainer.devices == 1, key, value, "last or every with trainer.devices above 1")
+        alone = self.trainer.devices == 1 and self.trainer.num_nodes == 1
+        require(alone, key, value, "last or every with trainer.devices or trainer.num_nodes above 1")
         require(not self.augmentation.active, key, value, "last or every with augmentation, which varies windows")
         whole = self.data.windows_per_epoch is None
         require(whole, key, value, "last or every with data.windows_per_epoch: an epoch of streams is all of them")

@@ -50,6 +50,9 @@ def write_manifest(config: TrainConfig, folder: Path, music: PreparedData, chang
         "device": _device(config),
         "threads": torch.get_num_threads(),
         "deterministic": config.trainer.deterministic,
+        # Keys for which a resumed run is not promised to end in the bits of one that was never interrupted.
+        "exact_resume": not config.inexact(),
+        "inexact_by": config.inexact(),
         "platform": platform.platform(),
     }
     path = folder / MANIFEST

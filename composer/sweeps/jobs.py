@@ -9,6 +9,7 @@ No torch: the process that waits stays small.
 
 from __future__ import annotations
 
+import math
 import shutil
 import signal
 import sys
@@ -27,6 +28,14 @@ LOG = "train.log"
 # Metrics reported for a finished job, and the one that a sweeper minimises.
 OBJECTIVE_METRICS = ("accuracy/val", "loss/val")
 OBJECTIVE = "loss/val"
+
+
+def objective_of(summary: dict[str, Any]) -> float:
+    """Return what a sweep minimises: the last `loss/val` of a run, else the lowest; infinity where none was taken."""
+    best = summary.get("best", {})
+    return float(summary.get(OBJECTIVE, best.get(OBJECTIVE, math.inf)))
+
+
 # In a sweep's folder: the number of the signal that asked the whole sweep to stop. Jobs may run in processes that no
 # signal of ours reaches, on other machines even; what they all share is this folder.
 STOP = ".stop"
@@ -151,7 +160,7 @@ def sweep_stopped(number: int) -> RunInterrupted:
 
 def objective(job: Job) -> float:
     """Return the figure of a completed job that a sweeper minimises."""
-    return float(job.summary[OBJECTIVE])
+    return objective_of(job.summary)
 
 
 def describe(job: Job) -> str:
@@ -165,7 +174,7 @@ def _figures(job: Job) -> str:
     if job.status != "completed":
         return ""
     summary = job.summary
-    return "  ".join(f"{key} ({summary['split']}) {summary[key]:.3f}" for key in OBJECTIVE_METRICS)
+    return "  ".join(f"{key} ({summary['split']}) {summary[key]:.3f}" for key in OBJECTIVE_METRICS if key in summary)
 
 
 def finish(sweep: Path, problem: ComposerError | None, summarise: Callable[[Path], None]) -> None:

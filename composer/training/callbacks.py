@@ -290,6 +290,8 @@ class CheckpointCallback(Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remember the best weights, save when it is due, and stop when requested."""
         epoch, every = self.state.position[0], self.config.every_epochs
+        # A callback of a plugin may have stopped the training since the others were called.
+        note_end(trainer, self.state)
         if self.state.best_epoch == epoch:
             self.best_unsaved = self._weights(trainer, pl_module)
         due = self.state.last or (every is not None and epoch % every == 0) or self._steps_due(trainer)

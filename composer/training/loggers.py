@@ -36,13 +36,16 @@ LOGGERS = "loggers"
 _IDENTITY = "run.json"
 
 
-def make_loggers(configs: Mapping[str, LoggerConfig], folder: Path, hyperparameters: dict[str, Any]) -> list[Logger]:
-    """Return the loggers of a run, in the order of their names, with its hyperparameters.
+def make_loggers(
+    configs: Mapping[str, LoggerConfig], folder: Path, hyperparameters: dict[str, Any], *, new: bool
+) -> list[Logger]:
+    """Return the loggers of a run, in the order of their names.
 
     Args:
         configs: the keys of each, by name.
         folder: the run directory.
         hyperparameters: plain values by dotted key.
+        new: whether the run is new, so that the loggers get its hyperparameters.
 
     Raises:
         ComposerError: a logger's package is missing, or its server cannot be reached.
@@ -51,7 +54,8 @@ def make_loggers(configs: Mapping[str, LoggerConfig], folder: Path, hyperparamet
     for name in sorted(configs):
         with _one_line(name):
             logger: Logger = registry.part("logger", name)(configs[name], folder)
-            logger.log_hyperparams(dict(hyperparameters))
+            if new:
+                logger.log_hyperparams(dict(hyperparameters))
         made.append(logger)
     return made
 

@@ -190,6 +190,8 @@ def _early_stopping(config: EarlyStoppingConfig) -> Callback:
         mode=config.mode,
         stopping_threshold=config.stopping_threshold,
         divergence_threshold=config.divergence_threshold,
+        # At the end of the epoch Lightning would ask after the record, which must know the last epoch.
+        check_on_train_epoch_end=False,
     )
 
 

@@ -102,6 +102,8 @@ def quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             # On a cluster's login node; hydra/launcher=slurm is the way to its nodes.
             warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
+            # The metrics of an epoch do not depend on it.
+            warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
             # The batch order is a function of the position, so a loader need not remember where it was.
             warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
             # Lightning 2.6 asks torch's pytree for a class by isinstance, which torch 2.13 deprecates.
