@@ -186,6 +186,10 @@ def main() -> int:
     old = folder / "code"
     git = ["git", "-C", str(ROOT), "worktree"]
     subprocess.run([*git, "add", "--quiet", "--detach", str(old), arguments.commit], check=True)
+    # Old code asks for its version under the name that the distribution had then.
+    about = old / "composer-0.1.0.dist-info"
+    about.mkdir(exist_ok=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: composer\nVersion: 0.1.0\n")
     check = Check()
     try:
         write_music(folder / "music")

@@ -37,6 +37,17 @@ def run_id() -> str:
     return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(3)}"
 
 
+def config_groups() -> str:
+    """Return a line for each group that can be chosen, the user's too, with its options: for `--help`."""
+    loader = GlobalHydra.instance().config_loader()
+    lines = []
+    for group in loader.list_groups(""):
+        options = loader.get_group_options(group)
+        if options and group != "hydra":
+            lines.append(f"{group}: {', '.join(options)}")
+    return "\n".join(lines)
+
+
 def register() -> None:
     """Register the schemas and resolvers with Hydra; a second call changes nothing."""
     store = ConfigStore.instance()
@@ -53,6 +64,7 @@ def register() -> None:
     # Cached, so that every job of one sweep sees the same value.
     OmegaConf.register_new_resolver("run_id", run_id, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("safe_name", safe_name, replace=True)
+    OmegaConf.register_new_resolver("config_groups", config_groups, replace=True)
 
 
 def typed(config: DictConfig, schema: type[ConfigType]) -> ConfigType:

@@ -191,8 +191,9 @@ class TrainConfig(Group):
         key, value = "loss.supervision", Supervision.stream.name
         recurrent = self.model.name is not ModelName.transformer
         require(recurrent, key, value, "last or every with model=transformer, which carries no state")
-        alone = self.trainer.devices == 1 and self.trainer.num_nodes == 1
-        require(alone, key, value, "last or every with trainer.devices or trainer.num_nodes above 1")
+        for name in ("devices", "num_nodes"):
+            alone = getattr(self.trainer, name) == 1
+            require(alone, key, value, f"last or every with trainer.{name} above 1")
         require(not self.augmentation.active, key, value, "last or every with augmentation, which varies windows")
         whole = self.data.windows_per_epoch is None
         require(whole, key, value, "last or every with data.windows_per_epoch: an epoch of streams is all of them")
