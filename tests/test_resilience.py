@@ -22,7 +22,7 @@ def program(name: str, *arguments: str, timeout: int) -> str:
 
 @pytest.mark.slow
 def test_kills_at_random_instants_end_in_the_same_bits(repetitions: Callable[[int, int], int]) -> None:
-    kills = repetitions(8, 48)
+    kills = repetitions(11, 66)
     # One kill per run or few, so that every variant has its turn.
     size = ["--kills", f"{kills}", "--per-run", f"{repetitions(1, 3)}", "--epochs", f"{repetitions(2, 4)}"]
     output = program("check_resume.py", *size, timeout=1800)
