@@ -215,15 +215,15 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit with its status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments in ([], ["-h"], ["--help"], ["help"]):
-        print(usage())
+        _print_text(usage())
         sys.exit(0 if arguments else 2)
     if arguments == ["--version"]:
-        print(f"composer {__version__}")
+        _print_text(f"composer {__version__}")
         sys.exit(0)
     command, *rest = arguments
     if command == "completion":
         try:
-            print(completion(rest, [*COMMANDS, "completion"]))
+            _print_text(completion(rest, [*COMMANDS, "completion"]))
         except UsageError as error:
             print(f"composer: {error}", file=sys.stderr)
             sys.exit(error.exit_status)
@@ -264,10 +264,22 @@ def run(command: str, arguments: list[str]) -> int:
         print(f"composer {command}: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader of our output has gone; Python would complain once more when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 0
     return 0
+
+
+def _print_text(text: str) -> None:
+    """Print text, and accept that the reader closes the pipe, as in `composer --help | head -1`."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _discard_output()
+
+
+def _discard_output() -> None:
+    # The reader of our output has gone; Python would complain once more when it flushes.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *rest: object) -> None:

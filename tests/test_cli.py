@@ -76,6 +76,17 @@ def test_usage_names_the_commands(arguments: list[str], status: int, capsys: pyt
     assert all(f"\n  {name} " in out for name in cli.COMMANDS)
 
 
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_output_to_a_closed_pipe_ends_quietly(argument: str, folder: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "composer", argument]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=folder, env=environment, stdout=writing, stderr=subprocess.PIPE, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of(["--version"]) == 0
     assert capsys.readouterr().out == f"composer {composer.__version__}\n"
