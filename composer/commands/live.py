@@ -30,7 +30,7 @@ def open_port(name: str | None) -> Any:
             raise ComposerError(f"port={name or 'null'}: no such MIDI port; {there}")
         return mido.open_output(names[0] if name is None else name)
     except ImportError as error:
-        raise ComposerError("python-rtmidi is not installed; pip install python-rtmidi") from error
+        raise ComposerError("python-rtmidi is not installed; pip install 'lstm-composer[live]'") from error
     except ComposerError:
         raise
     except Exception as error:  # every backend raises its own kinds

@@ -45,9 +45,7 @@ def _package(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ComposerError(
-            f"{name.split('.')[0]} is not installed; pip install onnx onnxruntime onnxscript"
-        ) from error
+        raise ComposerError(f"{name.split('.')[0]} is not installed; pip install 'lstm-composer[onnx]'") from error
 
 
 class _Step(nn.Module):

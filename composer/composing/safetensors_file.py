@@ -24,7 +24,7 @@ def _safetensors() -> Any:
     try:
         import safetensors.torch
     except ImportError as error:
-        raise ComposerError("safetensors is not installed; pip install safetensors") from error
+        raise ComposerError("safetensors is not installed; pip install 'lstm-composer[safetensors]'") from error
     return safetensors
 
 

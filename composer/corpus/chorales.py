@@ -192,5 +192,5 @@ def _music21() -> Any:
     try:
         import music21
     except ImportError as error:
-        raise MissingExtra("data=chorales needs music21: pip install music21 (extra music21)") from error
+        raise MissingExtra("data=chorales needs music21: pip install 'lstm-composer[music21]'") from error
     return music21

@@ -228,7 +228,7 @@ def encode(samples: Samples, suffix: str) -> bytes:
     try:
         import soundfile
     except (ImportError, OSError) as error:
-        raise MissingExtra(f"audio.{suffix} needs soundfile: pip install soundfile (extra audio)") from error
+        raise MissingExtra(f"audio.{suffix} needs soundfile: pip install 'lstm-composer[audio]'") from error
     with soundfile.SoundFile(stream, "w", SAMPLE_RATE, 2, format=suffix.upper()) as file:
         # In parts: libsndfile's Vorbis encoder overflows its stack with minutes of sound in one call.
         for start in range(0, len(samples), _MAX_ENCODED_FRAMES):

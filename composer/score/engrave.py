@@ -168,7 +168,7 @@ def pages(musicxml: str) -> list[str]:
     try:
         import verovio
     except ImportError as error:
-        raise MissingExtra("pages of the score need verovio: pip install verovio (extra score)") from error
+        raise MissingExtra("pages of the score need verovio: pip install 'lstm-composer[score]'") from error
     verovio.enableLog(verovio.LOG_OFF)
     toolkit = verovio.toolkit()
     # Verovio's identities are random: a seed from the content repeats them, and scores in one document differ.
@@ -214,7 +214,7 @@ def to_pdf(pages: list[str]) -> bytes:
         from cairosvg.surface import PDFSurface
     except (ImportError, OSError) as error:
         raise MissingExtra(
-            "score.pdf needs cairosvg and the library cairo: pip install cairosvg (extra score)"
+            "score.pdf needs cairosvg and the library cairo: pip install 'lstm-composer[score]'"
         ) from error
     stream = io.BytesIO()
     document: Any = None
@@ -250,7 +250,7 @@ def to_png(page: str, width: int = 1000) -> bytes:
         import cairosvg
     except (ImportError, OSError) as error:
         raise MissingExtra(
-            "a picture of the score needs cairosvg and the library cairo: pip install cairosvg (extra score)"
+            "a picture of the score needs cairosvg and the library cairo: pip install 'lstm-composer[score]'"
         ) from error
     plain = _in_text_fonts(page).encode()
     picture: bytes = cairosvg.svg2png(bytestring=plain, background_color="white", output_width=width)

@@ -112,8 +112,8 @@ def _check_plugin(group: str, choice: str) -> None:
     except ModuleNotFoundError:
         found = False
     if not found:
-        extra = "" if choice == "joblib" else f", or in a checkout pip install '.[{choice}]'"
-        raise ComposerError(f"{group}={choice}: needs {package}; pip install {package}{extra}")
+        needed = package if choice == "joblib" else f"'lstm-composer[{choice}]'"
+        raise ComposerError(f"{group}={choice}: needs {package}; pip install {needed}")
 
 
 def _no_summary() -> Callable[[Path], None]:

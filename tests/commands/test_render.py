@@ -158,7 +158,7 @@ def test_other_formats_hold_the_same_sound(suffix: str) -> None:
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "soundfile", None)
-    with pytest.raises(MissingExtra, match=r"audio.ogg needs soundfile: pip install soundfile"):
+    with pytest.raises(MissingExtra, match=r"audio.ogg needs soundfile: pip install 'lstm-composer\[audio\]'"):
         audio.encode(np.zeros((10, 2), np.float32), "ogg")
 
 
@@ -356,9 +356,9 @@ def test_missing_packages_cost_a_line_each(
     assert cli.run("render", [tune.name, "output=here", "sound=flac"]) == 0
     out, err = capsys.readouterr()
     assert err.splitlines() == [
-        "left out: pages of the score need verovio: pip install verovio (extra score)",
+        "left out: pages of the score need verovio: pip install 'lstm-composer[score]'",
         "left out: the piano roll needs matplotlib: pip install matplotlib",
-        "left out: audio.flac needs soundfile: pip install soundfile (extra audio)",
+        "left out: audio.flac needs soundfile: pip install 'lstm-composer[audio]'",
     ]
     assert {path.name for path in Path("here").iterdir()} == {"score.musicxml", "notes.json", "player.html"}
 

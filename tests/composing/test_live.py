@@ -170,7 +170,7 @@ def test_ports_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_without_rtmidi_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rtmidi", None)
-    with pytest.raises(ComposerError, match=r"python-rtmidi is not installed; pip install python-rtmidi"):
+    with pytest.raises(ComposerError, match=r"python-rtmidi is not installed; pip install 'lstm-composer\[live\]'"):
         open_port(None)
 
 

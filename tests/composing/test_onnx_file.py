@@ -100,5 +100,5 @@ def test_a_missing_package_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "onnx", None)
     monkeypatch.setitem(sys.modules, "onnx.helper", None)
     player = composer_of()
-    with pytest.raises(ComposerError, match=r"is not installed; pip install onnx onnxruntime onnxscript"):
+    with pytest.raises(ComposerError, match=r"is not installed; pip install 'lstm-composer\[onnx\]'"):
         onnxfile.write(tmp_path / "x.onnx", player.model, player.plain())

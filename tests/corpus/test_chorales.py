@@ -151,7 +151,7 @@ def test_a_score_that_is_not_the_frozen_one_is_named(few: Path, monkeypatch: pyt
 
 def test_without_music21_the_line_says_what_to_install(few: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "music21", None)
-    with pytest.raises(MissingExtra, match=r"data=chorales needs music21: pip install music21 \(extra music21\)"):
+    with pytest.raises(MissingExtra, match=r"data=chorales needs music21: pip install 'lstm-composer\[music21\]'"):
         chorales.folder(str(few))
 
 

@@ -673,7 +673,7 @@ def test_pages_without_verovio_name_the_extra(monkeypatch: pytest.MonkeyPatch) -
     import sys
 
     monkeypatch.setitem(sys.modules, "verovio", None)
-    with pytest.raises(ComposerError, match=r"pip install verovio"):
+    with pytest.raises(ComposerError, match=r"pip install 'lstm-composer\[score\]'"):
         pages("<score-partwise/>")
 
 
