@@ -21,7 +21,7 @@ from composer.files import read_json, write_json
 from composer.runs import code as source
 from composer.runs.layout import CONFIG, MANIFEST
 
-_PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "omegaconf", "mido", "numpy", "tensorboard")
+_PACKAGES = ("pytorch-lightning", "hydra-core", "omegaconf", "mido", "numpy", "tensorboard")
 # Of a larger corpus the manifest of its store names all.
 _MAX_NAMES = 10_000
 
@@ -33,6 +33,8 @@ def write_manifest(config: TrainConfig, folder: Path, music: PreparedData, chang
         "versions": {
             "python": platform.python_version(),
             "composer": __version__,
+            # Of the module, not of the metadata: only it names the build, such as 2.13.0+cu130.
+            "torch": str(torch.__version__),
             **{name: metadata.version(name) for name in _PACKAGES},
         },
         "git": source.git_state(),
