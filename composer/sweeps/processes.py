@@ -17,7 +17,7 @@ from typing import Any
 
 from composer.config.keys import quoted
 from composer.errors import ComposerError
-from composer.files import display_path, read_json, write_text
+from composer.files import display_path, main_process, read_json, write_text
 from composer.runs import code as source
 from composer.runs.layout import JOB, SWEEP
 from composer.sweeps.jobs import LOG, STOP, Job, describe, objective, stop_signal, sweep_stopped
@@ -56,7 +56,10 @@ def run_job(sweep: Path, job: Job, cwd: Path | None = None) -> float:
     if (asked := stop_signal(sweep)) is not None:
         raise sweep_stopped(asked)
     _say(f"job {job.number:<4} {job.folder.name}  starts; its log: {display_path(job.folder / LOG)}")
-    job.write()
+    # A launcher of a job on several nodes calls this in each process; the first one keeps the account.
+    first = main_process()
+    if first:
+        job.write()
     started = time.monotonic()
     log_begins = (job.folder / LOG).stat().st_size if (job.folder / LOG).exists() else 0
     outer = {number: signal.getsignal(number) for number in _SIGNALS}
@@ -67,7 +70,8 @@ def run_job(sweep: Path, job: Job, cwd: Path | None = None) -> float:
         job.status, job.error = _end(job, code, log_begins)
         if stopped is not None and job.status not in ("completed", "interrupted"):
             job.status, job.error = "interrupted", "stopped while it started"
-        job.write()
+        if first:
+            job.write()
     _say(describe(job))
     if stopped is not None:
         listener = outer[signal.Signals(stopped)]
@@ -235,7 +239,8 @@ def _forwarded(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
 def _end(job: Job, code: int, log_begins: int) -> tuple[str, str | None]:
     """Return status and first line of the error of a job whose process ended with this code."""
     summary = job.summary
-    if code == 0 and summary.get("status") == "completed":
+    # The other processes of a training end before the first has written the summary.
+    if code == 0 and (summary.get("status") == "completed" or not main_process()):
         return "completed", None
     if code < 0:
         name = signal.Signals(-code).name

@@ -168,6 +168,19 @@ def test_stopping_a_sweep_reaches_jobs_without_signals(stand_in: Any, here: Path
     assert sweep.Job.read(job.folder).status == "interrupted"
 
 
+def test_the_second_process_of_a_job_keeps_no_account(
+    stand_in: Any, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On two nodes it ends before the first one has written the summary."""
+    stand_in(lambda job: ("", 1.0))
+    job = job_in(here / "sweep" / "job")
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    monkeypatch.setattr(processes, "_command", lambda job, sweep: [sys.executable, "-c", ""])
+    processes.run_job(here / "sweep", job)
+    assert job.status == "completed"
+    assert not (job.folder / "job.json").exists()
+
+
 def test_a_job_whose_turn_comes_after_the_stop_does_not_begin(stand_in: Any, here: Path) -> None:
     stand_in(lambda job: ("", 1.0))
     job = job_in(here / "sweep" / "job")
