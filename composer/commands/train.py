@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -280,7 +279,7 @@ def finish(run: Run) -> dict[str, Any]:
         # The epoch with the lowest loss/val, whose weights best.ckpt holds.
         "best": {
             "epoch": best["epoch"],
-            **{key: value for key, value in best["metrics"].items() if key.endswith("/val") and not math.isnan(value)},
+            **{key: value for key, value in best["metrics"].items() if key.endswith("/val")},
             **score(composer.model, run.datamodule.test_dataloader(), "test"),
         },
         "baselines": measure(prepared.data.tokens, prepared.data.splits, config.data.window_size, config.seed),
@@ -334,8 +333,7 @@ def _begin(run: Run, changed: Sequence[str]) -> None:
 
 def _figures(run: Run) -> dict[str, Any]:
     """Return the entries of `summary.json` for every status."""
-    state = run.state
-    config = run.prepared.config
+    state, config = run.state, run.prepared.config
     return {
         "exact_resume": not config.inexact(),
         # The keys of a trial, whose figures mean nothing.
@@ -343,9 +341,8 @@ def _figures(run: Run) -> dict[str, Any]:
         "epochs": state.position[0],
         "steps": state.steps,
         "seconds": round(state.clocked, 3),
-        **data_figures(run.prepared.config, run.prepared.data),
-        # An epoch that was not validated has none of its figures.
-        **{key: value for key, value in state.metrics.items() if not math.isnan(value)},
+        **data_figures(config, run.prepared.data),
+        **state.metrics,
     }
 
 

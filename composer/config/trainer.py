@@ -60,7 +60,7 @@ class TrainerConfig(Group):
     accumulate_grad_batches: Annotated[int, COUNT]
     """Batches whose gradients are averaged for one step of the optimiser."""
     gradient_clip_algorithm: Annotated[str, OneOf(("norm", "value"))]
-    """What `optimizer.gradient_clip_norm` limits: the `norm` of the gradient, or the `value` of each of its numbers."""
+    """`norm`: `optimizer.gradient_clip_norm` limits the norm of the gradient; `value`: each of its elements."""
     limit_train_batches: Annotated[Any, _TRAINED]
     """Batches of an epoch: a number, or a share of them where it is written with a point."""
     limit_val_batches: Annotated[Any, _BATCHES]

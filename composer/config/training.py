@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, ClassVar
 
+from composer.config.callbacks import CallbackConfig
 from composer.config.data import AugmentationConfig, DataConfig, EncodingConfig
 from composer.config.limits import (
     ABOVE_0,
@@ -20,7 +21,7 @@ from composer.config.limits import (
     between,
     require,
 )
-from composer.config.loggers import CallbackConfig, LoggerConfig
+from composer.config.loggers import LoggerConfig
 from composer.config.model import ModelConfig, ModelName
 from composer.config.optimizers import OptimizerConfig, SchedulerConfig
 from composer.config.sampling import Mode, SamplingConfig, SamplingGridConfig
@@ -144,11 +145,11 @@ class TrainConfig(Group):
     checkpoint: CheckpointConfig
     logging: LoggingConfig
     logger: dict[str, LoggerConfig]
-    """Loggers of Lightning beside the run's own record, by name."""
+    """Lightning's loggers by name, in addition to the run's own record."""
     callbacks: dict[str, CallbackConfig]
-    """Callbacks of Lightning, by name."""
+    """Lightning's callbacks by name."""
     debug: Annotated[str, OneOf(("none", "fast", "overfit", "profile"))]
-    """What a run is tried for; any but `none` marks it as no result."""
+    """The purpose of a trial run; any value but `none` marks the run as no result."""
     sampling: SamplingConfig
     sampling_grid: SamplingGridConfig
 

@@ -75,7 +75,13 @@ class RunLog:
         self.events.layout(layout)
 
     def add_row(self, epoch: int, step: int, metrics: dict[str, float]) -> None:
-        """Write the metrics of an epoch; `epoch` is the number of finished epochs, `step` of optimiser steps."""
+        """Write the metrics of an epoch, NaN where one was not taken.
+
+        Args:
+            epoch: the number of finished epochs.
+            step: the number of optimiser steps.
+            metrics: values by key, the same keys in each epoch.
+        """
         row = {"epoch": epoch, "step": step, **metrics}
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, fieldnames=list(row), lineterminator="\n")
@@ -84,11 +90,12 @@ class RunLog:
         writer.writerow(row)
         self.csv.write(buffer.getvalue())
         self.csv.flush()
-        self.add_scalars(epoch, metrics)
+        # The table has the same columns in each row; TensorBoard draws a NaN as a point.
+        self.add_scalars(epoch, {key: value for key, value in metrics.items() if not math.isnan(value)})
 
     def add_scalars(self, epoch: int, metrics: dict[str, float]) -> None:
         """Write points to TensorBoard, in one record."""
-        self.events.scalars(epoch, {key: value for key, value in metrics.items() if not math.isnan(value)})
+        self.events.scalars(epoch, metrics)
         self.events.flush()
 
     def add_image(self, epoch: int, tag: str, png: bytes) -> None:

@@ -91,11 +91,13 @@ class ProgressCallback(Callback):
         pl_module.check_finite()
         state, epoch = self.state, trainer.current_epoch + 1
         state.position, state.steps = (epoch, 0), trainer.global_step
-        state.metrics = pl_module.epoch_metrics()
-        if pl_module.val_sums.counted and not math.isfinite(state.metrics[MONITOR]):
+        metrics = pl_module.epoch_metrics()
+        if pl_module.val_sums.counted and not math.isfinite(metrics[MONITOR]):
             raise pl_module.non_finite()
-        if state.metrics[MONITOR] < state.best_value:
-            state.best_epoch, state.best_value = epoch, state.metrics[MONITOR]
+        # Those of the validation are NaN after an epoch without one.
+        state.metrics = {key: value for key, value in metrics.items() if not math.isnan(value)}
+        if metrics[MONITOR] < state.best_value:
+            state.best_epoch, state.best_value = epoch, metrics[MONITOR]
         note_end(trainer, state)
         if state.last and not state.best_epoch:
             # Nothing was validated: the last weights are those to compose with.
@@ -193,12 +195,13 @@ class RecordCallback(Callback):
         """Write the row of the epoch, and histograms and a sample when they are due."""
         assert isinstance(pl_module, ComposerModule)
         state, epoch = self.state, self.state.position[0]
+        metrics = pl_module.epoch_metrics()
         if self.record is not None:
-            self.record.add_row(epoch, state.steps, state.metrics)
+            self.record.add_row(epoch, state.steps, metrics)
             every = self.histogram_every_epochs
             if every is not None and (state.last or epoch % every == 0):
                 self.record.add_histograms(epoch, pl_module.model)
-        self.progress.epoch(epoch, state.metrics)
+        self.progress.epoch(epoch, metrics)
         if self.record is not None and self.sample is not None:
             with scored_weights(trainer, pl_module):
                 lines = self.sample(epoch, pl_module.model, self.record, state.last)

@@ -1,4 +1,4 @@
-"""Loggers of Lightning beside the run's own record, by the name in the config.
+"""Lightning's loggers, which a config chooses by name in addition to the run's own record.
 
 They get the metrics of each epoch and what callbacks log. They cannot change a checkpoint, and go on where a run is
 resumed: what they wrote between the checkpoint and the interruption may stand twice. The run's own record has nothing
@@ -7,12 +7,11 @@ twice.
 
 from __future__ import annotations
 
-import hashlib
 import os
+import secrets
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +92,12 @@ def _tensorboard(config: TensorBoardLoggerConfig, folder: Path) -> Logger:
 @implements("logger", "wandb")
 def _wandb(config: WandbLoggerConfig, folder: Path) -> Logger:
     files = folder / LOGGERS / "wandb"
-    files.mkdir(parents=True, exist_ok=True)
-    identity = _identity(files, lambda: {"id": _run_name(folder)[1]})
+    identity = _identity(files) or {"id": secrets.token_hex(8)}
+    _keep_identity(files, identity)
     # The package prints where it writes; the run's own messages are ours.
     os.environ.setdefault("WANDB_SILENT", "true")
     logger = WandbLogger(
-        name=_run_name(folder)[0],
+        name=_run_name(folder),
         save_dir=files,
         id=identity["id"],
         resume="allow",
@@ -116,36 +115,36 @@ def _wandb(config: WandbLoggerConfig, folder: Path) -> Logger:
 @implements("logger", "mlflow")
 def _mlflow(config: MLflowLoggerConfig, folder: Path) -> Logger:
     files = folder / LOGGERS / "mlflow"
-    identity = read_json(files / _IDENTITY) if (files / _IDENTITY).exists() else {}
+    identity = _identity(files)
     uri = config.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or Path("mlruns").absolute().as_uri()
     if uri.startswith("file:"):
-        # MLflow wants to be told that a folder, and no database, is meant.
+        # MLflow 3 refuses a folder as its store without this variable.
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     logger = MLFlowLogger(
         experiment_name=config.experiment_name,
-        run_name=_run_name(folder)[0],
+        run_name=_run_name(folder),
         tracking_uri=identity.get("tracking_uri", uri),
         tags=dict(config.tags),
         run_id=identity.get("id"),
     )
     if not identity and main_process():
-        _identity(files, lambda: {"id": logger.run_id, "tracking_uri": uri})
+        _keep_identity(files, {"id": logger.run_id, "tracking_uri": uri})
     return logger
 
 
-def _identity(files: Path, new: Any) -> dict[str, Any]:
-    """Return what identifies a run to its logger, kept in the run directory from the first start on."""
-    path = files / _IDENTITY
-    if not main_process():
-        return {"id": None}
-    if not path.exists():
+def _identity(files: Path) -> dict[str, Any]:
+    """Return what identifies a run to its logger; empty at its first start."""
+    return read_json(files / _IDENTITY) if (files / _IDENTITY).exists() else {}
+
+
+def _keep_identity(files: Path, identity: dict[str, Any]) -> None:
+    """Keep what identifies a run to its logger, for the time when it is resumed."""
+    if main_process():
         files.mkdir(parents=True, exist_ok=True)
-        write_json(path, new())
-    return read_json(path)
+        write_json(files / _IDENTITY, identity)
 
 
-def _run_name(folder: Path) -> tuple[str, str]:
-    """Return the name of a run for people, the last two folders, and one that no other run has."""
+def _run_name(folder: Path) -> str:
+    """Return the name of a run on the logger's pages: the last two folders."""
     path = folder.absolute()
-    unique = hashlib.sha256(f"{path}{datetime.now().isoformat()}{os.getpid()}".encode()).hexdigest()[:16]
-    return f"{path.parent.name}/{path.name}", unique
+    return f"{path.parent.name}/{path.name}"

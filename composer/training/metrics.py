@@ -54,7 +54,7 @@ class MetricSums:
 
     @property
     def counted(self) -> bool:
-        """Whether any window has been added."""
+        """Whether the sums hold a window."""
         return bool(self.sums[-1])
 
 

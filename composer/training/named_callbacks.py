@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -22,7 +22,7 @@ from pytorch_lightning.callbacks import (
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from composer import registry
-from composer.config.loggers import (
+from composer.config.callbacks import (
     CallbackConfig,
     DeviceStatsConfig,
     EarlyStoppingConfig,
@@ -33,6 +33,7 @@ from composer.config.loggers import (
     SWAConfig,
 )
 from composer.errors import ComposerError
+from composer.nets.network import Network
 from composer.registry import implements
 from composer.training.module import ComposerModule
 
@@ -70,48 +71,30 @@ def make_callbacks(configs: Mapping[str, CallbackConfig], *, logged: bool = True
 class AveragedWeights(Callback):
     """An average of the network's weights, which is validated, tested, composed with and kept as the best.
 
-    `last.ckpt` holds the weights that the optimiser moves, and the average as state of this callback.
+    `last.ckpt` holds the weights that the optimiser moves, and the average as state of this callback. A subclass says
+    when the average is updated.
     """
 
-    def __init__(self, decay: float | None, *, every_steps: int = 1, start_step: int = 0, start: float = 0.0) -> None:
-        """Choose the average.
-
-        Args:
-            decay: of an exponential moving average over steps; None is the mean over epochs.
-            every_steps: steps between updates of the moving average.
-            start_step: its first step.
-            start: share of the epochs before the first one of the mean.
-        """
-        self.decay, self.every_steps, self.start_step, self.start = decay, every_steps, start_step, start
+    def __init__(self, average: Callable[..., None] | None = None) -> None:
+        """Args: `average`, of torch's `AveragedModel`; None is the mean."""
+        self._average_fn = average
         self._average: AveragedModel | None = None
-        self._latest_step = 0
+
+    @property
+    def state_key(self) -> str:
+        """The key of the state in a checkpoint."""
+        return AveragedWeights.__name__
+
+    @property
+    def average(self) -> AveragedModel:
+        """The average, which exists once a fit has begun."""
+        assert self._average is not None
+        return self._average
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Copy the network."""
         if stage == "fit":
-            assert isinstance(pl_module, ComposerModule)
-            average = None if self.decay is None else get_ema_multi_avg_fn(self.decay)  # type: ignore[no-untyped-call]
-            self._average = AveragedModel(pl_module.model, multi_avg_fn=average)
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Update a moving average after a step, a mean after the last step of an epoch."""
-        step = trainer.global_step
-        if self.decay is None:
-            if batch_idx + 1 >= trainer.num_training_batches:
-                self._update(pl_module)
-        elif step != self._latest_step:
-            self._latest_step = step
-            if step > self.start_step and step % self.every_steps == 0:
-                self._update(pl_module)
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Follow the weights until the first epoch that counts, so that earlier epochs are validated as they are."""
-        first = self.start * (trainer.max_epochs or 0)
-        if self.decay is None and trainer.current_epoch - 1 < first:
-            assert self._average is not None
-            self._average.n_averaged.zero_()  # the next update copies the weights
+            self._average = AveragedModel(_network(pl_module), multi_avg_fn=self._average_fn)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Validate the average."""
@@ -120,22 +103,18 @@ class AveragedWeights(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Go on with the weights that the optimiser moves."""
-        if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self._swap(pl_module)
+        self.on_validation_start(trainer, pl_module)
 
-    def _update(self, module: pl.LightningModule) -> None:
-        assert self._average is not None
-        assert isinstance(module, ComposerModule)
-        self._average.update_parameters(module.model)
+    def update(self, module: pl.LightningModule) -> None:
+        """Take the weights of the network into the average; the first ones are copied."""
+        self.average.update_parameters(_network(module))
 
     @torch.no_grad()
     def _swap(self, module: pl.LightningModule) -> None:
         """Exchange the weights of the network and the average."""
-        assert self._average is not None
-        assert isinstance(module, ComposerModule)
-        if not int(self._average.n_averaged):
+        if not int(self.average.n_averaged):
             return
-        for mine, other in zip(module.model.parameters(), self._average.module.parameters(), strict=True):
+        for mine, other in zip(_network(module).parameters(), self.average.module.parameters(), strict=True):
             kept = mine.detach().clone()
             mine.copy_(other)
             other.copy_(kept)
@@ -151,13 +130,67 @@ class AveragedWeights(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return tensors and plain values for a checkpoint."""
-        assert self._average is not None
-        return {"average": self._average.state_dict(), "latest_step": self._latest_step}
+        return {"average": self.average.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        assert self._average is not None
-        self._average.load_state_dict(state_dict["average"])
+        self.average.load_state_dict(state_dict["average"])
+
+
+def _network(module: pl.LightningModule) -> Network:
+    assert isinstance(module, ComposerModule)
+    return module.model
+
+
+@implements("callbacks", "swa")
+class MeanOfEpochs(AveragedWeights):
+    """The mean of the weights after each of the last epochs."""
+
+    def __init__(self, config: SWAConfig) -> None:
+        """Args: `config` says which epochs count."""
+        super().__init__()
+        self.start = config.start
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Follow the weights until the first epoch that counts, so that earlier epochs are validated as they are."""
+        if trainer.current_epoch - 1 < self.start * (trainer.max_epochs or 0):
+            self.average.n_averaged.zero_()  # the next update copies the weights
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Update after the last batch of an epoch, before it is validated."""
+        if batch_idx + 1 >= trainer.num_training_batches:
+            self.update(pl_module)
+
+
+@implements("callbacks", "ema")
+class MovingAverage(AveragedWeights):
+    """An exponential moving average of the weights over steps of the optimiser."""
+
+    def __init__(self, config: EMAConfig) -> None:
+        """Args: `config` holds the decay and the steps that count."""
+        super().__init__(get_ema_multi_avg_fn(config.decay))  # type: ignore[no-untyped-call]
+        self.every_steps, self.start_step = config.every_steps, config.start_step
+        self._latest_step = 0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Update after a step; a batch whose gradients are accumulated takes none."""
+        step = trainer.global_step
+        if step != self._latest_step:
+            self._latest_step = step
+            if step > self.start_step and step % self.every_steps == 0:
+                self.update(pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return tensors and plain values for a checkpoint."""
+        return super().state_dict() | {"latest_step": self._latest_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        super().load_state_dict(state_dict)
         self._latest_step = state_dict["latest_step"]
 
 
@@ -169,16 +202,6 @@ def scored_weights(trainer: pl.Trainer, module: pl.LightningModule) -> Iterator[
             if isinstance(callback, AveragedWeights):
                 stack.enter_context(callback.swapped(module))
         yield
-
-
-@implements("callbacks", "swa")
-def _swa(config: SWAConfig) -> Callback:
-    return AveragedWeights(None, start=config.start)
-
-
-@implements("callbacks", "ema")
-def _ema(config: EMAConfig) -> Callback:
-    return AveragedWeights(config.decay, every_steps=config.every_steps, start_step=config.start_step)
 
 
 @implements("callbacks", "early_stopping")

@@ -30,7 +30,7 @@ from composer.registry import implements
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How long a training is.
+    """The length of a training.
 
     Attributes:
         epochs: all epochs; None where the Trainer has no end.

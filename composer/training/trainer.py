@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import warnings
@@ -31,16 +32,9 @@ def set_up_torch(config: TrainConfig) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
-# Keys of the group `trainer` that are arguments of Lightning's Trainer under the same name.
-_ARGUMENTS = (
-    *("accelerator", "devices", "strategy", "precision", "num_nodes", "max_epochs", "min_epochs", "max_steps"),
-    *("min_steps", "max_time", "accumulate_grad_batches", "gradient_clip_algorithm", "limit_train_batches"),
-    *("limit_val_batches", "limit_test_batches", "limit_predict_batches", "overfit_batches", "fast_dev_run"),
-    *("val_check_interval", "check_val_every_n_epoch", "num_sanity_val_steps", "log_every_n_steps", "deterministic"),
-    *("detect_anomaly", "benchmark", "inference_mode", "sync_batchnorm", "reload_dataloaders_every_n_epochs"),
-)
+# Keys of the group `trainer` that are ours; all others are arguments of Lightning's Trainer. `profiler` is made here.
+_OURS = ("threads", "early_stopping_patience", "progress_bar", "profiler")
 _PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
-PROFILE = "profile"
 
 
 def make_trainer(
@@ -57,14 +51,15 @@ def make_trainer(
         folder: the run directory.
         callbacks: of the run, in their order.
         values: what every checkpoint holds besides the weights (`checkpoint.composer_values`).
-        loggers: of Lightning, beside the run's own record.
+        loggers: Lightning's, in addition to the run's own record.
 
     Raises:
         ComposerError: this machine does not have what `trainer` asks for.
     """
+    arguments = {key: value for key, value in dataclasses.asdict(config.trainer).items() if key not in _OURS}
     try:
         return pl.Trainer(
-            **{name: getattr(config.trainer, name) for name in _ARGUMENTS},
+            **arguments,
             gradient_clip_val=config.optimizer.gradient_clip_norm,
             default_root_dir=folder,
             profiler=_profiler(config, folder),
@@ -85,7 +80,7 @@ def _profiler(config: TrainConfig, folder: Path) -> Profiler | None:
     """Return the profiler, whose report goes into the run directory."""
     if config.trainer.profiler is None:
         return None
-    profiler: Profiler = _PROFILERS[config.trainer.profiler](dirpath=folder, filename=PROFILE)
+    profiler: Profiler = _PROFILERS[config.trainer.profiler](dirpath=folder, filename="profile")
     return profiler
 
 
