@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 
 
 class ComposerError(Exception):
@@ -38,6 +40,14 @@ class RunInterrupted(ComposerError):
     def __reduce__(self) -> tuple[type[RunInterrupted], tuple[str, int]]:
         # A launcher brings it back from another process.
         return type(self), (str(self), self.signal_number)
+
+
+def unknown_option(group: str, option: str, options: Iterable[str]) -> ComposerError:
+    """Return the error for an option that a group does not have, with its options and the nearest one."""
+    known = sorted(options)
+    near = difflib.get_close_matches(option, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return ComposerError(f"{group}={option}: {group} is one of {', '.join(known)}{hint}")
 
 
 def one_line(error: BaseException) -> str:

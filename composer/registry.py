@@ -6,14 +6,14 @@ registered by the module that holds it, and a name that nothing has registered i
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from composer.errors import ComposerError
+from composer.errors import ComposerError, unknown_option
 
 ClassType = TypeVar("ClassType", bound=type)
 PartType = TypeVar("PartType", bound=Callable[..., Any])
+EntryType = TypeVar("EntryType")
 
 # By kind and name, the dataclass of the part's keys.
 _KEYS: dict[str, dict[str, type[Any]]] = {}
@@ -32,7 +32,7 @@ def keys_of(kind: str, *names: str) -> Callable[[ClassType], ClassType]:
     def decorate(keys: ClassType) -> ClassType:
         for name in names:
             known = _KEYS.setdefault(kind, {}).setdefault(name, keys)
-            # A module that is imported anew, as in a notebook, registers its own parts again.
+            # A module that is reloaded, as in a notebook, registers its parts again.
             if (known.__module__, known.__qualname__) != (keys.__module__, keys.__qualname__):
                 other = f"{keys.__module__} must take another name"
                 raise ComposerError(f"{kind}={name}: is registered by {known.__module__} already; {other}")
@@ -69,10 +69,7 @@ def keys(kind: str, name: str) -> type[Any]:
     Raises:
         ComposerError: nothing has registered the name.
     """
-    try:
-        return _KEYS[kind][name]
-    except KeyError:
-        raise ComposerError(unknown(kind, name)) from None
+    return _found(_KEYS, kind, name)
 
 
 def part(kind: str, name: str) -> Callable[..., Any]:
@@ -81,14 +78,11 @@ def part(kind: str, name: str) -> Callable[..., Any]:
     Raises:
         ComposerError: nothing has registered the name.
     """
+    return _found(_PARTS, kind, name)
+
+
+def _found(table: Mapping[str, Mapping[str, EntryType]], kind: str, name: str) -> EntryType:
     try:
-        return _PARTS[kind][name]
+        return table[kind][name]
     except KeyError:
-        raise ComposerError(unknown(kind, name)) from None
-
-
-def unknown(kind: str, name: object) -> str:
-    """Return the message for a name that is not registered, with the nearest one."""
-    known = names(kind)
-    near = difflib.get_close_matches(str(name), known, n=1)
-    return f"{kind}={name}: {kind} is one of {', '.join(known)}{f'; did you mean {near[0]}?' if near else ''}"
+        raise unknown_option(kind, name, names(kind)) from None

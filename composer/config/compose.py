@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import secrets
 from collections.abc import Iterable, Iterator
@@ -26,7 +25,7 @@ from composer.config.commands import SCHEMAS, GenerateConfig
 from composer.config.keys import SEVERAL, as_hydra_names, check_keys, options_with, parse_overrides
 from composer.config.paths import CONF_DIR
 from composer.config.training import TrainConfig
-from composer.errors import ComposerError, UsageError, one_line
+from composer.errors import ComposerError, UsageError, one_line, unknown_option
 from composer.files import safe_name
 
 ConfigType = TypeVar("ConfigType")
@@ -50,21 +49,27 @@ def config_groups() -> str:
 
 def register() -> None:
     """Register the schemas and resolvers with Hydra; a second call changes nothing."""
-    store = ConfigStore.instance()
+    # mypy takes the hash of a class for that of its instances.
     for name, schema in SCHEMAS.items():
-        store.store(name=f"{name}_schema", node=schema)
+        _store(None, f"{name}_schema", None, schema)  # type: ignore[arg-type]
     for kind in registry.kinds():
         for name in registry.names(kind):
             package = f"{kind}.{name}" if kind in SEVERAL else kind
-            store.store(group=f"{kind}/schema", name=name, node=registry.keys(kind, name), package=package)
+            _store(f"{kind}/schema", name, package, registry.keys(kind, name))  # type: ignore[arg-type]
     # A plugin's own values under a name that conf/hydra has too: Hydra would check ours against them, and complain.
     Plugins.instance()
     for path in CONF_DIR.glob("hydra/*/*.yaml"):
-        store.repo.get("hydra", {}).get(path.parent.name, {}).pop(path.name, None)
+        ConfigStore.instance().repo.get("hydra", {}).get(path.parent.name, {}).pop(path.name, None)
     # Cached, so that every job of one sweep sees the same value.
     OmegaConf.register_new_resolver("run_id", run_id, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("safe_name", safe_name, replace=True)
     OmegaConf.register_new_resolver("config_groups", config_groups, replace=True)
+
+
+@cache
+def _store(group: str | None, name: str, package: str | None, node: type[Any]) -> None:
+    """Register a schema with Hydra; only once, because Hydra makes a config of the dataclass each time."""
+    ConfigStore.instance().store(group=group, name=name, package=package, node=node)
 
 
 def typed(config: DictConfig, schema: type[ConfigType]) -> ConfigType:
@@ -88,9 +93,7 @@ def readable(error: Exception) -> ComposerError:
     """Return what Hydra or OmegaConf raised for configs and overrides as one line with the way out."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, option = error.missing_cfg_file.rpartition("/")
-        near = difflib.get_close_matches(option, error.options, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        return ComposerError(f"{group}={option}: {group} is one of {', '.join(sorted(error.options))}{hint}")
+        return unknown_option(group, option, error.options)
     text = one_line(error)
     # A key that another option of the group has.
     absent = re.match(r"Could not override '(\S+)'\.", text)
@@ -98,10 +101,8 @@ def readable(error: Exception) -> ComposerError:
         return ComposerError(f"{absent[1]}: is a key of {' and '.join(options)}, which is not chosen here")
     unknown = re.search(r"Could not load '(\w+)/(\S+)'", text)
     if unknown is not None and (CONF_DIR / unknown[1]).is_dir():
-        options = sorted(path.stem for path in (CONF_DIR / unknown[1]).glob("*.yaml"))
-        near = difflib.get_close_matches(unknown[2], options, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        return ComposerError(f"{unknown[1]}={unknown[2]}: {unknown[1]} is one of {', '.join(options)}{hint}")
+        options = [path.stem for path in (CONF_DIR / unknown[1]).glob("*.yaml")]
+        return unknown_option(unknown[1], unknown[2], options)
     twice = re.match(r"Multiple values for (\S+)\. To override", text)
     if twice is not None:
         return ComposerError(f"+{twice[1]}: has a value already; write {twice[1]}=OPTION, several as {twice[1]}=[A,B]")

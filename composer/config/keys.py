@@ -201,8 +201,9 @@ def check_keys(overrides: Iterable[Override], command: str) -> None:
         if key == "optimizer.schedule":
             option = str(override.input_line).partition("=")[2].replace("constant", "none")
             raise ComposerError(f"{override.input_line}: is the group scheduler now: scheduler={option}")
-        if command == "train" and key.removeprefix("trainer.") in ELSEWHERE and key.startswith("trainer."):
-            raise ComposerError(f"{override.input_line}: {ELSEWHERE[key.removeprefix('trainer.')]}")
+        group, _, argument = key.partition(".")
+        if command == "train" and group == "trainer" and argument in ELSEWHERE:
+            raise ComposerError(f"{override.input_line}: {ELSEWHERE[argument]}")
         raise ComposerError(f"{override.input_line}: there is no key {key}{_suggestion(key, sorted(known), command)}")
 
 

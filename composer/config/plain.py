@@ -30,7 +30,7 @@ def from_plain(schema: type[GroupType], values: GroupType | Mapping[str, Any]) -
     if isinstance(values, schema):
         return values
     assert isinstance(values, Mapping)
-    kind = schema.__dict__.get("prefix", "").removesuffix(".")
+    kind = getattr(schema, "prefix", "").removesuffix(".")
     if "name" in values and registry.names(kind):
         schema = registry.keys(kind, str(values["name"]))
     try:
