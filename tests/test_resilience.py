@@ -27,7 +27,8 @@ def test_kills_at_random_instants_end_in_the_same_bits(repetitions: Callable[[in
     size = ["--kills", f"{kills}", "--per-run", f"{repetitions(1, 3)}", "--epochs", f"{repetitions(2, 4)}"]
     output = program("check_resume.py", *size, timeout=1800)
     assert f"{kills} of {kills} kills ended in the same bits" in output
-    for variant in ("dropout", "schedule", "early stopping", "proximal", "workers", "every step", "streams", "media"):
+    usual = ("dropout", "schedule", "early stopping", "proximal", "workers", "every step", "streams", "media")
+    for variant in (*usual, "loggers", "muon", "accumulation"):
         assert f"{variant:<15}" in output
 
 

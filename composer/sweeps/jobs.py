@@ -28,14 +28,6 @@ LOG = "train.log"
 # Metrics reported for a finished job, and the one that a sweeper minimises.
 OBJECTIVE_METRICS = ("accuracy/val", "loss/val")
 OBJECTIVE = "loss/val"
-
-
-def objective_of(summary: dict[str, Any]) -> float:
-    """Return what a sweep minimises: the last `loss/val` of a run, else the lowest; infinity where none was taken."""
-    best = summary.get("best", {})
-    return float(summary.get(OBJECTIVE, best.get(OBJECTIVE, math.inf)))
-
-
 # In a sweep's folder: the number of the signal that asked the whole sweep to stop. Jobs may run in processes that no
 # signal of ours reaches, on other machines even; what they all share is this folder.
 STOP = ".stop"
@@ -156,6 +148,12 @@ def sweep_stopped(number: int) -> RunInterrupted:
     """Return the error that ends a sweep on a signal."""
     name = signal.Signals(number).name
     return RunInterrupted(f"{name}: the sweep was stopped and its jobs saved; the same command continues it", number)
+
+
+def objective_of(summary: dict[str, Any]) -> float:
+    """Return what a sweep minimises: the last `loss/val` of a run, else the lowest; infinity where none was taken."""
+    best = summary.get("best", {})
+    return float(summary.get(OBJECTIVE, best.get(OBJECTIVE, math.inf)))
 
 
 def objective(job: Job) -> float:

@@ -15,6 +15,9 @@ from composer.config.compose import compose
 from composer.config.optimizers import CosineConfig, Interval, OneCycleConfig, PlateauConfig, StepConfig
 from composer.config.optimizers import WarmupCosineConfig as Warmup
 from composer.errors import ComposerError
+
+# Importing them registers what implements the names.
+from composer.training import loggers, named_callbacks  # noqa: F401
 from composer.training.optimizers import MuonAndAdamW, make_optimizer, state_shapes
 from composer.training.schedules import Course, PlateauSchedule, PositionSchedule, make_schedule
 
@@ -36,9 +39,6 @@ def step(module: nn.Module, optimizer: Optimizer) -> None:
 def test_every_optimiser_has_keys_and_a_class() -> None:
     assert tuple(registry.names("optimizer")) == OPTIMIZERS
     for kind in ("optimizer", "scheduler", "logger", "callbacks"):
-        import composer.training.loggers
-        import composer.training.named_callbacks  # noqa: F401
-
         assert all(registry.part(kind, name) for name in registry.names(kind))
 
 
