@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from composer import __version__
 from composer.config.paths import CONF_DIR, PACKAGE
 from composer.files import read_json, unwritable
 from composer.runs.layout import SWEEP
@@ -79,6 +80,20 @@ def freeze(folder: Path, search: Sequence[Path] = ()) -> None:
         beginning.rename(frozen)
     except OSError as error:
         raise unwritable(frozen, error) from error
+
+
+def add_former_name(folder: Path) -> None:
+    """Let the frozen code of a sweep find its version under the name that the distribution had before `lstm-composer`.
+
+    Raises:
+        ComposerError: the folder cannot be written.
+    """
+    about = folder / FROZEN / f"composer-{__version__}.dist-info" / "METADATA"
+    try:
+        about.parent.mkdir(exist_ok=True)
+        about.write_text(f"Metadata-Version: 2.1\nName: composer\nVersion: {__version__}\n", encoding="utf-8")
+    except OSError as error:
+        raise unwritable(about, error) from error
 
 
 def frozen_conf(folder: Path) -> Path:

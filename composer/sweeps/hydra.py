@@ -33,7 +33,14 @@ from composer.runs import code as source
 from composer.runs.layout import SWEEP
 from composer.sweeps import jobs as sweep
 from composer.sweeps import processes
-from composer.sweeps.job_configs import arguments_for_jobs, check_values, compose_from, texts, user_folders
+from composer.sweeps.job_configs import (
+    arguments_for_jobs,
+    check_values,
+    compose_from,
+    texts,
+    unchecked_keys,
+    user_folders,
+)
 
 log = logging.getLogger(__name__)
 
@@ -160,8 +167,11 @@ class _Sweep:
         # The name of the folder comes from the overrides (`sweep_id`).
         folder = Path(config.hydra.sweep.dir)
         check_values(config)
-        sweep.begin(folder, config.name, self.overrides, list(dict.fromkeys(swept)), for_jobs, self.search)
+        other = sweep.begin(folder, config.name, self.overrides, list(dict.fromkeys(swept)), for_jobs, self.search)
         self.folder = folder
+        if other:
+            source.add_former_name(folder)
+            self.listening.enter_context(unchecked_keys())
         compose_from(source.frozen_conf(folder), source.frozen_search(folder))
         self.listening.enter_context(processes.stopping(folder))
         self.summarise = self.load_summary()

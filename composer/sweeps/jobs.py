@@ -81,7 +81,7 @@ def begin(
     swept: Sequence[str],
     hydra: Sequence[str] = (),
     search: Sequence[Path] = (),
-) -> None:
+) -> bool:
     """Freeze the code, the configs and the git state of a sweep; one that is there already stays as it was.
 
     Args:
@@ -91,6 +91,9 @@ def begin(
         swept: keys in which the jobs differ, in order.
         hydra: arguments about Hydra itself that every job gets.
         search: folders of the user's configs.
+
+    Returns:
+        Whether the frozen copy is of other code or configs than the present ones.
 
     Raises:
         ComposerError: the folder cannot be written, or its frozen copy was changed.
@@ -108,7 +111,7 @@ def begin(
                 flush=True,
             )
         (folder / STOP).unlink(missing_ok=True)
-        return
+        return bool(known != now)
     for other in sorted(folder.parent.glob(f"*/{SWEEP}")):
         if read_json(other).get("overrides") == list(overrides):
             print(
@@ -134,6 +137,7 @@ def begin(
             "git": source.git_state(),
         },
     )
+    return False
 
 
 def stop_signal(sweep: Path) -> int | None:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 from composer import cli
 from composer.commands import train
 from composer.config import run_file
+from composer.config.compose import compose
 from composer.errors import ComposerError
 from composer.runs import code as source
 from composer.sweeps import jobs as sweep
@@ -101,6 +103,26 @@ def test_jobs_compose_from_frozen_copies_of_own_folders(
     (mine / "experiment" / "mine.yaml").write_text(EXPERIMENT.replace("hidden_size: 4", "hidden_size: 8"))
     cli.run("train", ["-m", *given, "experiment=mine", "seed=0,1"])
     assert len(list((tmp_path / "outputs" / "mine").glob("sweep-*"))) == 2
+
+
+def test_a_sweep_of_another_version_goes_on_with_its_keys(
+    mine: Path, jobs_seen: list[list[str]], tmp_path: Path
+) -> None:
+    """Frozen code checks the frozen configs: the present schema may lack their keys."""
+    command = ["-m", "seed=0,1", "name=older", "hydra.sweep.dir=older"]
+    cli.run("train", command)
+    folder = tmp_path / "older"
+    adam = source.frozen_conf(folder) / "optimizer" / "adam.yaml"
+    adam.write_text("name: adam\nlr: 1.0e-3\nof_another_version: constant\n")
+    about = json.loads((folder / "sweep.json").read_text())
+    about["code_sha256"] = source.frozen_digest(folder)
+    (folder / "sweep.json").write_text(json.dumps(about))
+    shutil.rmtree(next(path for path in sorted(folder.iterdir()) if (path / "job.json").exists()))
+    assert cli.run("train", command) == 0
+    assert len(jobs_seen) == 3, "the job that was missing"
+    assert {job.status for job in sweep.jobs(folder)} == {"completed"}
+    with pytest.raises(ComposerError, match="there is no key optimizer.of_another_version"):
+        compose("optimizer.of_another_version=1")
 
 
 @pytest.mark.slow
