@@ -98,3 +98,5 @@ def test_the_examples_for_lightning_run(tmp_path: Path, monkeypatch: pytest.Monk
             exec(compile(body, page, "exec"), names)
     assert (tmp_path / "piece.mid").exists()
     assert (tmp_path / "logs").is_dir()
+    assert (tmp_path / "from_my_run.mid").exists()
+    assert (tmp_path / "my_run" / "metrics.csv").read_text().count("\n") == 3

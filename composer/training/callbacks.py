@@ -20,6 +20,8 @@ import torch
 from pytorch_lightning.callbacks import Callback, Checkpoint
 
 from composer.config.training import CheckpointConfig, TrainConfig
+from composer.errors import ComposerError
+from composer.files import display_path
 from composer.nets.network import Network
 from composer.progress import Progress
 from composer.runs import checkpoint as ckpt
@@ -37,14 +39,6 @@ MONITOR = "loss/val"
 # Composes a sample after an epoch, from the number of finished epochs, the network, the record and whether the epoch is
 # the last; returns lines for the log.
 Sampler = Callable[[int, Network, RunLog, bool], list[str]]
-
-
-def note_end(trainer: pl.Trainer, state: TrainingState) -> None:
-    """Note in the state whether the epoch that ends is the last one."""
-    epoch = state.position[0]
-    stopped = trainer.should_stop and epoch >= (trainer.min_epochs or 0) and state.steps >= (trainer.min_steps or 0)
-    state.ended = stopped or 0 <= trainer.max_steps <= state.steps or bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
-    state.last = state.ended or epoch == trainer.max_epochs
 
 
 class ProgressCallback(Callback):
@@ -98,7 +92,7 @@ class ProgressCallback(Callback):
         state.metrics = {key: value for key, value in metrics.items() if not math.isnan(value)}
         if metrics[MONITOR] < state.best_value:
             state.best_epoch, state.best_value = epoch, metrics[MONITOR]
-        note_end(trainer, state)
+        state.note_end(trainer)
         if state.last and not state.best_epoch:
             # Nothing was validated: the last weights are those to compose with.
             state.best_epoch = epoch
@@ -135,7 +129,7 @@ class EarlyStoppingCallback(Callback):
         """Make the epoch the last one where the patience is exhausted."""
         if self._should_stop():
             trainer.should_stop = True
-            note_end(trainer, self.state)
+            self.state.note_end(trainer)
 
     def _should_stop(self) -> bool:
         return self.patience is not None and self.state.position[0] - self.state.best_epoch >= self.patience
@@ -185,8 +179,16 @@ class RecordCallback(Callback):
         self.state.lengths = state_dict["lengths"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Open the files, truncated to the last checkpoint."""
+        """Open the files, truncated to the last checkpoint.
+
+        Raises:
+            ComposerError: the training is new, and the folder holds another one.
+        """
         if trainer.is_global_zero:
+            if self.state.new and (self.folder / CHECKPOINTS).exists():
+                last = display_path(self.folder / CHECKPOINTS / ckpt.LAST)
+                raise ComposerError(f"{self.folder}: holds a training; resume it with ckpt_path={str(last)!r}")
+            self.folder.mkdir(parents=True, exist_ok=True)
             self.record = RunLog(self.folder, self.state.lengths, self.state.position[0] + 1)
             if self.state.new:
                 self.record.describe(self.hyperparameters)
@@ -294,7 +296,7 @@ class CheckpointCallback(Checkpoint):
         """Remember the best weights, save when it is due, and stop when requested."""
         epoch, every = self.state.position[0], self.config.every_epochs
         # A callback of a plugin may have stopped the training since the others were called.
-        note_end(trainer, self.state)
+        self.state.note_end(trainer)
         if self.state.best_epoch == epoch:
             self.best_unsaved = self._weights(trainer, pl_module)
         due = self.state.last or (every is not None and epoch % every == 0) or self._steps_due(trainer)

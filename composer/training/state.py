@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytorch_lightning as pl
+
 
 @dataclass(slots=True)
 class TrainingState:
@@ -57,6 +59,13 @@ class TrainingState:
     def clocked(self) -> float:
         """Seconds of training up to the last `stop_clock`."""
         return self._seconds
+
+    def note_end(self, trainer: pl.Trainer) -> None:
+        """Note whether the epoch that ends is the last one."""
+        epoch = self.position[0]
+        stopped = trainer.should_stop and epoch >= (trainer.min_epochs or 0) and self.steps >= (trainer.min_steps or 0)
+        self.ended = stopped or 0 <= trainer.max_steps <= self.steps or bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
+        self.last = self.ended or epoch == trainer.max_epochs
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values for a checkpoint, without `lengths`."""

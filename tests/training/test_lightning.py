@@ -21,6 +21,8 @@ from composer.data.datamodule import MusicDataModule
 from composer.data.windows import Supervised
 from composer.errors import ComposerError
 from composer.runs import checkpoint as ckpt
+from composer.runs.checkpoint import AtomicCheckpointIO
+from composer.training.callbacks import run_callbacks
 from composer.training.module import ComposerModule
 
 pytestmark = pytest.mark.filterwarnings(
@@ -110,6 +112,25 @@ def test_a_wrong_hyperparameter_is_named() -> None:
         ComposerModule(model=to_plain(config.model) | {"hidden_size": 0}, sizes=(3, 3, 3), **groups)
     with pytest.raises(ComposerError, match="num_layers"):
         ComposerModule(model={"name": "lstm", "hidden_size": 8}, sizes=(3, 3, 3), **groups)
+
+
+def test_our_callbacks_in_another_trainer(tmp_path: Path) -> None:
+    def fit(folder: str, epochs: int, path: Path | None = None) -> None:
+        module, data = composer.build(SMALL)
+        assert module.composer_values is not None
+        own = run_callbacks(tmp_path / folder, compose(*SMALL), module.composer_values, {})
+        plugins = [AtomicCheckpointIO(module.composer_values)]
+        one = trainer(tmp_path, callbacks=own.every, plugins=plugins, max_epochs=epochs, enable_checkpointing=True)
+        one.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
+
+    last = tmp_path / "resumed" / "checkpoints" / "last.ckpt"
+    fit("whole", 3)
+    fit("resumed", 2)
+    with pytest.raises(ComposerError, match="holds a training; resume it with ckpt_path="):
+        fit("resumed", 2)
+    fit("resumed", 3, last)
+    tables = [(tmp_path / folder / "metrics.csv").read_bytes() for folder in ("whole", "resumed")]
+    assert tables[0] == tables[1]
 
 
 @pytest.mark.parametrize("supervision", ["last", "every", "stream"])
