@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from composer.composing.rules import rules, silence
+from composer.composing.named_rules import Scope, make_rules
+from composer.composing.rules import silence
 from composer.composing.sampling import Session
 from composer.config.compose import compose
 from composer.nets.build import Network, build_model
@@ -95,7 +96,7 @@ def with_rules(model: Network, pieces: int) -> Callable[[int], object]:
     times = torch.arange(SIZES[2], dtype=torch.float64) / 8
     generators = [torch.Generator().manual_seed(k) for k in range(pieces)]
     playing = silence(pieces, SIZES[0])
-    limits = rules(config, SIZES[0], 24, times, 1.0)
+    limits = make_rules(Scope(config, SIZES[0], 24, times, 1.0))
     return Session(model, primer(pieces), config, generators, rules=limits, playing=playing).take
 
 

@@ -25,7 +25,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from composer.config.compose import compose
-from composer.nets.network import State
+from composer.nets.context import State
 from composer.nets.recurrent import ThreeHeadLSTM
 
 SIZES = (89, 128, 12)

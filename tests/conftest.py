@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 from omegaconf import DictConfig
 
+from composer import registry
 from composer.config import compose as composing
 from composer.config import paths
 from composer.config.compose import compose
@@ -78,7 +79,8 @@ def shared_data() -> Path:
 def data_config() -> Callable[..., DataConfig]:
     """Makes the default `data` group with changes."""
     default = compose().data
-    return lambda **changes: dataclasses.replace(default, **changes)
+    values = {field.name: getattr(default, field.name) for field in dataclasses.fields(default)}
+    return lambda **changes: registry.keys("data", changes.get("source", "prelude"))(**(values | changes))
 
 
 @pytest.fixture(scope="session")

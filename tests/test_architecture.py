@@ -17,6 +17,7 @@ ORDER = [
         "progress",
         "files",
         "registry",
+        "plugins",
         "config",
         "music",
         "nets",

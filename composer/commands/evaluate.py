@@ -11,7 +11,7 @@ from typing import Any
 from composer.composing.composer import Composer, checkpoint_path
 from composer.config import compose as configs
 from composer.config.commands import ContextConfig, EvaluateConfig
-from composer.config.data import DataConfig, OnError, Source, Split
+from composer.config.data import DataConfig, OnError, of_midi
 from composer.corpus.corpus import Corpus, read_corpus
 from composer.data.bar_position import with_bars
 from composer.data.datamodule import scored
@@ -31,6 +31,7 @@ from composer.files import display_path, write_json, write_text
 from composer.progress import Counter
 from composer.reporting import evaluation_text as words
 from composer.reporting.run_tables import UNITS, split_name, table
+from composer.training.terms import make_metrics
 
 # A run's training data and its split.
 Training = tuple[Corpus, Splits]
@@ -92,7 +93,7 @@ def evaluate(
         baselines = {} if training is None else _of_training(composer, training, asked)
     results: dict[str, Any] = {"data_sha256": sha256, "same_data": same, "pieces": len(corpus.pieces)}
     by_split: dict[str, dict[str, Any]] = {"calibration": {}, "by_piece": {}, "over_pieces": {}, "context": {}}
-    seconds = Seconds(corpus, data)
+    seconds, metrics = Seconds(corpus, data), make_metrics(config.metrics)
     read = with_bars(tokens, corpus.pieces) if composer.model.bar_position else tokens
     for name, part in parts.items():
         windows = Windows(read, scored(part, data, config.seed), data.window_size)
@@ -100,7 +101,7 @@ def evaluate(
         if not len(windows):
             continue
         order = BatchOrder(len(windows), _BATCH, config.seed, shuffle=False)
-        scores = score_windows(composer.model, windows, _told(name, order), corpus.pieces.offsets, seconds)
+        scores = score_windows(composer.model, windows, _told(name, order), corpus.pieces.offsets, seconds, metrics)
         by_piece = scores.pieces(corpus.pieces.names)
         results |= scores.figures(name)
         by_split["calibration"][name] = scores.reliability.bins()
@@ -139,9 +140,9 @@ def _asked(data: DataConfig, path: str | None) -> DataConfig:
     if path is None:
         return data
     # The split file of the training data does not apply to other files.
-    split = Split.shuffled if data.split is Split.file else data.split
+    split = "shuffled" if data.split == "file" else data.split
     unnamed = dataclasses.replace(data, split=split, split_file=None, group_by=None)
-    return dataclasses.replace(unnamed, source=Source.midi, path=path, on_error=OnError.skip)
+    return dataclasses.replace(of_midi(unnamed, path), on_error=OnError.skip)
 
 
 def _training(composer: Composer) -> Training | None:

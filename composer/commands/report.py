@@ -22,7 +22,7 @@ from composer.compare.runs import COMPLETED, Run, shown_value
 from composer.composing.composer import Composer, Composition
 from composer.composing.setting import Setting
 from composer.config.commands import CompareConfig, ReportConfig
-from composer.config.data import DataConfig, Source
+from composer.config.data import DataConfig
 from composer.corpus.corpus import read_pieces
 from composer.errors import ComposerError
 from composer.evaluation import legend
@@ -316,7 +316,7 @@ def _as_written(data: DataConfig, piece: Piece) -> Performance | None:
 
     None where there is no file, or several of its name.
     """
-    if data.source is not Source.midi or data.path is None:
+    if data.source != "midi" or data.path is None:
         return None
     root = Path(data.path).expanduser()
     paths = [path for path in find_files(root) if path.name == piece.name]

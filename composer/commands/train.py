@@ -223,6 +223,8 @@ def build_modules(config: TrainConfig, data: PreparedData, reference: ReferenceM
         sizes=data.vocabulary.sizes,
         loss=config.loss,
         regularizer=config.regularizer,
+        loss_terms=config.loss_terms,
+        metrics=config.metrics,
         optimizer=config.optimizer,
         scheduler=config.scheduler,
         seed=config.seed,
@@ -280,7 +282,7 @@ def finish(run: Run) -> dict[str, Any]:
         "best": {
             "epoch": best["epoch"],
             **{key: value for key, value in best["metrics"].items() if key.endswith("/val")},
-            **score(composer.model, run.datamodule.test_dataloader(), "test"),
+            **score(composer.model, run.datamodule.test_dataloader(), "test", run.module.metrics),
         },
         "baselines": measure(prepared.data.tokens, prepared.data.splits, config.data.window_size, config.seed),
         "sampling": choose_setting(composer, config, folder, prepared.reference, best),

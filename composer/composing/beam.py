@@ -13,10 +13,18 @@ import torch
 from torch import Tensor
 
 from composer.composing.rules import Playing, Rules
-from composer.composing.sampling import Mask, Readout, anything, cuts, legal, masked, probabilities
+from composer.composing.sampling import Mask, Readout, SamplingMethod, anything, cuts, legal, masked, probabilities
 from composer.config.sampling import Mode, SamplingConfig
 from composer.data.bar_position import BarClock, BarStart
 from composer.nets.network import Network
+from composer.registry import implements
+
+
+@implements("method", "beam")
+class Beam(SamplingMethod):
+    """Search for the likeliest pieces (`BeamSearch`)."""
+
+    searches = True
 
 
 class BeamSearch:

@@ -19,12 +19,13 @@ from torch import Tensor
 from composer.composing import safetensors_file as export
 from composer.composing.arguments import sampling_from, shows_sampling_keys
 from composer.composing.lengths import compose_rows
-from composer.composing.rules import Playing, Rules, rules, silence, sounding_after
+from composer.composing.named_rules import Scope, make_rules
+from composer.composing.rules import Playing, Rules, silence, sounding_after
 from composer.composing.sampling import Session
 from composer.composing.setting import Setting, read_setting
 from composer.config import run_file
 from composer.config.data import EncodingConfig, TimeUnit
-from composer.config.sampling import Method, SamplingConfig
+from composer.config.sampling import SamplingConfig
 from composer.config.training import TrainConfig
 from composer.corpus.corpus import read_pieces
 from composer.corpus.read_many import Parameters, read_as
@@ -372,7 +373,7 @@ class Composer:
         grid = None
         if self.origin.grid is not None and vocabulary.time_unit is TimeUnit.beats:
             grid = (self.origin.grid, 0.0 if place is None else place.end)
-        limits = rules(sampling, notes, lowest, times, self.units_per_second(timing), grid)
+        limits = make_rules(Scope(sampling, notes, lowest, times, self.units_per_second(timing), grid))
         if begun is None:
             return limits, silence(1, notes, device)
         classes = (begun.pitch.astype(int) - lowest).tolist()
@@ -525,5 +526,5 @@ def drawn_at(composer: Composer, config: SamplingConfig) -> str:
     setting = Setting.of(composer.setting.fill(config))
     unsaid = [key for key in ("temperature", "top_p") if getattr(config, key) is None]
     of_run = f" ({' and '.join(unsaid)} of the run)" if unsaid else ""
-    drawn = "sampled at" if config.method is Method.sample else f"method={config.method.name},"
+    drawn = "sampled at" if config.method == "sample" else f"method={config.method},"
     return f"{drawn} {setting}{of_run}"

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from composer.composing.beam import BeamSearch
 from composer.composing.rules import Playing, Rules
-from composer.composing.sampling import Session
+from composer.composing.sampling import Session, sampling_method
 from composer.composing.setting import Setting
-from composer.config.sampling import Ending, Method, SamplingConfig
+from composer.config.sampling import Ending, SamplingConfig
 from composer.data.bar_position import BarStart
 from composer.errors import ComposerError
 from composer.nets.network import Network
@@ -78,7 +78,7 @@ def compose_rows(
     # What plays matters to a rule or to a length in seconds alone, and following it takes a third of the time.
     followed = None if rules.free and limit is None else rules
     pieces: _Drawn | BeamSearch
-    if config.method is Method.beam:
+    if sampling_method(config.method).searches:
         pieces = BeamSearch(
             model,
             primer[None],

@@ -20,9 +20,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from composer.config.sampling import Ending, SamplingConfig
-from composer.config.scales import scale_pitches
-from composer.errors import ComposerError
 from composer.music.rhythm import PLACE_TOLERANCE_BEATS, on_grid
 
 # Longest figure, in events, whose repetitions are counted.
@@ -212,7 +209,7 @@ def on_places(divisions: int, start: float, times: Tensor) -> TimeRule:
     return rule
 
 
-def _never_leave(divisions: int, start: float, times: Tensor) -> bool:
+def never_leave(divisions: int, start: float, times: Tensor) -> bool:
     """Tell whether every event stands on a place of the grid whatever is drawn; see `on_places` for the arguments."""
     steps = np.append(times.cpu().numpy(), start)
     return bool(on_grid(steps, divisions, _TOLERANCE).all())
@@ -224,7 +221,7 @@ def no_longer(limit: float, times: Tensor) -> tuple[MoveRule, TimeRule]:
     A note that would exceed it with the next shortest step is released now, before anything else,
     and no event waits past the first note's end.
     """
-    step = _shortest(times)
+    step = shortest(times)
 
     def left(playing: Playing) -> Tensor:
         ends = torch.where(playing.sounding, playing.struck + limit - playing.now[:, None], torch.inf)
@@ -252,7 +249,7 @@ def closed_by_events(total: int) -> MoveRule:
 
 def closed_by_time(end: float, last_strike: float, times: Tensor) -> tuple[MoveRule, TimeRule]:
     """Make a mask: all notes are struck by `last_strike` and end by `end`."""
-    step = _shortest(times)
+    step = shortest(times)
 
     def rule(playing: Playing) -> Tensor:
         now = playing.now[:, None]
@@ -264,78 +261,7 @@ def closed_by_time(end: float, last_strike: float, times: Tensor) -> tuple[MoveR
     return rule, wait
 
 
-def _shortest(times: Tensor) -> float:
+def shortest(times: Tensor) -> float:
     """Return the shortest positive time that can be drawn; 0 where there is none."""
     positive = times[times > 0]
     return float(positive.min()) if len(positive) else 0.0
-
-
-def rules(
-    config: SamplingConfig,
-    notes: int,
-    lowest: int,
-    times: Tensor,
-    per_second: float,
-    grid: tuple[int, float] | None = None,
-) -> Rules:
-    """Return the rules that a config asks for, in their order.
-
-    Args:
-        config: sampling settings.
-        notes: N.
-        lowest: pitch of class 0.
-        times: as at the head of this file.
-        per_second: the vocabulary's units of time in a second.
-        grid: for `keep_grid`, places per beat and the place of the moment 0 in beats, where times are in beats.
-
-    Raises:
-        ComposerError: no pitch is left to strike, or `max_note_seconds` is shorter than any step.
-    """
-    moves: list[MoveRule] = [playable] if config.playable else []
-    waits: list[TimeRule] = []
-    last = math.inf
-    if config.ending is Ending.close:
-        if config.seconds is None:
-            moves.append(closed_by_events(config.events))
-        else:
-            last = (config.seconds - min(LAST_STRIKE_SECONDS, config.seconds / 4)) * per_second
-            _add(moves, waits, closed_by_time(config.seconds * per_second, last, times))
-    if config.max_note_seconds is not None:
-        _check_longest(config.max_note_seconds, _shortest(times) / per_second)
-        _add(moves, waits, no_longer(config.max_note_seconds * per_second, times))
-    if config.polyphony is not None:
-        moves.append(at_most(config.polyphony))
-    if (config.pitch_low, config.pitch_high, config.scale) != (None, None, None):
-        moves.append(within(_pitches(config, notes, lowest).to(times.device)))
-    if config.repeats is not None:
-        moves.append(not_more_often(config.repeats))
-    if config.keep_grid and grid is not None and not _never_leave(*grid, times):
-        waits.append(on_places(*grid, times))
-    return Rules(times, tuple(moves), tuple(waits), last)
-
-
-def _add(moves: list[MoveRule], waits: list[TimeRule], pair: tuple[MoveRule, TimeRule]) -> None:
-    moves.append(pair[0])
-    waits.append(pair[1])
-
-
-def _check_longest(longest: float, shortest: float) -> None:
-    if longest < shortest:
-        raise ComposerError(
-            f"max_note_seconds={longest:g}: the network's shortest step is {shortest:.3g} seconds; give at least that"
-        )
-
-
-def _pitches(config: SamplingConfig, notes: int, lowest: int) -> Tensor:
-    """Return (N,) classes that may be struck."""
-    low = 0 if config.pitch_low is None else config.pitch_low
-    high = 127 if config.pitch_high is None else config.pitch_high
-    classes = None if config.scale is None else scale_pitches(config.scale)
-    pitches = range(lowest, lowest + notes)
-    allowed = [low <= pitch <= high and (classes is None or pitch % 12 in classes) for pitch in pitches]
-    if not any(allowed):
-        raise ComposerError(
-            f"pitch_low={low}, pitch_high={high}, scale={config.scale or 'null'}: leave none of the network's pitches "
-            f"{lowest}..{lowest + notes - 1}"
-        )
-    return torch.tensor(allowed)

@@ -8,18 +8,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
+from composer import registry
 from composer.composing.rules import Playing, Rules
 from composer.composing.setting import MIN_SHARE, Setting
 from composer.config.limits import CHANNELS
-from composer.config.sampling import Method, Mode, SamplingConfig
+from composer.config.sampling import Mode, SamplingConfig
 from composer.data.bar_position import BarClock, BarStart
 from composer.nets.network import Network
 from composer.nets.stepping import BLOCK, blocks, product
+from composer.registry import Contract, implements
 
 # Events whose random numbers are drawn at once.
 _CHUNK = 64
@@ -129,9 +131,56 @@ def draw(p: Tensor, uniform: Tensor) -> Tensor:
     return torch.searchsorted(cumulative, sought, right=True).squeeze(-1)
 
 
-def pick(logits: Tensor, cut: Cut, uniform: Tensor, greedy: bool = False) -> Tensor:
-    """Return classes (...) of logits (..., V): drawn by `uniform` (...), or the likeliest."""
-    return logits.argmax(-1) if greedy else draw(probabilities(logits, *cut), uniform)
+class SamplingMethod:
+    """Choice of classes from logits, a value of `sampling.method`; a subclass defines `pick`.
+
+    Attributes:
+        searches: whether whole pieces are searched for instead (`beam.py`).
+    """
+
+    searches: ClassVar[bool] = False
+
+    def pick(self, logits: Tensor, cut: Cut, uniform: Tensor) -> Tensor:
+        """Return classes (...), none whose logit is -inf.
+
+        Args:
+            logits: (..., V); a class that may not be chosen has -inf.
+            cut: temperature, top_k, top_p and min_p; `probabilities(logits, *cut)` applies them.
+            uniform: (...) in [0, 1), the only random numbers.
+        """
+        raise NotImplementedError
+
+
+CONTRACT = Contract(SamplingMethod, ("pick",))
+
+
+@implements("method", "sample")
+class Sample(SamplingMethod):
+    """Draw from the probabilities."""
+
+    def pick(self, logits: Tensor, cut: Cut, uniform: Tensor) -> Tensor:
+        """Return drawn classes."""
+        return draw(probabilities(logits, *cut), uniform)
+
+
+@implements("method", "greedy")
+class Greedy(SamplingMethod):
+    """Take the likeliest class of each channel."""
+
+    def pick(self, logits: Tensor, cut: Cut, uniform: Tensor) -> Tensor:
+        """Return the likeliest classes."""
+        return logits.argmax(-1)
+
+
+def sampling_method(name: str) -> SamplingMethod:
+    """Return the method of `sampling.method`.
+
+    Raises:
+        ComposerError: nothing has registered the name.
+    """
+    method = registry.part("method", name)()
+    assert isinstance(method, SamplingMethod)
+    return method
 
 
 # Legal classes (B, V) of channel k, given the channels before it of the event (B, 3); None where all are.
@@ -167,7 +216,7 @@ def choose(
     channel: Callable[[int, Tensor], Tensor],
     cuts: tuple[Cut, ...],
     uniform: Tensor,
-    greedy: bool = False,
+    method: SamplingMethod,
     mask: Mask = anything,
 ) -> Tensor:
     """Return one event (B, 3) channel by channel: the note, the velocity given it, the time given both.
@@ -176,13 +225,13 @@ def choose(
         channel: logits (B, V) of channel k by what is known of the event (B, 3): the channels before k.
         cuts: of the three channels.
         uniform: (B, 3) in [0, 1).
-        greedy: take the likeliest classes.
+        method: picks a class of each channel.
         mask: the legal classes.
     """
     event = torch.zeros(uniform.shape, dtype=torch.long, device=uniform.device)
     for k in range(3):
         logits = masked(channel(k, event), mask(k, event))
-        event[:, k] = pick(logits, cuts[k], uniform[:, k], greedy)
+        event[:, k] = method.pick(logits, cuts[k], uniform[:, k])
     return event
 
 
@@ -285,7 +334,7 @@ class Session:
             self.window = model.window(primer, length, apart=settings is None)
         self.readout = Readout(model, self.window.block, smoothing)
         self.cuts = cuts(config) if settings is None else cuts_of_each(config, settings, primer.device)
-        self.greedy = config.method is Method.greedy
+        self.method = sampling_method(config.method)
         self.generators, self.rules, self.playing = generators, rules, playing
         self.ruled = rules is not None and not rules.free
         independent = self.readout.independent and not self.ruled
@@ -300,9 +349,9 @@ class Session:
     def _next(self) -> Tensor:
         uniform, hidden = self._uniform(), self.window.hidden
         if self.together:
-            event = pick(self.readout.joint(hidden), self.cuts[0], uniform, self.greedy)
+            event = self.method.pick(self.readout.joint(hidden), self.cuts[0], uniform)
         else:
-            event = choose(self.readout.channels(hidden), self.cuts, uniform, self.greedy, self._mask())
+            event = choose(self.readout.channels(hidden), self.cuts, uniform, self.method, self._mask())
         if self.rules is not None and self.playing is not None:
             self.playing = self.rules.after(self.playing, event)
         self.window.read(event if self.bars is None else self.bars.read(event))

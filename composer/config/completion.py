@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from composer.config.commands import SCHEMAS
-from composer.config.keys import AT_ROOT, FLAGS, FLAGS_WITH_OPTION, FLAGS_WITH_VALUE, schema_keys
+from composer.config.keys import FLAGS, FLAGS_WITH_OPTION, FLAGS_WITH_VALUE, HYDRA_NAMES, schema_keys
 from composer.config.paths import CONF_DIR
 from composer.errors import UsageError
 
@@ -90,7 +90,7 @@ def _groups(command: str) -> list[str]:
     """Return the config groups that a command has."""
     if command == "train":
         return [path.name for path in sorted(CONF_DIR.iterdir()) if path.is_dir() and path.name != "hydra"]
-    return {"explore": ["data", "encoding"]}.get(command, list(AT_ROOT.get(command, ())))
+    return {"explore": ["data", "encoding"]}.get(command, list(HYDRA_NAMES.get(command, ())))
 
 
 def _values(command: str, key: str, words: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import secrets
 from collections.abc import Iterable, Iterator
@@ -20,9 +21,9 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from composer import registry
+from composer import plugins, registry
 from composer.config.commands import SCHEMAS, GenerateConfig
-from composer.config.keys import SEVERAL, as_hydra_names, check_keys, options_with, parse_overrides
+from composer.config.keys import as_hydra_names, check_keys, options_of_group, options_with, parse_overrides
 from composer.config.paths import CONF_DIR
 from composer.config.training import TrainConfig
 from composer.errors import ComposerError, UsageError, one_line, unknown_option
@@ -49,13 +50,13 @@ def config_groups() -> str:
 
 def register() -> None:
     """Register the schemas and resolvers with Hydra; a second call changes nothing."""
+    plugins.enable_installed()
     # mypy takes the hash of a class for that of its instances.
     for name, schema in SCHEMAS.items():
         _store(None, f"{name}_schema", None, schema)  # type: ignore[arg-type]
     for kind in registry.kinds():
         for name in registry.names(kind):
-            package = f"{kind}.{name}" if kind in SEVERAL else kind
-            _store(f"{kind}/schema", name, package, registry.keys(kind, name))  # type: ignore[arg-type]
+            _store_part(kind, name)
     # A plugin's own values under a name that conf/hydra has too: Hydra would check ours against them, and complain.
     Plugins.instance()
     for path in CONF_DIR.glob("hydra/*/*.yaml"):
@@ -64,6 +65,36 @@ def register() -> None:
     OmegaConf.register_new_resolver("run_id", run_id, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("safe_name", safe_name, replace=True)
     OmegaConf.register_new_resolver("config_groups", config_groups, replace=True)
+
+
+def _store_part(kind: str, name: str) -> None:
+    """Register the keys of a part with Hydra, and an option of its name where no file of `conf/` is one.
+
+    Raises:
+        ComposerError: a key has a type that configs cannot have.
+    """
+    about, keys = registry.KINDS[kind], registry.keys(kind, name)
+    # Without a package those of several stand where the option's list of defaults puts them.
+    package = None if about.several else kind
+    try:
+        _store(f"{kind}/schema", name, package, keys)  # type: ignore[arg-type]
+    except OmegaConfBaseException as error:
+        raise ComposerError(f"{kind}={name}: {keys.__name__}: {one_line(error)}") from error
+    if (CONF_DIR / kind / f"{name}.yaml").exists():
+        return
+    # The schema comes first: its defaults give way to those of the group only where it has none.
+    shared = [] if about.defaults is None else [f"{about.defaults}@_here_"]
+    schema = f"schema/{name}@{name}" if about.several else f"schema/{name}"
+    node: dict[str, Any] = {"defaults": [schema, *shared, "_self_"]}
+    own = {field.name: field.default for field in dataclasses.fields(keys) if field.default is not dataclasses.MISSING}
+    own |= {
+        field.name: field.default_factory()
+        for field in dataclasses.fields(keys)
+        if field.default_factory is not dataclasses.MISSING
+    }
+    own = OmegaConf.to_container(OmegaConf.create(own), enum_to_str=True)  # type: ignore[assignment]
+    node |= {name: own} if about.several else {about.named_by: name, **own}
+    ConfigStore.instance().store(group=kind, name=name, node=node)
 
 
 @cache
@@ -101,8 +132,7 @@ def readable(error: Exception) -> ComposerError:
         return ComposerError(f"{absent[1]}: is a key of {' and '.join(options)}, which is not chosen here")
     unknown = re.search(r"Could not load '(\w+)/(\S+)'", text)
     if unknown is not None and (CONF_DIR / unknown[1]).is_dir():
-        options = [path.stem for path in (CONF_DIR / unknown[1]).glob("*.yaml")]
-        return unknown_option(unknown[1], unknown[2], options)
+        return unknown_option(unknown[1], unknown[2], options_of_group(unknown[1]))
     twice = re.match(r"Multiple values for (\S+)\. To override", text)
     if twice is not None:
         return ComposerError(f"+{twice[1]}: has a value already; write {twice[1]}=OPTION, several as {twice[1]}=[A,B]")
@@ -142,6 +172,7 @@ def compose(*overrides: str, command: str = "train", conf: Path = CONF_DIR) -> A
     Raises:
         ComposerError: a key, option or value is wrong.
     """
+    overrides = tuple(plugins.enable_named(overrides, record=command == "train"))
     check_keys(parse_overrides(overrides), command)
     try:
         node = compose_node(as_hydra_names(overrides, command), command, conf)

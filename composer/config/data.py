@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import Annotated, ClassVar
 
-from composer.config.limits import BELOW_1, COUNT, PITCH, UP_TO_1, Group, Range, at_least, between
+from composer.config.limits import (
+    BELOW_1,
+    COUNT,
+    PITCH,
+    UP_TO_1,
+    Group,
+    Range,
+    Registered,
+    at_least,
+    between,
+    check_name,
+)
+from composer.registry import NoKeys, keys_of
 
 # `encoding.time_bins` where it is null: for `time_binning=distinct`, and for the others.
 MAX_DISTINCT_TIMES, TIME_CLUSTERS = 128, 32
@@ -14,21 +26,7 @@ MAX_DISTINCT_TIMES, TIME_CLUSTERS = 128, 32
 FACTOR = between(1, 4)
 
 
-class Source(Enum):
-    """Source of the pieces."""
-
-    prelude = "prelude"
-    midi = "midi"
-    chorales = "chorales"
-
-
-class Split(Enum):
-    """Division of the windows outside the test block into training and validation."""
-
-    shuffled = "shuffled"
-    blocked = "blocked"
-    by_piece = "by_piece"
-    file = "file"
+keys_of("split", "shuffled", "blocked", "by_piece", "file")(NoKeys)
 
 
 def split_title(key: str, split: str, pieces: int) -> str:
@@ -76,11 +74,13 @@ class Keep(Enum):
 
 @dataclass(kw_only=True, slots=True)
 class DataConfig(Group):
-    """Group `data`: the pieces, the windows and the split."""
+    """Group `data`: the pieces, the windows and the split; the keys that every source has."""
 
     prefix: ClassVar[str] = "data."
+    # Whether the pieces are in files of a folder, which a CSV file beside them can name.
+    of_files: ClassVar[bool] = False
 
-    source: Source
+    source: str
     path: str | None
     """A MIDI file or a folder of them (`.mid`, `.midi`, searched recursively); only for `data=midi`."""
     part: str
@@ -113,7 +113,8 @@ class DataConfig(Group):
     seen once. null is all of them."""
     eval_windows: Annotated[int | None, COUNT]
     """Largest number of validation windows, and of test windows, that are scored: a fixed draw. null scores all."""
-    split: Split
+    split: Annotated[str, Registered("split")]
+    """Division of the windows outside the test block into training and validation."""
     split_file: str | None
     """For `split=file` and `group_by`, the CSV file with the column `midi_filename` and the one in question, `split` or
     that of `group_by`; null is the only one of the folder `path`."""
@@ -139,26 +140,27 @@ class DataConfig(Group):
 
     def check(self) -> None:
         """Check relations between keys; raises a `ComposerError`."""
+        check_name("data", self, "source")
         first, size = self.first_target, self.window_size
         self.require(first is None or first >= size, "first_target", f"null or at least data.window_size={size}")
         fold = self.fold
         self.require(fold is None or 0 <= fold < self.folds, "fold", f"null or from 0 to {self.folds - 1}")
-        self.require(fold is None or self.split is Split.blocked, "fold", "null unless data.split=blocked")
-        named, grouped = self.split is Split.file, self.group_by is not None
+        self.require(fold is None or self.split == "blocked", "fold", "null unless data.split=blocked")
+        named, grouped = self.split == "file", self.group_by is not None
         use = "used with data.split=file or data.group_by"
         self.require(named or grouped or self.split_file is None, "split_file", use)
-        several = self.source is not Source.prelude
-        self.require(not named or several, "split", "used with data=midi or data=chorales")
-        self.require(not grouped or several, "group_by", "used with data=midi or data=chorales")
-        if self.source is Source.midi:
-            self.require(bool(self.path), "path", "a MIDI file or a folder of them with data=midi")
-        else:
-            self.require(self.path is None, "path", "used with data=midi (add data=midi)")
+        self.require(not named or self.of_files, "split", "used with data=midi or data=chorales")
+        self.require(not grouped or self.of_files, "group_by", "used with data=midi or data=chorales")
+        self.check_path()
+
+    def check_path(self) -> None:
+        """Check that there is no path, which most sources have no use for; raises a `ComposerError`."""
+        self.require(self.path is None, "path", "used with data=midi (add data=midi)")
 
     @property
     def named(self) -> str:
         """The key that names the source of the pieces, with its value, for messages."""
-        return f"data.path={self.path}" if self.source is Source.midi else f"data={self.source.name}"
+        return f"data={self.source}" if self.path is None else f"data.path={self.path}"
 
     @property
     def margin(self) -> int:
@@ -170,6 +172,38 @@ class DataConfig(Group):
         """The key that decides `margin`, with its value, for messages."""
         key = "data.window_size" if self.first_target is None else "data.first_target"
         return f"{key}={self.margin}"
+
+
+@keys_of("data", "prelude")
+@dataclass(kw_only=True, slots=True)
+class PreludeConfig(DataConfig):
+    """`prelude`: the embedded piece."""
+
+
+@keys_of("data", "chorales")
+@dataclass(kw_only=True, slots=True)
+class ChoralesConfig(DataConfig):
+    """`chorales`: Bach's chorales, from the package music21."""
+
+    of_files: ClassVar[bool] = True
+
+
+@keys_of("data", "midi")
+@dataclass(kw_only=True, slots=True)
+class MidiConfig(DataConfig):
+    """`midi`: the user's files."""
+
+    of_files: ClassVar[bool] = True
+
+    def check_path(self) -> None:
+        """Check that there is a path; raises a `ComposerError`."""
+        self.require(bool(self.path), "path", "a MIDI file or a folder of them with data=midi")
+
+
+def of_midi(data: DataConfig, path: str) -> MidiConfig:
+    """Return a config of the MIDI files of a path with the values that `data` shares with any other."""
+    shared = {field.name: getattr(data, field.name) for field in fields(MidiConfig)}
+    return MidiConfig(**(shared | {"source": "midi", "path": path}))
 
 
 class TimeUnit(Enum):
@@ -239,6 +273,23 @@ class AugmentationConfig(Group):
     """Group `augmentation`: random variation of training windows, each as a whole, drawn again in every epoch."""
 
     prefix: ClassVar[str] = "augmentation."
+
+    name: str
+
+    def check(self) -> None:
+        """Check that the keys are those of the option named; raises a `ComposerError`."""
+        check_name("augmentation", self)
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is varied."""
+        return True
+
+
+@keys_of("augmentation", "none", "transpose", "stretch", "velocity", "all")
+@dataclass(kw_only=True, slots=True)
+class TransformConfig(AugmentationConfig):
+    """The options of this package: the same keys with other values."""
 
     transpose: Annotated[int, PITCH]
     """Semitones up or down at most, within the encoding's pitches; 0 leaves the key."""

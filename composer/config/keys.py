@@ -19,9 +19,11 @@ from composer.config.commands import SCHEMAS
 from composer.config.paths import CONF_DIR
 from composer.config.trainer import ELSEWHERE
 from composer.errors import ComposerError, UsageError, one_line
+from composer.registry import SEVERAL
 
-# Commands that have the keys of a group at their root, and what Hydra calls the group there.
-AT_ROOT = {"generate": {"sampling": "sampling@_global_"}, "live": {"sampling": "sampling@_global_"}}
+# By command, the groups whose keys stand in another node than that of the group's name, and what Hydra calls them.
+_AT_ROOT = {"sampling": "sampling@_global_", "rules": "rules"}
+HYDRA_NAMES = {"generate": _AT_ROOT, "live": _AT_ROOT, "train": {"rules": "rules@sampling.rules"}}
 # What these keys are called elsewhere.
 _OTHER_NAMES = {
     "l1_lambda": "regularizer.weight",
@@ -37,10 +39,6 @@ _OTHER_NAMES = {
 }
 
 
-# Groups of which several options are chosen at once: below the group each option has a node of its name.
-SEVERAL = ("logger", "callbacks")
-
-
 def schema_keys(schema: type[Any], prefix: str = "") -> list[str]:
     """Return every dotted key of a schema, nodes and leaves; of a group with options of different keys, all of them."""
     keys: dict[str, None] = {}
@@ -48,15 +46,22 @@ def schema_keys(schema: type[Any], prefix: str = "") -> list[str]:
     for field in dataclasses.fields(schema):
         name = prefix + field.name
         keys[name] = None
-        options = registry.names(field.name) if not prefix else []
-        if options and name in SEVERAL:
+        several = field.name in SEVERAL
+        options = registry.names(field.name) if several or not prefix else []
+        if several:
             for option in options:
-                below = schema_keys(registry.keys(name, option), f"{name}.{option}.")
+                below = schema_keys(registry.keys(field.name, option), f"{name}.{option}.")
                 keys |= dict.fromkeys([f"{name}.{option}", *below])
         elif dataclasses.is_dataclass(hints[field.name]):
             for shape in (hints[field.name], *(registry.keys(name, option) for option in options)):
                 keys |= dict.fromkeys(schema_keys(shape, f"{name}."))
     return list(keys)
+
+
+def options_of_group(group: str) -> list[str]:
+    """Return the options of a group of configs: files of `conf/`, and registered parts."""
+    names = registry.names(group) if group in registry.kinds() else []
+    return sorted({*(path.stem for path in (CONF_DIR / group).glob("*.yaml")), *names})
 
 
 def options_with(key: str) -> list[str]:
@@ -186,7 +191,7 @@ def check_keys(overrides: Iterable[Override], command: str) -> None:
     schema = SCHEMAS[command]
     keys = schema_keys(schema)
     folders = [path.name for path in sorted(CONF_DIR.iterdir()) if path.is_dir() and path.name != "hydra"]
-    groups = {"train": folders, "explore": ["data", "encoding"]}.get(command, list(AT_ROOT.get(command, ())))
+    groups = {"train": folders, "explore": ["data", "encoding"]}.get(command, list(HYDRA_NAMES.get(command, ())))
     known = set(keys) | set(groups)
     for override in overrides:
         key = override.key_or_group
@@ -194,7 +199,7 @@ def check_keys(overrides: Iterable[Override], command: str) -> None:
         values = value.list if isinstance(value, ChoiceSweep) else [value]
         choosable = override.is_delete() or all(isinstance(v, str | list | dict | QuotedString | Glob) for v in values)
         if key in groups and not choosable:
-            options = ", ".join(path.stem for path in sorted((CONF_DIR / key).glob("*.yaml")))
+            options = ", ".join(options_of_group(key))
             raise ComposerError(f"{override.input_line}: {key} is one of {options}")
         if key in known or key.split(".")[0] == "hydra" or key.split("/")[0] == "hydra":
             continue
@@ -208,8 +213,8 @@ def check_keys(overrides: Iterable[Override], command: str) -> None:
 
 
 def as_hydra_names(arguments: Iterable[str], command: str) -> list[str]:
-    """Write the choice of a group whose keys stand at a command's root, such as `sampling=bold`, as Hydra names it."""
-    names = AT_ROOT.get(command, {})
+    """Write the choice of a group as Hydra names it where its keys stand in another node, such as `sampling=bold`."""
+    names = HYDRA_NAMES.get(command, {})
     changed = []
     for argument in arguments:
         key, equals, value = argument.partition("=")

@@ -89,6 +89,27 @@ class Amount:
 
 
 @dataclass(frozen=True, slots=True)
+class Registered:
+    """The name of a registered part.
+
+    Attributes:
+        kind: of the part.
+    """
+
+    kind: str
+
+    @property
+    def words(self) -> str:
+        """The names, in words."""
+        return f"one of {', '.join(registry.names(self.kind))}"
+
+    def faults(self, value: Any) -> Iterator[object]:
+        """Yield `value` if nothing has registered it."""
+        if value not in registry.names(self.kind):
+            yield value
+
+
+@dataclass(frozen=True, slots=True)
 class OneOf:
     """A text out of several."""
 
@@ -205,14 +226,20 @@ def require(holds: bool, key: str, value: object, limit: str) -> None:
         raise ComposerError(f"{key}={_as_typed(value)}: must be {limit}")
 
 
-def check_name(kind: str, config: Any) -> None:
-    """Check that the keys of a config are those of the registered part that its `name` names.
+def check_name(kind: str, config: Any, key: str = "name") -> None:
+    """Check that the keys of a config are those of the registered part that it names.
+
+    Args:
+        kind: of the part.
+        config: the keys.
+        key: the field with the name.
 
     Raises:
         ComposerError: the name is unknown, or the part has other keys.
     """
-    if registry.keys(kind, config.name) is not type(config):
-        raise ComposerError(f"{kind}.name={config.name}: has other keys; choose it as {kind}={config.name}")
+    name = getattr(config, key)
+    if registry.keys(kind, name) is not type(config):
+        raise ComposerError(f"{kind}.{key}={name}: has other keys; choose it as {kind}={name}")
 
 
 @functools.cache

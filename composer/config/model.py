@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, ClassVar
 
-from composer.config.limits import BELOW_1, Group, between
+from composer.config.limits import BELOW_1, Group, between, check_name
+from composer.registry import keys_of
 
 
 class Inputs(Enum):
@@ -21,14 +22,6 @@ class Inputs(Enum):
     shuffle_time = "shuffle_time"
 
 
-class ModelName(Enum):
-    """The kind of network that reads the events."""
-
-    lstm = "lstm"
-    gru = "gru"
-    transformer = "transformer"
-
-
 class Heads(Enum):
     """Dependence of the three predicted channels on each other."""
 
@@ -38,24 +31,19 @@ class Heads(Enum):
 
 @dataclass(kw_only=True, slots=True)
 class ModelConfig(Group):
-    """Group `model`: the same keys whichever is chosen, so that runs compare column by column."""
+    """Group `model`: the keys that every network has."""
 
     prefix: ClassVar[str] = "model."
+    # Whether the network has a state that can be carried from one window to the next; see `Network.carries`.
+    carries: ClassVar[bool] = False
 
-    name: ModelName
+    name: str
     hidden_size: Annotated[int, between(1, 16_384)]
     """Units of a recurrent layer; width of a Transformer."""
     num_layers: Annotated[int, between(1, 32)]
-    attention_heads: Annotated[int, between(1, 256)]
-    """Heads per layer of a Transformer; they divide its width into parts of an even size. Other networks have none."""
     dropout: Annotated[float, BELOW_1]
     """Probability of dropping a unit of the network's output, and between its layers (in a Transformer: of what each
     sublayer adds)."""
-    weight_dropout: Annotated[float, BELOW_1]
-    """Probability of dropping a hidden-to-hidden weight for a whole batch (recurrent networks)."""
-    variational_dropout: Annotated[float, BELOW_1]
-    """Probability of dropping an input or a recurrent unit of a layer, the same ones at every step of a window
-    (recurrent networks)."""
     embedding_size: Annotated[int | None, between(1, 4096)]
     """Size of the embedding of each channel before the first layer; null reads one-hot vectors."""
     heads: Heads
@@ -68,13 +56,36 @@ class ModelConfig(Group):
 
     def check(self) -> None:
         """Check relations between keys; raises a `ComposerError`."""
-        if self.name is ModelName.transformer:
-            even = self.hidden_size % (2 * self.attention_heads) == 0
-            limit = f"a multiple of 2 * model.attention_heads={self.attention_heads} with model=transformer"
-            self.require(even, "hidden_size", limit)
-            for key in ("weight_dropout", "variational_dropout"):
-                limit = "0 with model=transformer, which has no recurrent weights"
-                self.require(not getattr(self, key), key, limit)
+        check_name("model", self)
         timed = self.inputs not in (Inputs.drop_time, Inputs.shuffle_time)
         limit = f"false with model.inputs={self.inputs.name}, since places in the bar say the times"
         self.require(timed or not self.bar_position, "bar_position", limit)
+
+
+@keys_of("model", "lstm", "gru")
+@dataclass(kw_only=True, slots=True)
+class RecurrentConfig(ModelConfig):
+    """`lstm` and `gru`: recurrent networks."""
+
+    carries: ClassVar[bool] = True
+
+    weight_dropout: Annotated[float, BELOW_1]
+    """Probability of dropping a hidden-to-hidden weight for a whole batch."""
+    variational_dropout: Annotated[float, BELOW_1]
+    """Probability of dropping an input or a recurrent unit of a layer, the same ones at every step of a window."""
+
+
+@keys_of("model", "transformer")
+@dataclass(kw_only=True, slots=True)
+class TransformerConfig(ModelConfig):
+    """`transformer`: causal self-attention."""
+
+    attention_heads: Annotated[int, between(1, 256)]
+    """Heads per layer; they divide the width into parts of an even size."""
+
+    def check(self) -> None:
+        """Check relations between keys; raises a `ComposerError`."""
+        ModelConfig.check(self)
+        even = self.hidden_size % (2 * self.attention_heads) == 0
+        limit = f"a multiple of 2 * model.attention_heads={self.attention_heads} with model=transformer"
+        self.require(even, "hidden_size", limit)

@@ -31,10 +31,24 @@ def from_plain(schema: type[GroupType], values: GroupType | Mapping[str, Any]) -
         return values
     assert isinstance(values, Mapping)
     kind = getattr(schema, "prefix", "").removesuffix(".")
-    if "name" in values and registry.names(kind):
-        schema = registry.keys(kind, str(values["name"]))
+    key = registry.KINDS[kind].named_by if kind in registry.KINDS else ""
+    if key in values:
+        schema = registry.keys(kind, str(values[key]))
     try:
         config: GroupType = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), dict(values)))  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise ComposerError(one_line(error)) from error
     return config
+
+
+def several_from_plain(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the dataclasses of parts of which several are chosen, by name; see `from_plain`.
+
+    Args:
+        kind: such as `metrics`.
+        values: keys of each part by its name, in plain values or as its dataclass.
+
+    Raises:
+        ComposerError: nothing has registered a name, or as for `from_plain`.
+    """
+    return {name: from_plain(registry.keys(kind, name), keys) for name, keys in values.items()}

@@ -11,25 +11,17 @@ from typing import Any
 import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from composer import registry
+from composer import plugins, registry
 from composer.config.compose import compose_node, typed
-from composer.config.keys import SEVERAL
 from composer.config.training import TrainConfig
 from composer.errors import ComposerError, one_line
+from composer.registry import KINDS
 
 # Of a run's config, what every version has written: without it the file is damaged, not old.
 _ALWAYS = (
     *("name", "seed", "data", "data.source", "data.window_size", "encoding", "model", "model.hidden_size", "loss"),
     *("regularizer", "regularizer.name", "optimizer", "optimizer.name", "trainer", "checkpoint", "logging", "sampling"),
 )
-# The key that says which option of a group was chosen.
-_NAMED_BY = {
-    "data": "data.source",
-    "model": "model.name",
-    "regularizer": "regularizer.name",
-    "optimizer": "optimizer.name",
-    "scheduler": "scheduler.name",
-}
 # What was done before a key existed, where its default is something else.
 _MEANT_BEFORE = {
     "data.group_similarity": None,
@@ -37,6 +29,10 @@ _MEANT_BEFORE = {
     "sampling_grid.pieces": 0,
     "sampling.keep_grid": False,
 }
+# Keys of all networks, and all penalties, in files of earlier versions.
+_SHARED_BEFORE = ("attention_heads", "weight_dropout", "variational_dropout", "l1_ratio")
+# `augmentation` without an effect.
+_NOT_VARIED = {"transpose": 0, "stretch": 1, "velocity": 1}
 _MAX_CONFIG_BYTES = 1 << 20
 _MAX_CONFIG_DEPTH = 8
 
@@ -92,6 +88,8 @@ def parse_config(text: str, name: str) -> TrainConfig:
         _check_plain(text)
         loaded = OmegaConf.create(text)
         assert isinstance(loaded, DictConfig)
+        plugins.enable_installed()
+        _check_enabled(loaded)
         _rename(loaded)
         merged = OmegaConf.merge(OmegaConf.structured(TrainConfig), options_of(loaded), loaded)
         assert isinstance(merged, DictConfig)
@@ -121,14 +119,57 @@ def options_of(values: Any) -> dict[str, Any]:
     """
     chosen: dict[str, Any] = {}
     for kind in registry.kinds():
-        group = values.get(kind)
+        about = KINDS[kind]
+        group = _at(values, about.place or kind)
         if not isinstance(group, Mapping | DictConfig):
             continue
-        if kind in SEVERAL:
-            chosen[kind] = {str(name): registry.keys(kind, str(name)) for name in group}
-        elif "name" in group:
-            chosen[kind] = registry.keys(kind, str(group["name"]))
+        if about.several:
+            found: Any = {str(name): registry.keys(kind, str(name)) for name in group}
+        elif about.named_by in group:
+            found = registry.keys(kind, str(group[about.named_by]))
+        else:
+            continue
+        for part in reversed((about.place or kind).split(".")):
+            found = {part: found}
+        chosen |= found
     return chosen
+
+
+def parts_of(values: Any) -> list[tuple[str, str]]:
+    """Return kind and name of each part that a config, or its values, choose."""
+    found = []
+    for kind, about in KINDS.items():
+        if about.several:
+            found += [(kind, str(name)) for name in _at(values, about.place or kind) or ()]
+        elif about.keys is not None:
+            found.append((kind, _at(values, f"{kind}.{about.named_by}")))
+    found += [("split", _at(values, "data.split")), ("method", _at(values, "sampling.method"))]
+    return [(kind, str(name)) for kind, name in found if name is not None]
+
+
+def _at(values: Any, key: str) -> Any:
+    if isinstance(values, DictConfig):
+        return OmegaConf.select(values, key, throw_on_missing=False)
+    for name in key.split("."):
+        values = values.get(name) if isinstance(values, Mapping) else getattr(values, name, None)
+    return values
+
+
+def _check_enabled(values: DictConfig) -> None:
+    """Refuse a part of a plugin that is not enabled, and name the plugin.
+
+    Raises:
+        ComposerError: see above.
+    """
+    named = values.get("plugins") or []
+    for kind, name in parts_of(values):
+        missing = [str(module) for module in named if str(module) not in {p.module for p in plugins.enabled()}]
+        if missing and name not in registry.names(kind):
+            wanted = ",".join(missing)
+            raise ComposerError(
+                f"{kind}={name} is of a plugin that is not enabled: add plugins=[{wanted}], or set "
+                f"{plugins.VARIABLE}={wanted}"
+            )
 
 
 def _rename(values: DictConfig) -> None:
@@ -137,14 +178,27 @@ def _rename(values: DictConfig) -> None:
     if schedule is not None and "scheduler" not in values:
         del values.optimizer["schedule"]
         values["scheduler"] = {"name": "none" if schedule == "constant" else schedule}
+    # Networks, and penalties, once had the same keys.
+    for kind in ("model", "regularizer"):
+        group, name = values.get(kind), str(OmegaConf.select(values, f"{kind}.name"))
+        if isinstance(group, DictConfig) and name in registry.names(kind):
+            for key in set(map(str, group)) - {field.name for field in dataclasses.fields(registry.keys(kind, name))}:
+                if key in _SHARED_BEFORE:
+                    del group[key]
+    augmentation = values.get("augmentation")
+    if isinstance(augmentation, DictConfig) and "name" not in augmentation:
+        same = all(augmentation.get(key, same) == same for key, same in _NOT_VARIED.items())
+        augmentation["name"] = "none" if same else "all"
 
 
 def _completed(config: DictConfig) -> DictConfig:
     """Return a config of an older version with the keys it lacks: the defaults of `conf/` for its groups."""
     choices = []
-    for group, key in _NAMED_BY.items():
-        value = OmegaConf.select(config, key, throw_on_missing=False)
-        choices += [f"{group}={getattr(value, 'name', value)}"] if value not in (None, MISSING) else []
+    for group, about in KINDS.items():
+        if about.keys is None or about.several or OmegaConf.is_missing(config, group):
+            continue
+        value = OmegaConf.select(config, f"{group}.{about.named_by}", throw_on_missing=False)
+        choices += [f"{group}={value}"] if value not in (None, MISSING) else []
     defaults = compose_node(choices, "train")
     for key, value in _MEANT_BEFORE.items():
         OmegaConf.update(defaults, key, value)
@@ -175,7 +229,7 @@ def _check_plain(text: str) -> None:
 def differing_keys(left: TrainConfig, right: TrainConfig) -> list[str]:
     """Return the dotted keys in which two configs differ, in order."""
     one, two = flatten(dataclasses.asdict(left)), flatten(dataclasses.asdict(right))
-    return [key for key in one if one[key] != two[key]]
+    return [key for key in {**one, **two} if key not in one or key not in two or one[key] != two[key]]
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

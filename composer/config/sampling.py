@@ -15,10 +15,12 @@ from composer.config.limits import (
     Each,
     Group,
     NotEmpty,
+    Registered,
     at_least,
     between,
 )
 from composer.config.scales import SCALES, scale_pitches
+from composer.registry import NoKeys, keys_of
 
 Temperature = Annotated[float | None, POSITIVE]
 TopK = Annotated[int | None, COUNT]
@@ -34,12 +36,7 @@ class Mode(Enum):
     stateful = "stateful"
 
 
-class Method(Enum):
-    """Choice of the next event from its probabilities."""
-
-    sample = "sample"
-    greedy = "greedy"
-    beam = "beam"
+keys_of("method", "sample", "greedy", "beam")(NoKeys)
 
 
 class Ending(Enum):
@@ -47,6 +44,11 @@ class Ending(Enum):
 
     cut = "cut"
     close = "close"
+
+
+@dataclass(kw_only=True, slots=True)
+class RuleConfig(Group):
+    """Group `rules`: a rule of composing in addition to those of `sampling`; its keys are below its name."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -64,8 +66,9 @@ class SamplingConfig(Group):
     mode: Mode
     """`window` reads the last `data.window_size` events, as in training; `stateful` all events since the primer began
     (recurrent networks)."""
-    method: Method
-    """`sample` draws, `greedy` takes the likeliest class of each channel, `beam` searches for the likeliest pieces."""
+    method: Annotated[str, Registered("method")]
+    """Choice of the next event from its probabilities: `sample` draws, `greedy` takes the likeliest class of each
+    channel, `beam` searches for the likeliest pieces."""
     beams: Annotated[int, between(1, 16)]
     """Pieces that `method=beam` keeps in view; the `n` likeliest of them are written."""
     temperature: Temperature
@@ -109,13 +112,15 @@ class SamplingConfig(Group):
     training music when the piece is written."""
     ending: Ending
     """`cut` ends what sounds with the last event; `close` composes the releases too, within the length."""
+    rules: dict[str, RuleConfig]
+    """Rules by name in addition to those of the keys above; a plugin brings them."""
     include_primer: bool
     """Begin the written piece with the primer's own events."""
 
     def check(self) -> None:
         """Check relations between keys, and the scale; raises a `ComposerError`."""
         limit = f"at most beams={self.beams} with method=beam"
-        self.require(self.method is not Method.beam or self.n <= self.beams, "n", limit)
+        self.require(self.method != "beam" or self.n <= self.beams, "n", limit)
         low, high = self.pitch_low or 0, self.pitch_high
         self.require(high is None or low <= high <= 127, "pitch_high", f"null, or from {low} to 127")
         known = self.scale is None or scale_pitches(self.scale) is not None

@@ -19,50 +19,64 @@ from composer.config.limits import (
     OneOf,
     Seed,
     between,
+    check_name,
     require,
 )
 from composer.config.loggers import LoggerConfig
-from composer.config.model import ModelConfig, ModelName
+from composer.config.model import ModelConfig
 from composer.config.optimizers import OptimizerConfig, SchedulerConfig
 from composer.config.sampling import Mode, SamplingConfig, SamplingGridConfig
 from composer.config.trainer import TrainerConfig
+from composer.registry import keys_of
 
 _NAME = "1 to 64 letters, digits, dots, underscores or hyphens, the first a letter or digit"
 
 
-class RegularizerName(Enum):
-    """Regularizer: a penalty in the loss, or a step after the optimiser's."""
-
-    none = "none"
-    l1 = "l1"
-    l2 = "l2"
-    elastic_net = "elastic_net"
-    proximal_l1 = "proximal_l1"
-
-
+@keys_of("regularizer", "none", "l1", "l2", "proximal_l1")
 @dataclass(kw_only=True, slots=True)
 class RegularizerConfig(Group):
-    """Group `regularizer`: the same keys whichever is chosen, so that runs compare column by column."""
+    """Group `regularizer`: the keys that every penalty has."""
 
     prefix: ClassVar[str] = "regularizer."
 
-    name: RegularizerName
+    name: str
     weight: Annotated[float, NOT_NEGATIVE]
     """The factor lambda of the penalty."""
-    l1_ratio: Annotated[float, between(0, 1)]
-    """Share of L1 in `elastic_net`: 1 is L1 alone, 0 is half of L2."""
     parameters: Any
     """`all` (the article: biases too), `weights` (no biases), or a list of name patterns such as `[lstm.*]`."""
 
     def check(self) -> None:
-        """Check `parameters`, which may be a text or a list; raises a `ComposerError`."""
-        if self.name is RegularizerName.none:
+        """Check the name, and `parameters`, which may be a text or a list; raises a `ComposerError`."""
+        check_name("regularizer", self)
+        if self.name == "none":
             # A sweep over regularizers may set one weight for all; without a penalty it is 0, also in the tables.
             self.weight = 0.0
         known = self.parameters in ("all", "weights")
         patterns = isinstance(self.parameters, list) and bool(self.parameters)
         patterns = patterns and all(isinstance(pattern, str) for pattern in self.parameters)
         self.require(known or patterns, "parameters", "all, weights, or a list of name patterns such as [lstm.*]")
+
+
+@keys_of("regularizer", "elastic_net")
+@dataclass(kw_only=True, slots=True)
+class ElasticNetConfig(RegularizerConfig):
+    """`elastic_net`: L1 and L2 together."""
+
+    l1_ratio: Annotated[float, between(0, 1)]
+    """Share of L1: 1 is L1 alone, 0 is half of L2."""
+
+
+@dataclass(kw_only=True, slots=True)
+class LossTermConfig(Group):
+    """Group `loss_terms`: the keys that every term has, below its name."""
+
+    weight: Annotated[float, NOT_NEGATIVE] = 1.0
+    """The factor of the term in the trained sum."""
+
+
+@dataclass(kw_only=True, slots=True)
+class MetricConfig(Group):
+    """Group `metrics`: a metric in addition to loss and accuracies; its keys are below its name."""
 
 
 class Supervision(Enum):
@@ -139,6 +153,10 @@ class TrainConfig(Group):
     model: ModelConfig
     loss: LossConfig
     regularizer: RegularizerConfig
+    loss_terms: dict[str, LossTermConfig]
+    """Terms of the loss by name, in addition to the negative log-likelihoods and the penalty."""
+    metrics: dict[str, MetricConfig]
+    """Metrics by name, in addition to loss and accuracies."""
     optimizer: OptimizerConfig
     scheduler: SchedulerConfig
     trainer: TrainerConfig
@@ -152,12 +170,15 @@ class TrainConfig(Group):
     """The purpose of a trial run; any value but `none` marks the run as no result."""
     sampling: SamplingConfig
     sampling_grid: SamplingGridConfig
+    plugins: list[str]
+    """Modules outside this package that register parts; a file that names them imports none of them."""
 
     def check(self) -> None:
         """Check relations between keys of different groups; raises a `ComposerError`."""
-        stateless = self.model.name is ModelName.transformer and self.sampling.mode is Mode.stateful
-        require(not stateless, "sampling.mode", "stateful", "window with model=transformer, which keeps no state")
-        moved = self.augmentation.transpose
+        stateless = not self.model.carries and self.sampling.mode is Mode.stateful
+        limit = f"window with model={self.model.name}, which keeps no state"
+        require(not stateless, "sampling.mode", "stateful", limit)
+        moved = getattr(self.augmentation, "transpose", 0)
         limit = "0 with data.drums=true, where a note is an instrument"
         require(not (moved and self.data.drums), "augmentation.transpose", moved, limit)
         if self.loss.supervision is Supervision.stream:
@@ -190,8 +211,8 @@ class TrainConfig(Group):
     def _check_stream(self) -> None:
         """Raise a `ComposerError` for what does not go with streams."""
         key, value = "loss.supervision", Supervision.stream.name
-        recurrent = self.model.name is not ModelName.transformer
-        require(recurrent, key, value, "last or every with model=transformer, which carries no state")
+        limit = f"last or every with model={self.model.name}, which carries no state"
+        require(self.model.carries, key, value, limit)
         for name in ("devices", "num_nodes"):
             alone = getattr(self.trainer, name) == 1
             require(alone, key, value, f"last or every with trainer.{name} above 1")

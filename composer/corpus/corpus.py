@@ -9,10 +9,12 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
-from composer.config.data import DataConfig, EncodingConfig, Keep, OnError, Source, Split, TimeUnit
+from composer import registry
+from composer.config.data import DataConfig, EncodingConfig, Keep, OnError, TimeUnit
 from composer.corpus import chorales
 from composer.corpus.build_store import build, cache_folder
 from composer.corpus.metadata import SplitPart, read_groups, read_split_file, split_file
@@ -23,6 +25,7 @@ from composer.music.events import Piece, prelude_piece
 from composer.music.midi import check_part, find_files, load
 from composer.music.pieces import Pieces, ReadPieces
 from composer.music.rhythm import is_score
+from composer.registry import Contract, implements
 
 log = logging.getLogger(__name__)
 
@@ -77,45 +80,135 @@ def read_corpus(data: DataConfig, encoding: EncodingConfig, *, check: bool = Tru
     Raises:
         ComposerError: no file can be used; one line with the remedy.
     """
-    if data.source is Source.prelude:
-        encoding = encoding.resolved(TimeUnit.beats)
-        piece = prelude_piece(encoding.unit)
-        if check and (reason := unusable_reason(piece, data, encoding)):
-            raise MidiError(f"{piece.name}: {reason}")
-        events = piece.events
-        content = events.pitch.tobytes() + events.velocity.tobytes() + events.delta_time.tobytes()
-        return Corpus(ReadPieces([piece]), hashlib.sha256(content).hexdigest(), [], encoding)
+    source: DataSource = registry.part("data", data.source)(data)
+    return source.corpus(encoding, check=check)
 
-    if data.source is Source.chorales:
-        root = chorales.folder(data.cache)
-    else:
-        assert data.path is not None
-        root = Path(data.path).expanduser()
-    files = find_files(root)
-    check_part(data.part)
-    encoding = encoding.resolved(TimeUnit.seconds) if encoding.time_unit else _choose_unit(files, data, encoding)
-    skipped: dict[Path, str] = {}
-    parts_of: dict[Path, SplitPart] | None = None
-    if data.split is Split.file:
-        parts_of = _read_parts(root, files, data, skipped)
-    pieces: Pieces
-    store = cache = None
-    if root.is_dir() and data.store is not Keep.off:
-        stored, digest = _read_store(root, files, data, encoding, skipped, check=check)
-        large = int(stored.lengths.sum()) > MAX_EVENTS_IN_MEMORY
-        store, cache = stored.store.folder, stored.store.version if large else None
-        pieces = stored if large else ReadPieces(stored[:])
-    else:
-        pieces, digest = _read_files(root, files, data, encoding, skipped, check=check)
-    reasons = [skipped[file] for file in files if file in skipped]
-    if check:
-        _log_skipped(reasons)
-    if not len(pieces):
-        raise ComposerError(f"{data.named}: none of its {len(files)} files can be used; first: {reasons[0]}")
-    used = [file for file in files if file not in skipped]
-    parts = None if parts_of is None else [parts_of[file] for file in used]
-    names = None if data.group_by is None else _group_names(root, used, data, data.group_by)
-    return Corpus(pieces, digest, reasons, encoding, store, cache, parts, names)
+
+class DataSource:
+    """A source of pieces.
+
+    A subclass defines `pieces`; one whose pieces are MIDI files of a folder is derived from `FolderSource`.
+
+    Attributes:
+        time_unit: unit of the times where the encoding leaves it open: beats for scores, seconds for performances.
+        of_files: whether the pieces are in files of a folder, which a CSV file beside them can name.
+        config: the keys of the group `data`.
+    """
+
+    time_unit: ClassVar[TimeUnit] = TimeUnit.beats
+    of_files: ClassVar[bool] = False
+
+    def __init__(self, config: DataConfig) -> None:
+        """Keep the keys."""
+        self.config = config
+
+    def pieces(self, unit: TimeUnit) -> Iterable[Piece]:
+        """Yield the pieces, each with a name of its own, always the same for the same keys.
+
+        Args:
+            unit: of the times between events.
+
+        Raises:
+            ComposerError: there is no piece; one line with the remedy.
+        """
+        raise NotImplementedError
+
+    def corpus(self, encoding: EncodingConfig, *, check: bool = True) -> Corpus:
+        """Return all pieces, held in memory; see `read_corpus`.
+
+        Raises:
+            ComposerError: no piece can be used.
+        """
+        encoding = encoding.resolved(self.time_unit)
+        kept, skipped, contents = [], [], []
+        for piece in self.pieces(encoding.unit):
+            if check and (reason := unusable_reason(piece, self.config, encoding)):
+                skipped.append(f"{piece.name}: {reason}")
+                continue
+            events = piece.events
+            contents.append(events.pitch.tobytes() + events.velocity.tobytes() + events.delta_time.tobytes())
+            kept.append(piece)
+        if not kept:
+            raise MidiError(skipped[0] if skipped else f"data={self.config.source}: has no pieces")
+        _log_skipped(skipped)
+        digests = [hashlib.sha256(content) for content in contents]
+        total = hashlib.sha256(b"".join(digest.digest() for digest in digests))
+        digest = digests[0] if len(digests) == 1 else total
+        return Corpus(ReadPieces(kept), digest.hexdigest(), skipped, encoding)
+
+
+CONTRACT = Contract(DataSource, ("pieces", "corpus"), ("of_files",))
+
+
+@implements("data", "prelude")
+class PreludeSource(DataSource):
+    """The embedded piece."""
+
+    def pieces(self, unit: TimeUnit) -> Iterable[Piece]:
+        """Return the piece."""
+        return [prelude_piece(unit)]
+
+
+class FolderSource(DataSource):
+    """A source whose pieces are the MIDI files of a folder, or one file; a subclass defines `root`."""
+
+    of_files = True
+
+    def root(self) -> Path:
+        """Return the file or folder.
+
+        Raises:
+            ComposerError: it cannot be found or made.
+        """
+        raise NotImplementedError
+
+    def corpus(self, encoding: EncodingConfig, *, check: bool = True) -> Corpus:
+        """Read the files, those of a folder through its store; see `read_corpus`."""
+        root, data = self.root(), self.config
+        files = find_files(root)
+        check_part(data.part)
+        encoding = encoding.resolved(TimeUnit.seconds) if encoding.time_unit else _choose_unit(files, data, encoding)
+        skipped: dict[Path, str] = {}
+        parts_of: dict[Path, SplitPart] | None = None
+        if data.split == "file":
+            parts_of = _read_parts(root, files, data, skipped)
+        pieces: Pieces
+        store = cache = None
+        if root.is_dir() and data.store is not Keep.off:
+            stored, digest = _read_store(root, files, data, encoding, skipped, check=check)
+            large = int(stored.lengths.sum()) > MAX_EVENTS_IN_MEMORY
+            store, cache = stored.store.folder, stored.store.version if large else None
+            pieces = stored if large else ReadPieces(stored[:])
+        else:
+            pieces, digest = _read_files(root, files, data, encoding, skipped, check=check)
+        reasons = [skipped[file] for file in files if file in skipped]
+        if check:
+            _log_skipped(reasons)
+        if not len(pieces):
+            raise ComposerError(f"{data.named}: none of its {len(files)} files can be used; first: {reasons[0]}")
+        used = [file for file in files if file not in skipped]
+        parts = None if parts_of is None else [parts_of[file] for file in used]
+        names = None if data.group_by is None else _group_names(root, used, data, data.group_by)
+        return Corpus(pieces, digest, reasons, encoding, store, cache, parts, names)
+
+
+@implements("data", "midi")
+class MidiSource(FolderSource):
+    """The user's files."""
+
+    def root(self) -> Path:
+        """Return `data.path`."""
+        assert self.config.path is not None
+        return Path(self.config.path).expanduser()
+
+
+@implements("data", "chorales")
+class ChoralesSource(FolderSource):
+    """Bach's chorales, from the package music21."""
+
+    def root(self) -> Path:
+        """Return the folder that the chorales are kept in, made the first time."""
+        return chorales.folder(self.config.cache)
 
 
 def _choose_unit(files: list[Path], data: DataConfig, encoding: EncodingConfig) -> EncodingConfig:

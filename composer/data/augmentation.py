@@ -16,10 +16,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.config.data import AugmentationConfig
+from composer import registry
+from composer.config.data import AugmentationConfig, TransformConfig
 from composer.data.vocabulary import Vocabulary
 from composer.data.window_sets import Indices
 from composer.random_streams import RandomStream
+from composer.registry import Contract, implements
 
 # Keys of independent draws: each draw stays the same when another variation is switched off.
 _TRANSPOSE, _STRETCH, _VELOCITY = range(3)
@@ -33,12 +35,59 @@ class Played(NamedTuple):
 
 
 class Augmentation:
-    """The variation of the windows of a run."""
+    """The variation of the training windows of a run, a function of the seed, the pass and the target alone.
+
+    A subclass defines `vary`; for random numbers `uniform(key, turns, targets)` with a key of `self.keys`.
+
+    Attributes:
+        config: its keys.
+        vocabulary: the classes.
+        keys: (3,) keys of independent draws, derived from the seed of the run.
+    """
 
     def __init__(self, config: AugmentationConfig, vocabulary: Vocabulary, seed: int) -> None:
-        """Keep the ranges of `config` and the `vocabulary`, and derive the keys of the draws from `seed`."""
+        """Keep the keys and the `vocabulary`, and derive the keys of the draws from `seed`."""
         self.config, self.vocabulary = config, vocabulary
         self.keys = np.random.SeedSequence([seed, RandomStream.AUGMENTATION]).generate_state(3, np.uint64)
+
+    def vary(
+        self, windows: NDArray[np.uint8], played: Played | None, turns: Indices, targets: Indices
+    ) -> NDArray[np.uint8]:
+        """Return variations (B, L, 3) of windows.
+
+        Args:
+            windows: (B, L, 3) classes, which stay as they are.
+            played: (B, L) each; None unless `needs_played`.
+            turns: (B,) number of earlier passes over all windows.
+            targets: (B,) positions of the last events.
+        """
+        raise NotImplementedError
+
+    @property
+    def needs_played(self) -> bool:
+        """Whether `vary` needs velocities and times in addition to the classes."""
+        return False
+
+
+CONTRACT = Contract(Augmentation, ("vary",))
+
+
+def make_augmentation(config: AugmentationConfig, vocabulary: Vocabulary, seed: int) -> Augmentation:
+    """Return the augmentation of a config.
+
+    Raises:
+        ComposerError: nothing has registered the name.
+    """
+    made = registry.part("augmentation", config.name)(config, vocabulary, seed)
+    assert isinstance(made, Augmentation)
+    return made
+
+
+@implements("augmentation", "none", "transpose", "stretch", "velocity", "all")
+class Transforms(Augmentation):
+    """Transposition, tempo and loudness."""
+
+    config: TransformConfig
 
     @property
     def needs_played(self) -> bool:

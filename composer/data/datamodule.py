@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from composer.config.data import AugmentationConfig, DataConfig, EncodingConfig
 from composer.config.plain import from_plain, to_plain
 from composer.config.training import Supervision
-from composer.data.augmentation import Augmentation
+from composer.data.augmentation import make_augmentation
 from composer.data.bar_position import with_bars
 from composer.data.prepare import PreparedData, load_data
 from composer.data.splits import Supervisable
@@ -92,7 +92,9 @@ class MusicDataModule(pl.LightningDataModule):
         self.tokens = with_bars(music.tokens, music.pieces) if self.bar_position else music.tokens
         varied = self._augmentation is not None and self._augmentation.active
         self.augmentation = (
-            Augmentation(self._augmentation, music.vocabulary, self.seed) if self._augmentation and varied else None
+            make_augmentation(self._augmentation, music.vocabulary, self.seed)
+            if self._augmentation and varied
+            else None
         )
 
     def prepare_data(self) -> None:

@@ -21,17 +21,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.config.data import Block, DataConfig, Split
+from composer import registry
+from composer.config.data import Block, DataConfig
 from composer.corpus.metadata import SplitPart
 from composer.data.permutation import Permutation
 from composer.data.window_sets import Indices, ListedWindows, RandomSubset, Ranges, WindowSet, positions_of, window_set
 from composer.errors import ComposerError
 from composer.random_streams import RandomStream
+from composer.registry import Contract, implements
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,50 +94,198 @@ def split_windows(
     Raises:
         ComposerError: too few pieces or windows for the held-out shares.
     """
-    if config.split is Split.by_piece and len(piece_lengths) == 1:
-        raise ComposerError("data.split=by_piece: needs several pieces; data.split=blocked holds out part of one")
-    pieces = window_runs(piece_lengths, config.window_size, config.first_target, offsets)
-    made = partial(window_set, computed=computed)
-    train: WindowSet
-    val: WindowSet
-    if config.split is Split.file:
+    runs = window_runs(piece_lengths, config.window_size, config.first_target, offsets)
+    group_of = np.arange(len(runs)) if groups is None else groups
+    splits = split_rule(config.split)(config, seed).divide(runs, group_of, parts, computed=computed)
+    if not len(splits.train) or not len(splits.val):
+        raise ComposerError(
+            f"{config.margin_key}: leaves {len(splits.train)} training and {len(splits.val)} validation windows; "
+            "use a smaller window, smaller held-out shares (data.test_fraction, data.val_fraction) or more music"
+        )
+    return splits
+
+
+def split_rule(name: str) -> type[SplitRule]:
+    """Return the class of a value of `data.split`.
+
+    Raises:
+        ComposerError: nothing has registered the name.
+    """
+    return registry.part("split", name)  # type: ignore[return-value]
+
+
+class SplitRule:
+    """Division of the windows of the pieces into training, validation and test.
+
+    A subclass defines `validation`; the test is held out before it, as `data.test_fraction` says.
+
+    Attributes:
+        meaning: what a figure of the validation says, in a sentence.
+        reuses_passages: whether events of validation windows also occur in training windows.
+        least: pieces (and groups) that are needed without a test.
+        config: the keys of the group `data`.
+        seed: of the run.
+    """
+
+    meaning: ClassVar[str] = "val figures are of windows that training has not seen"
+    reuses_passages: ClassVar[bool] = False
+    least: ClassVar[int] = 1
+
+    def __init__(self, config: DataConfig, seed: int) -> None:
+        """Keep the keys and the seed."""
+        self.config, self.seed = config, seed
+
+    def validation(self, pieces: list[range], groups: NDArray[np.int64]) -> tuple[list[range], list[range]]:
+        """Return the validation and the training windows outside the test, as ranges of first positions.
+
+        Args:
+            pieces: the windows of each piece, or of each segment beside the test block of a single one.
+            groups: (P,) the group of each; copies of a piece are in its group.
+        """
+        raise NotImplementedError
+
+    def divide(
+        self,
+        pieces: list[range],
+        groups: NDArray[np.int64],
+        parts: Sequence[SplitPart] | None,
+        *,
+        computed: bool,
+    ) -> Splits:
+        """Return the windows of each part.
+
+        Args:
+            pieces: the windows of each piece.
+            groups: (P,) the group of each piece.
+            parts: the part that a file names for each piece; None without such a file.
+            computed: do not list the windows.
+
+        Raises:
+            ComposerError: too few pieces or groups, or a window is in two parts.
+        """
+        self.several = len(pieces) > 1
+        test, rest, group_of = self._take_test(pieces, groups)
+        val, train = self.validation(rest, group_of)
+        self._check_apart(rest, val, train)
+        return Splits(*(window_set(part, computed=computed) for part in (train, val, test)))
+
+    def _check_apart(self, rest: list[range], *parts: list[range]) -> None:
+        runs = sorted((run.start, run.stop) for part in parts for run in part if len(run))
+        within = sum(len(run) for run in rest) >= sum(stop - start for start, stop in runs)
+        if not within or any(stop > start for (_, stop), (start, _) in pairwise(runs)):
+            raise ComposerError(f"data.split={self.config.split}: puts a window into training and validation")
+
+    def _take_test(
+        self, pieces: list[range], groups: NDArray[np.int64]
+    ) -> tuple[list[range], list[range], NDArray[np.int64]]:
+        """Return the runs of the test, the remaining pieces or segments, and the groups of these pieces."""
+        config = self.config
+        if config.test_fraction == 0:
+            return [], pieces, groups
+        if len(pieces) == 1:
+            held, rest = _take_block(pieces, config.test_fraction, config.test_block, config.margin)
+            return [held], rest, groups
+        least = self.least + 1
+        if len(pieces) < least:
+            raise ComposerError(
+                f"data.split={config.split}: needs {least} pieces with a test piece, and there are {len(pieces)}"
+            )
+        _require_groups(groups, least, config)
+        return _take_pieces(pieces, groups, config.test_fraction, self.seed, keep=least - 1)
+
+
+CONTRACT = Contract(SplitRule, ("validation", "divide"))
+_NEW_PIECES = "val figures measure prediction of pieces that training has not seen"
+
+
+@implements("split", "shuffled")
+class ShuffledSplit(SplitRule):
+    """The article's: windows drawn from all by the seed."""
+
+    meaning = "val figures measure how well gaps in training passages are filled, not prediction of new music"
+    reuses_passages = True
+
+    def divide(
+        self,
+        pieces: list[range],
+        groups: NDArray[np.int64],
+        parts: Sequence[SplitPart] | None,
+        *,
+        computed: bool,
+    ) -> Splits:
+        """Return the windows of each part."""
+        test, rest, _ = self._take_test(pieces, groups)
+        train, val = _shuffle(rest, self.config, self.seed, computed=computed)
+        return Splits(train, val, window_set(test, computed=computed))
+
+
+@implements("split", "blocked")
+class BlockedSplit(SplitRule):
+    """A block of each piece is held out."""
+
+    meaning = "val figures measure prediction of passages that training has not seen, in pieces that it has"
+
+    def validation(self, pieces: list[range], groups: NDArray[np.int64]) -> tuple[list[range], list[range]]:
+        """Return a block of each piece, or one fold of it, and the rest."""
+        config = self.config
+        if config.fold is not None:
+            segments = [[piece] for piece in pieces if len(piece)] if self.several else [pieces]
+            folds = [_take_fold(own, config.fold, config.folds, config.margin) for own in segments]
+            return [run for taken, _ in folds for run in taken], [run for _, kept in folds for run in kept]
+        if self.several:
+            # One block of every piece: a single block would come from one piece.
+            parts = [_take_block([p], config.val_fraction, config.val_block, config.margin) for p in pieces if len(p)]
+            return [held for held, _ in parts], [segment for _, rest in parts for segment in rest]
+        held, rest = _take_block(pieces, config.val_fraction, config.val_block, config.margin)
+        return [held], rest
+
+
+@implements("split", "by_piece")
+class PieceSplit(SplitRule):
+    """Whole pieces are held out, in whole groups."""
+
+    meaning = _NEW_PIECES
+    least = 2
+
+    def divide(
+        self,
+        pieces: list[range],
+        groups: NDArray[np.int64],
+        parts: Sequence[SplitPart] | None,
+        *,
+        computed: bool,
+    ) -> Splits:
+        """Return the windows of each part."""
+        if len(pieces) == 1:
+            raise ComposerError("data.split=by_piece: needs several pieces; data.split=blocked holds out part of one")
+        return SplitRule.divide(self, pieces, groups, parts, computed=computed)
+
+    def validation(self, pieces: list[range], groups: NDArray[np.int64]) -> tuple[list[range], list[range]]:
+        """Return held-out pieces, and the others."""
+        _require_groups(groups, 2, self.config)
+        return _take_pieces(pieces, groups, self.config.val_fraction, self.seed, keep=1)[:2]
+
+
+@implements("split", "file")
+class FileSplit(SplitRule):
+    """The parts that a file beside the pieces names."""
+
+    meaning = _NEW_PIECES
+
+    def divide(
+        self,
+        pieces: list[range],
+        groups: NDArray[np.int64],
+        parts: Sequence[SplitPart] | None,
+        *,
+        computed: bool,
+    ) -> Splits:
+        """Return the windows of each part."""
         if parts is None:
             raise ComposerError("data.split=file: needs a folder of MIDI files with a CSV file that names the parts")
         named = {part: [run for run, own in zip(pieces, parts, strict=True) if own is part] for part in SplitPart}
-        train, val, test = made(named[SplitPart.train]), made(named[SplitPart.validation]), made(named[SplitPart.test])
-    else:
-        group_of = np.arange(len(pieces)) if groups is None else groups
-        held, pieces, group_of = _take_test(pieces, group_of, config, seed)
-        test = made(held)
-        if config.split is Split.shuffled:
-            train, val = _shuffle(pieces, config, seed, computed=computed)
-        else:
-            held, rest = _take_validation(pieces, group_of, config, seed, len(piece_lengths) > 1)
-            train, val = made(rest), made(held)
-    if not len(train) or not len(val):
-        raise ComposerError(
-            f"{config.margin_key}: leaves {len(train)} training and {len(val)} validation windows; "
-            "use a smaller window, smaller held-out shares (data.test_fraction, data.val_fraction) or more music"
-        )
-    return Splits(train, val, test)
-
-
-def _take_test(
-    pieces: list[range], groups: NDArray[np.int64], config: DataConfig, seed: int
-) -> tuple[list[range], list[range], NDArray[np.int64]]:
-    """Return the runs of the test, the remaining pieces or segments, and the groups of these pieces."""
-    if config.test_fraction == 0:
-        return [], pieces, groups
-    if len(pieces) == 1:
-        held, rest = _take_block(pieces, config.test_fraction, config.test_block, config.margin)
-        return [held], rest, groups
-    least = 3 if config.split is Split.by_piece else 2
-    if len(pieces) < least:
-        raise ComposerError(
-            f"data.split={config.split.name}: needs {least} pieces with a test piece, and there are {len(pieces)}"
-        )
-    _require_groups(groups, least, config)
-    return _take_pieces(pieces, groups, config.test_fraction, seed, keep=least - 1)
+        in_order = (named[part] for part in (SplitPart.train, SplitPart.validation, SplitPart.test))
+        return Splits(*(window_set(runs, computed=computed) for runs in in_order))
 
 
 def _require_groups(groups: NDArray[np.int64], least: int, config: DataConfig) -> None:
@@ -143,27 +294,9 @@ def _require_groups(groups: NDArray[np.int64], least: int, config: DataConfig) -
     remedy = "data.group_similarity=null" if config.group_by is None else "data.group_by=null"
     if count < least:
         raise ComposerError(
-            f"data.split={config.split.name}: needs {least} groups of dissimilar pieces, and "
+            f"data.split={config.split}: needs {least} groups of dissimilar pieces, and "
             f"the {len(groups)} pieces make {count}; {remedy} takes each piece by itself"
         )
-
-
-def _take_validation(
-    pieces: list[range], groups: NDArray[np.int64], config: DataConfig, seed: int, several: bool
-) -> tuple[list[range], list[range]]:
-    if config.split is Split.by_piece:
-        _require_groups(groups, 2, config)
-        return _take_pieces(pieces, groups, config.val_fraction, seed, keep=1)[:2]
-    if config.fold is not None:
-        segments = [[piece] for piece in pieces if len(piece)] if several else [pieces]
-        folds = [_take_fold(own, config.fold, config.folds, config.margin) for own in segments]
-        return [run for taken, _ in folds for run in taken], [run for _, kept in folds for run in kept]
-    if several:
-        # One block of every piece: a single block would come from one piece.
-        parts = [_take_block([p], config.val_fraction, config.val_block, config.margin) for p in pieces if len(p)]
-        return [held for held, _ in parts], [segment for _, rest in parts for segment in rest]
-    held, rest = _take_block(pieces, config.val_fraction, config.val_block, config.margin)
-    return [held], rest
 
 
 def _shuffle(pieces: list[range], config: DataConfig, seed: int, *, computed: bool) -> tuple[WindowSet, WindowSet]:

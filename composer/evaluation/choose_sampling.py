@@ -15,9 +15,9 @@ from typing import Any
 
 from composer.composing.composer import Composer
 from composer.composing.setting import Setting, write_setting
-from composer.config.data import Split
-from composer.config.sampling import Method, SamplingConfig, SamplingGridConfig
+from composer.config.sampling import SamplingConfig, SamplingGridConfig
 from composer.config.training import TrainConfig
+from composer.data.splits import split_rule
 from composer.evaluation.reference import ReferenceMusic
 from composer.music.events import Piece
 from composer.runs import checkpoint as ckpt
@@ -78,7 +78,7 @@ class Choice:
 def settings(sampling: SamplingConfig, grid: SamplingGridConfig) -> list[Setting]:
     """Return the settings to try: the grid's values of what is null in the config; none where nothing is chosen."""
     chosen = sampling.temperature is None or sampling.top_p is None
-    if not chosen or not grid.pieces or sampling.method is not Method.sample:
+    if not chosen or not grid.pieces or sampling.method != "sample":
         return []
     temperatures = grid.temperatures if sampling.temperature is None else [sampling.temperature]
     top_p = grid.top_p if sampling.top_p is None else [sampling.top_p]
@@ -166,7 +166,7 @@ def choose_setting(
     Raises:
         ComposerError: a file cannot be written.
     """
-    if config.data.split is not Split.shuffled and len(reference.splits.val):
+    if not split_rule(config.data.split).reuses_passages and len(reference.splits.val):
         reference = reference.with_validation_held_out()
     choice = choose(composer, config.sampling, config.sampling_grid, reference)
     write_setting(folder, None if choice is None else choice.setting)

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.config.data import DataConfig, Split
-from composer.data.splits import Splits
+from composer.config.data import DataConfig
+from composer.data.splits import Splits, split_rule
 from composer.data.window_sets import ListedWindows, WindowSet
 from composer.evaluation.copying import COPIED_NOTES, NgramIndex, figures, mean, measure
 from composer.evaluation.distance import Distance, HumanMusic
@@ -116,7 +116,7 @@ class ReferenceMusic:
         """`test`, or `val` where there is no test; None where validation windows overlap those that train."""
         if len(self.splits.test):
             return "test"
-        return None if self.data.split is Split.shuffled else "val"
+        return None if split_rule(self.data.split).reuses_passages else "val"
 
     @property
     def training(self) -> Part:

@@ -9,7 +9,7 @@ import csv
 import dataclasses
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,8 +28,9 @@ from composer.evaluation.calibration import Reliability
 from composer.evaluation.statistics import paired
 from composer.nets.network import Logits, Network
 from composer.training.metrics import MetricSums
+from composer.training.terms import Metric
 
-# Those of `MetricSums`, and the seconds.
+# Those of `MetricSums` without the run's own metrics, and the seconds; its own metrics follow.
 _COLUMNS = 9
 
 
@@ -38,11 +39,14 @@ class Scores:
     """Sums over the windows of one split.
 
     Attributes:
-        by_piece: (P, 9) sums over the windows of each piece: those of `MetricSums`, then the seconds of the targets.
+        by_piece: (P, 9 + M) sums over the windows of each piece: the first 8 of `MetricSums`, the seconds of the
+            targets, and M metrics.
+        metrics: the M metrics that the run has in addition to loss and accuracies.
         reliability: the predictions by confidence.
     """
 
     by_piece: NDArray[np.float64]
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
     reliability: Reliability = field(default_factory=Reliability)
 
     @property
@@ -54,26 +58,26 @@ class Scores:
         """Return every figure of the split by key; empty without windows."""
         if not self.windows:
             return {}
-        return _figures(self.by_piece.sum(axis=0), split) | self.reliability.errors(split)
+        return _figures(self.by_piece.sum(axis=0), split, self.metrics) | self.reliability.errors(split)
 
     def pieces(self, names: Sequence[str]) -> dict[int, dict[str, Any]]:
         """Name, windows and figures of each piece that has some, by its number; keys as in `figures`, without split."""
         found: dict[int, dict[str, Any]] = {}
         for number in np.flatnonzero(self.by_piece[:, 7]).tolist():
-            figures = _figures(self.by_piece[number], "")
+            figures = _figures(self.by_piece[number], "", self.metrics)
             plain = {key.removesuffix("/"): value for key, value in figures.items()}
             found[number] = {"piece": names[number], "windows": int(self.by_piece[number, 7]), **plain}
         return found
 
 
-def _figures(sums: NDArray[np.float64], split: str) -> dict[str, Any]:
-    """Return the figures of sums (9,): those of training, perplexities, and bits per event and per second.
+def _figures(sums: NDArray[np.float64], split: str, metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    """Return the figures of sums (9 + M,): those of training, perplexities, and bits per event and per second.
 
     A perplexity is e to the power of a mean negative log-likelihood in nats: the number of equally likely classes that
     would be as hard to predict. The joint one, of whole events, is the product of the three.
     """
-    metric_sums = MetricSums()
-    metric_sums.sums += torch.from_numpy(sums[:-1])
+    metric_sums = MetricSums(metrics=metrics)
+    metric_sums.sums += torch.from_numpy(np.delete(sums, _COLUMNS - 1))
     figures: dict[str, Any] = metric_sums.values(split)
     loss, windows, seconds = figures[f"loss/{split}"], sums[7], float(sums[8])
     bits = loss / math.log(2)
@@ -93,7 +97,12 @@ def _exp(nats: float) -> float | None:
 
 @torch.no_grad()
 def score_windows(
-    model: Network, windows: Windows, batches: Iterable[Indices], offsets: NDArray[np.int64], seconds: Seconds
+    model: Network,
+    windows: Windows,
+    batches: Iterable[Indices],
+    offsets: NDArray[np.int64],
+    seconds: Seconds,
+    metrics: Mapping[str, Metric] | None = None,
 ) -> Scores:
     """Score windows, dropout off.
 
@@ -103,8 +112,10 @@ def score_windows(
         batches: numbers of the windows of each batch.
         offsets: (P,) where each piece begins, rising.
         seconds: by position.
+        metrics: those of the run in addition to loss and accuracies.
     """
-    scores = Scores(np.zeros((len(offsets), _COLUMNS)))
+    metrics = metrics or {}
+    scores = Scores(np.zeros((len(offsets), _COLUMNS + len(metrics))), metrics)
     device = model.linear.weight.device
     for numbers in batches:
         batch = windows[numbers]
@@ -112,10 +123,12 @@ def score_windows(
         batch = batch.to(device)
         hidden, targets = model.last_hidden(batch[:, :-1]), batch[:, -1]
         logits = model.heads(hidden, targets)
-        right = _right(model.prediction(hidden, logits), targets)
+        predicted = model.prediction(hidden, logits)
+        right = _right(predicted, targets)
         starts = windows.windows[numbers]
         columns = [nlls(logits, targets), right, right.all(axis=1), np.ones(len(starts))]
-        rows = np.column_stack([*columns, seconds[starts + windows.window_size]])
+        own = [metric(predicted, targets[:, :3]).double().cpu().numpy() for metric in metrics.values()]
+        rows = np.column_stack([*columns, seconds[starts + windows.window_size], *own])
         np.add.at(scores.by_piece, np.searchsorted(offsets, starts, side="right") - 1, rows)
         scores.reliability.add(_confidence(logits), _right(logits, targets))
     return scores

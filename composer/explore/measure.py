@@ -337,9 +337,9 @@ def _repeated(pieces: Sequence[NDArray[np.uint64]]) -> int:
 
 def _split(music: PreparedData | None, data: DataConfig, problem: str) -> dict[str, Any]:
     if music is None:
-        return {"split": data.split.name, "error": problem}
+        return {"split": data.split, "error": problem}
     return {
-        "split": data.split.name,
+        "split": data.split,
         "groups": music.groups.count,
         "copies": music.groups.copies,
         "near_copies": music.groups.near_copies,

@@ -6,13 +6,13 @@
     tokens (B, T, 3) integer classes in the order note, velocity, time; (B, T, 4) with the place in the bar
     hidden (..., H) the representation of the events up to one, from which the next is predicted
 
-A kind of network (`recurrent.py`, `transformer.py`) adds the layers between: `encode`, and `window` for composing.
-Training, evaluation and composing depend on this class alone.
+A kind of network (`recurrent.py`, `transformer.py`, or a plugin's) adds the layers between: `encode`. Training,
+evaluation and composing depend on this class alone.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,13 +22,11 @@ from composer.config.limits import CHANNELS
 from composer.config.model import Heads, ModelConfig
 from composer.errors import ComposerError
 from composer.music.rhythm import BAR_CLASSES
+from composer.nets.context import CarriedState, RecomputedWindow, State, Window
+from composer.registry import Contract
 
 # Seed of the permutation that evaluation uses with `model.inputs=shuffle_*`.
 _SHUFFLE_SEED = 0
-
-
-# Tensors in which a recurrent network summarises the events before.
-State = tuple[Tensor, ...]
 
 
 class Logits(NamedTuple):
@@ -39,24 +37,20 @@ class Logits(NamedTuple):
     time: Tensor
 
 
-class Window(Protocol):
-    """The context of pieces being composed: `hidden` (B, H) represents the last T events, or all.
-
-    The heads are computed in blocks of `block` pieces (`stepping.py`).
-    """
-
-    block: ClassVar[int]
-    hidden: Tensor
-
-    def read(self, event: Tensor) -> None:
-        """Append an event (B, 3) to the context."""
-
-    def select(self, pieces: Tensor) -> None:
-        """Replace the pieces by those with these numbers (B,), which may repeat."""
-
-
 class Network(nn.Module):
-    """A network over events that predicts the next one, channel by channel."""
+    """A network over events that predicts the next one, channel by channel.
+
+    A subclass defines `__init__(config, sizes)`, which calls `super().__init__(config, sizes)`, creates layers that
+    read `self.input_size` numbers per event, and ends with `self.add_heads(config)`; and one of
+
+    encode(tokens)       (B, T, H) for (B, T, 3): a representation of each prefix, which depends on no later event
+    encode_last(tokens)  (B, H): of all T events; enough for `loss.supervision=last`
+
+    from `self.embed(tokens)` (B, T, I). Everything else is optional. To compose, the window is encoded anew for each
+    event; `window` may return something faster. With `carries = True` a network has a state besides (`empty_state`,
+    `encode_from`), for `loss.supervision=stream` and `mode=stateful`. Random numbers in training come from torch's
+    default generator, which is seeded before each batch. `composer.testing.check_model` checks all of this.
+    """
 
     offsets: Tensor
     dropout: nn.Dropout
@@ -91,8 +85,18 @@ class Network(nn.Module):
         self.chain = Chain(config.hidden_size, self.sizes) if config.heads is Heads.chained else None
 
     def encode(self, tokens: Tensor) -> Tensor:
-        """Return the representation (B, T, H) of each prefix of `tokens` (B, T, 3), before dropout."""
-        raise NotImplementedError
+        """Return the representation (B, T, H) of each prefix of `tokens` (B, T, 3), before dropout.
+
+        Raises:
+            ComposerError: the network represents whole windows only.
+        """
+        raise ComposerError(
+            f"{type(self).__name__} has no encode(tokens), the representation of each prefix; use loss.supervision=last"
+        )
+
+    def encode_last(self, tokens: Tensor) -> Tensor:
+        """Return the representation (B, H) of the T events of `tokens` (B, T, 3), before dropout."""
+        return self.encode(tokens)[:, -1]
 
     def empty_state(self, batch: int) -> State:
         """Return the state of B rows before any event; only where `carries`."""
@@ -111,7 +115,7 @@ class Network(nn.Module):
             apart: make the result of a piece bit-identical whatever else is in the batch; without it, all pieces are
                 processed together where that is faster.
         """
-        raise NotImplementedError
+        return RecomputedWindow(self, primer, length or primer.shape[1], apart)
 
     def running(self, primer: Tensor) -> Window:
         """Return the state of a composition that begins after `primer` (B, N, 3); it is never reset.
@@ -119,11 +123,13 @@ class Network(nn.Module):
         Raises:
             ComposerError: the network has no state.
         """
-        raise ComposerError("mode=stateful: this network keeps no state from event to event; use mode=window")
+        if not self.carries:
+            raise ComposerError("mode=stateful: this network keeps no state from event to event; use mode=window")
+        return CarriedState(self, primer)
 
     def last_hidden(self, tokens: Tensor) -> Tensor:
         """Return the representation (B, H) of the T events of `tokens`, after dropout."""
-        dropped: Tensor = self.dropout(self.encode(self.apply_input_ablation(tokens))[:, -1])
+        dropped: Tensor = self.dropout(self.encode_last(self.apply_input_ablation(tokens)))
         return dropped
 
     def hidden_states(self, tokens: Tensor) -> Tensor:
@@ -223,6 +229,9 @@ class Network(nn.Module):
         tokens = tokens.clone()
         tokens[..., channel] = values.flatten()[order].view_as(values)
         return tokens
+
+
+CONTRACT = Contract(Network, ("encode", "encode_last"), ("carries",))
 
 
 class Chain(nn.Module):

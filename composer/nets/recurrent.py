@@ -17,9 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from composer.config.model import ModelConfig
-from composer.nets.network import Network, State
+from composer.config.model import RecurrentConfig
+from composer.nets.context import State
+from composer.nets.network import Network
 from composer.nets.stepping import Cells, GRUCells, LSTMCells, RunningState, SlidingWindow
+from composer.registry import implements
 
 
 class Recurrent(Network):
@@ -30,7 +32,7 @@ class Recurrent(Network):
     kind: ClassVar[type[Cells]]
     carries = True
 
-    def __init__(self, config: ModelConfig, sizes: tuple[int, int, int]) -> None:
+    def __init__(self, config: RecurrentConfig, sizes: tuple[int, int, int]) -> None:
         """Create the network; `sizes` are the numbers of note, velocity and time classes."""
         super().__init__(config, sizes)
         between = config.dropout if config.num_layers > 1 else 0.0
@@ -187,6 +189,7 @@ class Recurrent(Network):
         return torch.cat([rows @ columns.t() for rows, columns in parts])
 
 
+@implements("model", "lstm")
 class ThreeHeadLSTM(Recurrent):
     """The article's network: three concatenated one-hot channels, an LSTM, dropout, one linear layer, three heads.
 
@@ -220,6 +223,7 @@ class ThreeHeadLSTM(Recurrent):
         return torch.sigmoid(o) * torch.tanh(c), c
 
 
+@implements("model", "gru")
 class ThreeHeadGRU(Recurrent):
     """The same network with a gated recurrent unit (Cho et al. 2014, in torch's variant).
 

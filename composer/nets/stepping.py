@@ -18,7 +18,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from composer.nets.network import State
+from composer.nets.context import State
 
 # Rows of a block of single states: enough for a fast product, few enough for one piece.
 BLOCK = 8

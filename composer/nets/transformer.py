@@ -11,23 +11,24 @@ of two events, and windows may have any length.
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from composer.config.model import ModelConfig
+from composer.config.model import TransformerConfig
 from composer.nets.network import Network
+from composer.registry import implements
 
 # The slowest rotation takes about this many events; the usual value of rotary embedding.
 _BASE = 10_000.0
 
 
+@implements("model", "transformer")
 class ThreeHeadTransformer(Network):
     """A causal Transformer over events that predicts the next one, channel by channel."""
 
-    def __init__(self, config: ModelConfig, sizes: tuple[int, int, int]) -> None:
+    def __init__(self, config: TransformerConfig, sizes: tuple[int, int, int]) -> None:
         """Create the network; `sizes` are the numbers of note, velocity and time classes."""
         super().__init__(config, sizes)
         width = config.hidden_size
@@ -44,10 +45,6 @@ class ThreeHeadTransformer(Network):
             x = block(x)
         normed: Tensor = self.norm(x)
         return normed
-
-    def window(self, primer: Tensor, length: int | None = None, *, apart: bool = True) -> RecomputedWindow:
-        """Return the sliding window of a composition after `primer` (B, N, 3): the last `length` events, or N."""
-        return RecomputedWindow(self, primer, length or primer.shape[1], apart)
 
 
 class Block(nn.Module):
@@ -97,47 +94,3 @@ def rotate(x: Tensor) -> Tensor:
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
     one, two = x.chunk(2, dim=-1)
     return torch.cat([one * cos - two * sin, one * sin + two * cos], dim=-1)
-
-
-class RecomputedWindow:
-    """The context of the last T events, encoded again in full for every event.
-
-    Keys and values of earlier events cannot be cached: above the first layer they depend on events that have left the
-    window since.
-    """
-
-    block: ClassVar[int] = 1
-
-    def __init__(self, network: Network, primer: Tensor, length: int, apart: bool = True) -> None:
-        """Read the primer.
-
-        Args:
-            network: in evaluation mode.
-            primer: (B, N, 3) classes; with N = 0, `hidden` is 0.
-            length: T.
-            apart: encode one piece at a time on a CPU.
-        """
-        self.network, self.length, self.events = network, length, primer[:, -length:]
-        self.apart = apart and primer.device.type == "cpu"
-        self.hidden = network.linear.weight.new_zeros(len(primer), network.linear.in_features)
-        if primer.shape[1]:
-            self.hidden = self.last()
-
-    def last(self) -> Tensor:
-        """Return the representation (B, H) of the window.
-
-        With `apart` it is computed one piece at a time: the rounding of a product depends on its shape, and so a piece
-        does not depend on the others of the batch. 36 pieces of `experiment=transformer` take 37 ms per event apart,
-        11 ms together.
-        """
-        pieces = torch.split(self.events, 1) if self.apart else [self.events]
-        return torch.cat([self.network.encode(piece)[:, -1] for piece in pieces])
-
-    def read(self, event: Tensor) -> None:
-        """Append an event (B, 3) and drop the oldest of more than T."""
-        self.events = torch.cat([self.events, event[:, None]], dim=1)[:, -self.length :]
-        self.hidden = self.last()
-
-    def select(self, pieces: Tensor) -> None:
-        """Replace the pieces by those with these numbers (B,), which may repeat."""
-        self.events, self.hidden = self.events[pieces], self.hidden[pieces]

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from composer.composing.setting import Setting
-from composer.config.data import DataConfig, EncodingConfig, Split, TimeUnit, split_title
+from composer.config.data import DataConfig, EncodingConfig, TimeUnit, split_title
 from composer.config.limits import CHANNELS
 from composer.config.training import TrainConfig
 from composer.corpus.duplicates import Groups
 from composer.data.encoded_rhythm import Rhythm
 from composer.data.leakage import Leak
 from composer.data.prepare import PreparedData
+from composer.data.splits import split_rule
 from composer.evaluation import legend
 from composer.evaluation.baselines import Baselines, best, skill
 from composer.files import display_path, program
@@ -98,7 +99,7 @@ def _skill(accuracy: float, baselines: Baselines, key: str) -> float | None:
 
 def split_name(key: str, config: TrainConfig, pieces: int) -> str:
     """Return the name of a split for a reader: which windows, and how they were chosen."""
-    return split_title(key, config.data.split.name, pieces)
+    return split_title(key, config.data.split, pieces)
 
 
 def describe(config: TrainConfig, folder: Path, music: PreparedData, model: Network) -> str:
@@ -116,11 +117,11 @@ def describe(config: TrainConfig, folder: Path, music: PreparedData, model: Netw
             f"classes    note {model.sizes[0]}, velocity {model.sizes[1]}, time {model.sizes[2]}; "
             f"time error: {music.time_error}",
             *rhythm_lines(music.rhythm, music.vocabulary.time_unit, config.encoding),
-            f"windows    {len(parts.train):,} train, {len(parts.val):,} val ({config.data.split.name} split), "
+            f"windows    {len(parts.train):,} train, {len(parts.val):,} val ({config.data.split} split), "
             f"{len(parts.test):,} test",
             *_drawn(config, music),
             *(f"{'' if k else 'leak':<11}{line}" for k, line in enumerate(leak_lines(music.leak, config.data.split))),
-            f"model      {parameters:,} parameters, regularizer {config.regularizer.name.name} "
+            f"model      {parameters:,} parameters, regularizer {config.regularizer.name} "
             f"{config.regularizer.weight:g}",
         ]
     )
@@ -177,7 +178,7 @@ def group_lines(groups: Groups, data: DataConfig, names: Sequence[str] = ()) -> 
         nothing = "no copies or near-copies" if by is None else ", ".join(found)
         return [f"groups     none: {nothing} among the {pieces:,} pieces {limit}"]
     # A file names the parts whatever the pieces are like; a warning tells where it divides a group.
-    kept = "" if data.split is Split.file else ", held out with theirs"
+    kept = "" if data.split == "file" else ", held out with theirs"
     lines = [f"groups     {groups.count:,} of {pieces:,} pieces: {', '.join(found)}{kept} {limit}"]
     several = groups.named_by(names) if names else []
     lines += [f"           {_listed(group)}" for group in several[:_MAX_GROUPS]]
@@ -195,25 +196,16 @@ def _counted(number: int, one: str, many: str) -> str:
     return f"{number:,} {one if number == 1 else many}"
 
 
-# What a validation figure says, by split; docs/data.md has it at length.
-_NEW_PIECES = "val figures measure prediction of pieces that training has not seen"
-_MEANING = {
-    Split.shuffled: "val figures measure how well gaps in training passages are filled, not prediction of new music",
-    Split.blocked: "val figures measure prediction of passages that training has not seen, in pieces that it has",
-    Split.by_piece: _NEW_PIECES,
-    Split.file: _NEW_PIECES,
-}
-
-
-def leak_lines(leak: Leak, split: Split) -> list[str]:
+def leak_lines(leak: Leak, split: str) -> list[str]:
     """Return how much of the validation windows training has seen, and what their figures mean."""
+    rule = split_rule(split)
     lines = [
         f"{leak.by_index:.1%} of the val targets also occur in a training window",
         f"{leak.by_content:.1%} of the val windows occur in training note for note, {leak.by_transposition:.1%} "
         "counting transpositions",
-        _MEANING[split],
+        rule.meaning,
     ]
-    if split is not Split.shuffled and leak.by_transposition > 0:
+    if not rule.reuses_passages and leak.by_transposition > 0:
         lines[-1] += f"; {leak.by_transposition:.1%} is repetition that can be memorised"
     return lines
 
@@ -223,7 +215,7 @@ def report(config: TrainConfig, folder: Path, summary: dict[str, Any]) -> str:
     samples = sorted((folder / SAMPLES).glob(f"{config.name}-seed*.mid"))
     lines = [
         "",
-        *table(result_rows(config.data.split.name, summary), summary["baselines"]),
+        *table(result_rows(config.data.split, summary), summary["baselines"]),
         UNITS,
         "",
         f"composed     {display_path(samples[0])}" if samples else "",

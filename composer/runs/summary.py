@@ -29,7 +29,7 @@ def data_figures(config: TrainConfig, data: PreparedData) -> dict[str, Any]:
         "copies": groups.copies,
         "near_copies": groups.near_copies,
         "named_copies": groups.named,
-        "split": config.data.split.name,
+        "split": config.data.split,
         "windows_train": len(data.splits.train),
         "windows_val": len(data.splits.val),
         "windows_test": len(data.splits.test),

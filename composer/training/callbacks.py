@@ -237,7 +237,7 @@ class FinalTestCallback(Callback):
         assert isinstance(pl_module, ComposerModule)
         data = trainer.datamodule  # type: ignore[attr-defined]
         with scored_weights(trainer, pl_module):
-            metrics = score(pl_module.model, data.test_dataloader(), "test")
+            metrics = score(pl_module.model, data.test_dataloader(), "test", pl_module.metrics)
         self.state.metrics |= metrics
         for logger in trainer.loggers if metrics else ():
             logger.log_metrics(metrics, trainer.global_step)
@@ -380,7 +380,7 @@ def run_callbacks(
     """
     state = TrainingState()
     shown = config.trainer.progress_bar and "rich_progress" not in config.callbacks
-    progress = Progress(config.trainer.max_epochs, config.data.split.name, shown=shown)
+    progress = Progress(config.trainer.max_epochs, config.data.split, shown=shown)
     every_epochs = config.logging.histogram_every_epochs
     record = RecordCallback(folder, state, progress, hyperparameters, every_epochs, sample)
     signals = SignalCallback(folder, progress)

@@ -18,21 +18,24 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from composer.config.limits import CHANNELS
 from composer.config.model import ModelConfig
 from composer.config.optimizers import OptimizerConfig, SchedulerConfig
-from composer.config.plain import from_plain, to_plain
-from composer.config.training import LossConfig, RegularizerConfig
+from composer.config.plain import from_plain, several_from_plain, to_plain
+from composer.config.training import LossConfig, LossTermConfig, MetricConfig, RegularizerConfig
 from composer.data.streams import Streamed
 from composer.data.windows import BatchOrder, Supervised
 from composer.errors import ComposerError
 from composer.nets.build import build_model
-from composer.nets.network import Logits, State
+from composer.nets.context import State
+from composer.nets.network import Logits
 from composer.random_streams import RandomStream
 from composer.training.losses import nll, nll_every
-from composer.training.metrics import MetricSums, unknown
+from composer.training.metrics import MetricSums
 from composer.training.optimizers import make_optimizer
-from composer.training.regularizers import Regularizer, sparsity
+from composer.training.regularizers import make_regularizer, sparsity
 from composer.training.schedules import Course, PlateauSchedule, PositionSchedule, make_schedule
+from composer.training.terms import make_metrics, make_terms
 
 # Keys of a checkpoint: metric sums of an unfinished epoch and of its last validation, and the recurrent state of the
 # streams.
@@ -74,6 +77,8 @@ class ComposerModule(pl.LightningModule):
         regularizer: RegularizerConfig | Mapping[str, Any],
         optimizer: OptimizerConfig | Mapping[str, Any],
         scheduler: SchedulerConfig | Mapping[str, Any] | None = None,
+        loss_terms: Mapping[str, LossTermConfig | Mapping[str, Any]] | None = None,
+        metrics: Mapping[str, MetricConfig | Mapping[str, Any]] | None = None,
         seed: int = 0,
         max_epochs: int | None = None,
         composer_values: Mapping[str, Any] | None = None,
@@ -90,6 +95,8 @@ class ComposerModule(pl.LightningModule):
             regularizer: penalty on the parameters.
             optimizer: the optimiser and its learning rate.
             scheduler: the learning rate over the training; None is constant.
+            loss_terms: terms of the loss by name, in addition to those of `loss` and `regularizer`.
+            metrics: metrics by name, in addition to loss and accuracies.
             seed: of the run.
             max_epochs: epochs of the schedule; None takes those of the Trainer.
             composer_values: what composing needs besides the weights (`runs.checkpoint.composer_values`), added to the
@@ -104,6 +111,8 @@ class ComposerModule(pl.LightningModule):
         regularizer = from_plain(RegularizerConfig, regularizer)
         optimizer = from_plain(OptimizerConfig, optimizer)
         scheduler = from_plain(SchedulerConfig, {"name": "none"} if scheduler is None else scheduler)
+        terms = several_from_plain("loss_terms", loss_terms or {})
+        figures = several_from_plain("metrics", metrics or {})
         note, velocity, time = sizes
         self.save_hyperparameters(
             {
@@ -113,13 +122,16 @@ class ComposerModule(pl.LightningModule):
                 "regularizer": to_plain(regularizer),
                 "optimizer": to_plain(optimizer),
                 "scheduler": to_plain(scheduler),
+                "loss_terms": {name: to_plain(term) for name, term in terms.items()},
+                "metrics": {name: to_plain(metric) for name, metric in figures.items()},
                 "seed": seed,
                 "max_epochs": max_epochs,
             },
             logger=False,
         )
         self.model = build_model(model, (note, velocity, time))
-        self.regularizer = Regularizer(regularizer, self.model)
+        self.regularizer = make_regularizer(regularizer, self.model)
+        self.terms, self.metrics = make_terms(terms), make_metrics(figures)
         self.optimizer_config, self.scheduler_config = optimizer, scheduler
         self.seed, self.max_epochs = seed, max_epochs
         # Lightning's learning-rate finder sets it.
@@ -130,9 +142,9 @@ class ComposerModule(pl.LightningModule):
         self.loss_weights: Tensor
         self.register_buffer("loss_weights", torch.tensor(loss.weights), persistent=False)
         self.label_smoothing = loss.label_smoothing
-        self.train_sums = MetricSums()
-        self.val_sums = MetricSums()
-        self.test_sums = MetricSums()
+        self.train_sums = self._sums(training=True)
+        self.val_sums = self._sums()
+        self.test_sums = self._sums()
         # `composer train` records the metrics itself, and logs them only where a logger or another callback reads them.
         self.logs_metrics = True
         # Of the last epoch, once it has ended.
@@ -150,8 +162,11 @@ class ComposerModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Reset the sums and set the learning rate; Lightning does not call it when a run resumes inside an epoch."""
-        self.train_sums, self.val_sums, self._metrics = MetricSums(self.device), MetricSums(self.device), None
+        self.train_sums, self.val_sums, self._metrics = self._sums(training=True), self._sums(), None
         self._move_schedules()
+
+    def _sums(self, *, training: bool = False) -> MetricSums:
+        return MetricSums(self.device, self.metrics, self.terms if training else None)
 
     def on_train_start(self) -> None:
         """Set the learning rate of the position, also inside an epoch."""
@@ -178,7 +193,7 @@ class ComposerModule(pl.LightningModule):
             self.log_dict(metrics, on_step=False, on_epoch=True, sync_dist=self.trainer.world_size > 1)
 
     def training_step(self, batch: Tensor | Supervised | Streamed, batch_idx: int) -> Tensor:
-        """Return the objective: the sum of `loss.weights` * NLL over the channels, plus the penalty.
+        """Return the objective: the sum of `loss.weights` * NLL over the channels, `loss_terms` and the penalty.
 
         The metrics are of the last step of each window for every `loss.supervision`; of streams, of all supervised
         steps.
@@ -187,7 +202,7 @@ class ComposerModule(pl.LightningModule):
             NonFiniteLoss: on a CPU, before the weights change.
         """
         loss = self._stream_loss(batch) if isinstance(batch, Streamed) else self._window_loss(batch, batch_idx)
-        penalty = self.regularizer.penalty()
+        penalty = self.regularizer.penalty() if self.regularizer.active else None
         if penalty is not None:
             loss = loss + penalty
         # Reading the value would wait for a GPU; there `check_finite` reads it before each checkpoint.
@@ -208,20 +223,32 @@ class ComposerModule(pl.LightningModule):
             logits = self.model.heads(hidden, targets)
         channels = nll(logits, targets)
         mine, whole = self._counted(self.trainer.train_dataloader, batch_idx, len(windows))
+        terms = self._terms(logits, targets)
         if mine:
             with torch.no_grad():
                 predicted = self.model.prediction(hidden, logits)
-            self.train_sums.add(predicted, targets, channels.detach())
+            self.train_sums.add(predicted, targets, channels.detach(), terms.detach())
         if isinstance(batch, Supervised):
             loss = self._every_step_loss(steps, batch, mine)
         else:
             # Metrics are computed without label smoothing.
             trained = nll(logits, targets, self.label_smoothing) if self.label_smoothing else channels
             loss = (trained * self.loss_weights).sum()
+            if self.terms:
+                loss = loss + (terms * self._term_weights(terms)).sum()
             if self.trainer.world_size > 1:
                 # Lightning averages gradients over processes, whose shares of the batch may differ by a window.
                 loss = loss * (mine * self.trainer.world_size / whole)
         return loss
+
+    def _terms(self, logits: Logits, targets: Tensor) -> Tensor:
+        """Return the means (L,) of the terms of the loss over events: logits (N, V) each, targets (N, 3) or wider."""
+        if not self.terms:
+            return self.loss_weights.new_zeros(0)
+        return torch.stack([term(logits, targets[:, : len(CHANNELS)]) for term in self.terms.values()])
+
+    def _term_weights(self, like: Tensor) -> Tensor:
+        return like.new_tensor([term.config.weight for term in self.terms.values()])
 
     def _counted(self, batches: Any, batch_idx: int, size: int) -> tuple[int, int]:
         """Return how many windows of a batch this process counts, and how many all processes count.
@@ -241,10 +268,20 @@ class ComposerModule(pl.LightningModule):
         targets = batch.windows[:, 1:]
         steps = self.model.heads(hidden, targets)
         count = batch.mask.sum()
-        self._add_steps(hidden.detach(), Logits(*(channel.detach() for channel in steps)), targets, batch.mask)
+        terms = self._terms_of_steps(steps, targets, batch.mask)
+        self._add_steps(
+            hidden.detach(), Logits(*(channel.detach() for channel in steps)), targets, batch.mask, terms.detach()
+        )
         channels = nll_every(steps, targets, batch.mask, self.label_smoothing)
         # The loss of a batch without a supervised step is 0.
-        return (channels * self.loss_weights).sum() / count.clamp(min=1)
+        loss = (channels * self.loss_weights).sum() / count.clamp(min=1)
+        return loss + (terms * self._term_weights(terms)).sum() if len(terms) else loss
+
+    def _terms_of_steps(self, steps: Logits, targets: Tensor, mask: Tensor) -> Tensor:
+        """Return the means (L,) of the terms over the supervised steps, 0 without any; see `_add_steps`."""
+        if not self.terms or not bool(mask.any()):
+            return self.loss_weights.new_zeros(len(self.terms))
+        return self._terms(Logits(*(channel[mask] for channel in steps)), targets[mask])
 
     def _state_before(self, batch: Streamed) -> State:
         """Return the state that each stream starts the batch with, zero where it is reset."""
@@ -254,7 +291,7 @@ class ComposerModule(pl.LightningModule):
         return tuple(part.to(kept.device) * kept for part in self.state)
 
     @torch.no_grad()
-    def _add_steps(self, hidden: Tensor, steps: Logits, targets: Tensor, mask: Tensor) -> None:
+    def _add_steps(self, hidden: Tensor, steps: Logits, targets: Tensor, mask: Tensor, terms: Tensor) -> None:
         """Add the supervised steps of a batch of streams to the metric sums.
 
         Args:
@@ -262,13 +299,14 @@ class ComposerModule(pl.LightningModule):
             steps: (B, T, V[channel]) each.
             targets: (B, T, 3) classes.
             mask: (B, T) bool, true at supervised steps.
+            terms: (L,) means of the terms of the loss.
         """
         if not bool(mask.any()):
             return
         predicted = self.model.prediction(hidden, steps)
         supervised = Logits(*(channel[mask] for channel in steps))
         prediction = Logits(*(channel[mask] for channel in predicted))
-        self.train_sums.add(prediction, targets[mask], nll(supervised, targets[mask]))
+        self.train_sums.add(prediction, targets[mask], nll(supervised, targets[mask]), terms)
 
     def _every_step_loss(self, steps: Logits, batch: Supervised, mine: int) -> Tensor:
         """Return the weighted NLL, a mean over the supervised steps of the batch over all processes.
@@ -283,6 +321,9 @@ class ComposerModule(pl.LightningModule):
         channels = nll_every(steps, batch.windows[:, 1:], mask, self.label_smoothing)
         total = (channels * self.loss_weights).sum()
         count = mask.sum()
+        if self.terms:
+            terms = self._terms_of_steps(steps, batch.windows[:, 1:], mask)
+            total = total + (terms * self._term_weights(terms)).sum() * count
         if self.trainer.world_size > 1:
             # Shares differ in their supervised steps, so the mean is over the total count; Lightning averages the
             # gradients over processes, which the factor turns into a sum.
@@ -318,11 +359,13 @@ class ComposerModule(pl.LightningModule):
         """Take a step of the optimiser, then apply the proximal operator of the regularizer."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         self._step_lr = optimizer.param_groups[0]["lr"]
-        self.regularizer.after_step(self._step_lr)
+        if self.regularizer.active:
+            with torch.no_grad():
+                self.regularizer.after_step(self._step_lr)
 
     def on_validation_epoch_start(self) -> None:
         """Reset the sums."""
-        self.val_sums = MetricSums(self.device)
+        self.val_sums = self._sums()
 
     def validation_step(self, batch: Tensor | Supervised | Streamed, batch_idx: int) -> None:
         """Add a batch to the sums; Lightning has switched dropout off."""
@@ -336,7 +379,7 @@ class ComposerModule(pl.LightningModule):
 
     def on_test_epoch_start(self) -> None:
         """Reset the sums."""
-        self.test_sums = MetricSums(self.device)
+        self.test_sums = self._sums()
 
     def test_step(self, batch: Tensor | Supervised | Streamed, batch_idx: int) -> None:
         """Add a batch to the sums."""
@@ -374,9 +417,9 @@ class ComposerModule(pl.LightningModule):
         if self._metrics is None:
             self._reduce(self.train_sums)
             # Of the last validation of the epoch; an epoch without one has the same keys.
-            validation = self.val_sums.values("val") if self.val_sums.counted else unknown("val")
+            validation = self.val_sums.values("val") if self.val_sums.counted else self.val_sums.unknown("val")
             metrics = self.train_sums.values("train") | validation
-            metrics["penalty/train"] = self.regularizer.value()
+            metrics["penalty/train"] = self.regularizer.value() if self.regularizer.active else 0.0
             metrics["lr"] = self._step_lr
             for name, (zeros, small) in sparsity(self.model).items():
                 metrics[f"zeros/{name}"] = zeros
@@ -433,10 +476,10 @@ class ComposerModule(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the metric sums, in the first process for all, and the state of the streams."""
-        self.train_sums = MetricSums(self.device)
+        self.train_sums = self._sums(training=True)
         if self.global_rank == 0 and SUMS_KEY in checkpoint:
             self.train_sums.sums += checkpoint[SUMS_KEY].to(self.device)
-        self.val_sums = MetricSums(self.device)
+        self.val_sums = self._sums()
         if VALIDATION_KEY in checkpoint:
             self.val_sums.sums += checkpoint[VALIDATION_KEY].to(self.device)
         if self.composer_values is None:

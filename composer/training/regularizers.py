@@ -20,15 +20,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from composer.config.training import RegularizerConfig, RegularizerName
+from composer import registry
+from composer.config.training import ElasticNetConfig, RegularizerConfig
 from composer.errors import ComposerError
+from composer.registry import Contract, implements
 
 # Absolute value below which a parameter counts as small in the metrics `small/*`.
 SMALL = 1e-3
 
 
 class Regularizer:
-    """Penalty on parameters of a model: a term of the loss, or an operation after each optimiser step."""
+    """Penalty on parameters of a network: a term of the loss, or an operation after each step of the optimiser.
+
+    A subclass defines `penalty`, `after_step` or both. With weight 0 neither is called, so that the run equals one
+    without a regularizer to the last bit. A regularizer keeps no state between steps.
+
+    Attributes:
+        config: its keys.
+        parameters: those that `regularizer.parameters` chooses, by name.
+    """
 
     def __init__(self, config: RegularizerConfig, model: nn.Module) -> None:
         """Select the penalised parameters.
@@ -37,47 +47,96 @@ class Regularizer:
             ComposerError: a name pattern matches no parameter.
         """
         self.config = config
-        # With weight 0 a run must equal one without regularizer to the last bit, so not even a zero is added.
-        self.active = config.name is not RegularizerName.none and config.weight > 0
-        self.proximal = self.active and config.name is RegularizerName.proximal_l1
         self.parameters = _select(dict(model.named_parameters()), config.parameters)
 
-    def penalty(self) -> Tensor | None:
-        """Return the term of the loss, a scalar with gradient; None for `none`, `proximal_l1` or weight 0."""
-        if not self.active or self.proximal:
-            return None
-        name, weight, ratio = self.config.name, self.config.weight, self.config.l1_ratio
-        parameters = self.parameters.values()
-        if name is RegularizerName.l1:
-            return weight * _total([p.abs().sum() for p in parameters])
-        if name is RegularizerName.l2:
-            return weight * _total([p.square().sum() for p in parameters])
-        absolute = _total([p.abs().sum() for p in parameters])
-        squares = _total([p.square().sum() for p in parameters])
-        return weight * (ratio * absolute + (1 - ratio) / 2 * squares)
+    @property
+    def active(self) -> bool:
+        """Whether there is a penalty."""
+        return self.config.weight > 0
 
-    @torch.no_grad()
+    def penalty(self) -> Tensor | None:
+        """Return the term of the loss, a scalar with gradient; None where there is none."""
+        return None
+
     def after_step(self, lr: float) -> None:
-        """Apply the proximal operator, soft thresholding at `lr * weight` (`proximal_l1` only).
+        """Change the parameters in place, without gradient, after a step of the optimiser.
 
         Args:
             lr: learning rate of the step.
         """
-        if not self.proximal:
-            return
+
+    @torch.no_grad()
+    def value(self) -> float:
+        """Return the penalty as a number, for the metric `penalty/train`; that of `penalty` unless it is defined."""
+        penalty = self.penalty()
+        return 0.0 if penalty is None else float(penalty)
+
+
+CONTRACT = Contract(Regularizer, ("penalty", "after_step"))
+
+
+@implements("regularizer", "none")
+class NoPenalty(Regularizer):
+    """No penalty."""
+
+
+@implements("regularizer", "l1")
+class L1(Regularizer):
+    """The article's penalty."""
+
+    def penalty(self) -> Tensor:
+        """Return weight * sum |theta|."""
+        return self.config.weight * _total([p.abs().sum() for p in self.parameters.values()])
+
+
+@implements("regularizer", "l2")
+class L2(Regularizer):
+    """Weight decay in the loss."""
+
+    def penalty(self) -> Tensor:
+        """Return weight * sum theta^2."""
+        return self.config.weight * _total([p.square().sum() for p in self.parameters.values()])
+
+
+@implements("regularizer", "elastic_net")
+class ElasticNet(Regularizer):
+    """L1 and L2 together."""
+
+    config: ElasticNetConfig
+
+    def penalty(self) -> Tensor:
+        """Return weight * (l1_ratio * sum |theta| + (1 - l1_ratio) / 2 * sum theta^2)."""
+        ratio = self.config.l1_ratio
+        absolute = _total([p.abs().sum() for p in self.parameters.values()])
+        squares = _total([p.square().sum() for p in self.parameters.values()])
+        return self.config.weight * (ratio * absolute + (1 - ratio) / 2 * squares)
+
+
+@implements("regularizer", "proximal_l1")
+class ProximalL1(Regularizer):
+    """Soft thresholding after each step, which reaches exact zeros."""
+
+    @torch.no_grad()
+    def after_step(self, lr: float) -> None:
+        """Draw the parameters to zero by lr * weight."""
         for parameter in self.parameters.values():
             parameter.copy_(F.softshrink(parameter, lr * self.config.weight))
 
     @torch.no_grad()
     def value(self) -> float:
-        """Return the penalty as a number; of `proximal_l1` that of `l1`, whose objective it minimises."""
-        if not self.active:
-            return 0.0
-        if self.proximal:
-            return self.config.weight * float(_total([p.abs().sum() for p in self.parameters.values()]))
-        penalty = self.penalty()
-        assert penalty is not None
-        return float(penalty)
+        """Return the penalty of `l1`, whose objective it minimises."""
+        return self.config.weight * float(_total([p.abs().sum() for p in self.parameters.values()]))
+
+
+def make_regularizer(config: RegularizerConfig, model: nn.Module) -> Regularizer:
+    """Return the regularizer of a config.
+
+    Raises:
+        ComposerError: nothing has registered the name, or a pattern matches no parameter.
+    """
+    regularizer = registry.part("regularizer", config.name)(config, model)
+    assert isinstance(regularizer, Regularizer)
+    return regularizer
 
 
 def _total(terms: list[Tensor]) -> Tensor:

@@ -13,7 +13,7 @@ import composer
 from composer.commands.generate import run
 from composer.commands.train import start
 from composer.composing.composer import Composer
-from composer.composing.sampling import choose, cuts, draw, probabilities
+from composer.composing.sampling import Sample, choose, cuts, draw, probabilities
 from composer.config.compose import compose
 from composer.config.sampling import Ending, SamplingConfig
 from composer.errors import ComposerError
@@ -78,7 +78,7 @@ def test_draw_inverts_the_cumulative_distribution() -> None:
 def test_drawn_frequencies_are_the_probabilities() -> None:
     logits = torch.tensor([[0.5, 0.3, 0.2]]).log().expand(20_000, -1)
     uniform = torch.rand(20_000, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    events = choose(lambda k, event: logits, cuts(sampling()), uniform)
+    events = choose(lambda k, event: logits, cuts(sampling()), uniform, Sample())
     for k in range(3):
         shares = torch.bincount(events[:, k], minlength=3) / 20_000
         # Four standard errors of a share of one half.
@@ -128,7 +128,7 @@ def test_a_chained_event_is_drawn_channel_by_channel() -> None:
         return certain if k else torch.zeros(1, 5)
 
     for u in (0.1, 0.3, 0.5):
-        event = choose(channel, cuts(sampling()), torch.full((1, 3), u, dtype=torch.float64))[0].tolist()
+        event = choose(channel, cuts(sampling()), torch.full((1, 3), u, dtype=torch.float64), Sample())[0].tolist()
         assert event == [int(u * 5), int(u * 5), 2 * int(u * 5)]
 
 

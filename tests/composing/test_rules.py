@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from composer.composing.lengths import compose_rows
+from composer.composing.named_rules import Scope, make_rules
 from composer.composing.rules import (
     Playing,
     Rules,
@@ -18,13 +19,12 @@ from composer.composing.rules import (
     no_longer,
     not_more_often,
     playable,
-    rules,
     silence,
     sounding_after,
     within,
 )
 from composer.config.compose import compose
-from composer.config.sampling import Ending, Method, SamplingConfig
+from composer.config.sampling import Ending, SamplingConfig
 from composer.config.scales import scale_pitches
 from composer.errors import ComposerError
 from composer.nets.build import build_model
@@ -139,9 +139,9 @@ def test_an_unknown_scale_names_the_known_ones(name: str) -> None:
 
 def test_rules_that_cannot_be_met_are_refused_at_once() -> None:
     with pytest.raises(ComposerError, match=r"pitch_low=30, pitch_high=40, scale=null: leave none of .* 60\.\.71"):
-        rules(sampling(pitch_low=30, pitch_high=40), 12, 60, TIMES, 1.0)
+        make_rules(Scope(sampling(pitch_low=30, pitch_high=40), 12, 60, TIMES, 1.0))
     with pytest.raises(ComposerError, match=r"max_note_seconds=0\.1: the network's shortest step is 0\.25 seconds"):
-        rules(sampling(max_note_seconds=0.1), 12, 60, TIMES, 1.0)
+        make_rules(Scope(sampling(max_note_seconds=0.1), 12, 60, TIMES, 1.0))
 
 
 def pieces(config: SamplingConfig, count: int = 24, limit: float | None = None) -> list[torch.Tensor]:
@@ -154,7 +154,7 @@ def pieces(config: SamplingConfig, count: int = 24, limit: float | None = None) 
         config,
         generators,
         length=6,
-        rules=rules(config, SIZES[0], 60, TIMES, 1.0),
+        rules=make_rules(Scope(config, SIZES[0], 60, TIMES, 1.0)),
         playing=silence(1, SIZES[0]),
         limit=limit,
         smoothing=0.0,
@@ -195,10 +195,8 @@ def broken(row: torch.Tensor, config: SamplingConfig) -> list[str]:
 
 @pytest.mark.slow
 # The likeliest event of an untrained network never advances in time, so it reaches no number of seconds.
-@pytest.mark.parametrize(
-    ("method", "seconds"), [(Method.sample, None), (Method.greedy, None), (Method.beam, None), (Method.sample, 9.0)]
-)
-def test_all_rules_hold_together_over_whole_pieces(method: Method, seconds: float | None) -> None:
+@pytest.mark.parametrize(("method", "seconds"), [("sample", None), ("greedy", None), ("beam", None), ("sample", 9.0)])
+def test_all_rules_hold_together_over_whole_pieces(method: str, seconds: float | None) -> None:
     config = sampling(
         events=81,
         seconds=seconds,
@@ -211,7 +209,7 @@ def test_all_rules_hold_together_over_whole_pieces(method: Method, seconds: floa
         repeats=3,
         ending=Ending.close,
     )
-    count = 3 if method is Method.beam else 24
+    count = 3 if method == "beam" else 24
     rows = pieces(config, count, seconds)
     assert [broken(row, config) for row in rows] == [[]] * count
     if seconds is None:
@@ -235,7 +233,7 @@ def test_notes_are_struck_on_the_grid_alone() -> None:
     """NoteArrays wait for a place of the grid, wherever the piece begins; releases do not."""
     times = torch.tensor([0.0, 0.25, 0.3, 0.5, 0.45], dtype=torch.float64)
     config = sampling(keep_grid=True)
-    limits = rules(config, 12, 60, times, 1.0, grid=(4, 1.95))
+    limits = make_rules(Scope(config, 12, 60, times, 1.0, grid=(4, 1.95)))
     begun = silence(2, 12)
     strikes = torch.tensor([True, False])
     assert limits.legal_times(begun, strikes).tolist() == [
@@ -243,14 +241,14 @@ def test_notes_are_struck_on_the_grid_alone() -> None:
         [True, True, True, True, True],
     ]
     # Where no time leads to a place, any may be drawn.
-    lost = rules(config, 12, 60, times[:2], 1.0, grid=(4, 1.9))
+    lost = make_rules(Scope(config, 12, 60, times[:2], 1.0, grid=(4, 1.9)))
     assert bool(lost.legal_times(begun, strikes).all())
-    assert rules(sampling(keep_grid=False), 12, 60, times, 1.0, grid=(4, 0.0)).free
-    assert rules(config, 12, 60, times, 1.0).free
+    assert make_rules(Scope(sampling(keep_grid=False), 12, 60, times, 1.0, grid=(4, 0.0))).free
+    assert make_rules(Scope(config, 12, 60, times, 1.0)).free
 
 
 def test_music_that_cannot_leave_the_grid_needs_no_rule() -> None:
     times = torch.tensor([0.0, 0.25, 1.5], dtype=torch.float64)
     config = sampling(keep_grid=True)
-    assert rules(config, 12, 60, times, 1.0, grid=(4, 7.75)).free
-    assert not rules(config, 12, 60, times, 1.0, grid=(4, 7.74)).free
+    assert make_rules(Scope(config, 12, 60, times, 1.0, grid=(4, 7.75))).free
+    assert not make_rules(Scope(config, 12, 60, times, 1.0, grid=(4, 7.74))).free

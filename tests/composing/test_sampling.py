@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from composer.composing.beam import BeamSearch
-from composer.composing.rules import rules, silence
+from composer.composing.named_rules import Scope, make_rules
+from composer.composing.rules import silence
 from composer.composing.sampling import Cut, Session, cuts, cuts_of_each, masked, probabilities, unsmoothed
 from composer.composing.setting import Setting
 from composer.config.compose import compose
-from composer.config.sampling import Method, Mode, SamplingConfig
+from composer.config.sampling import Mode, SamplingConfig
 from composer.errors import ComposerError
 from composer.nets import stepping
 from composer.nets.build import Network, build_model
@@ -142,7 +143,7 @@ def test_channel_by_channel_draws_what_all_channels_at_once_draw(ruled: bool, ch
     config = sampling(**changes)
     loose = dataclasses.replace(config, polyphony=89 if ruled else None)
     loose = dataclasses.replace(loose, velocity_top_k=128 if not ruled else None)
-    limits = rules(loose, 89, 24, times, 1.0)
+    limits = make_rules(Scope(loose, 89, 24, times, 1.0))
     slow = Session(model, primer, loose, generators(2), rules=limits, playing=silence(2, 89))
     fast = Session(model, primer, dataclasses.replace(config, velocity_top_k=None), generators(2))
     assert fast.together
@@ -214,7 +215,7 @@ def test_every_draw_is_from_the_distribution_without_smoothing(overrides: str, m
 @pytest.mark.parametrize("overrides", ["", "model.heads=chained"])
 def test_a_beam_is_scored_without_smoothing(overrides: str) -> None:
     model, primer = network(overrides).double(), random_events(1, 4)
-    search = BeamSearch(model, primer, sampling(method=Method.beam, beams=1), smoothing=0.2)
+    search = BeamSearch(model, primer, sampling(method="beam", beams=1), smoothing=0.2)
     search.advance(1)
     event = search.rows()[0]
     with torch.no_grad():
@@ -275,7 +276,7 @@ def test_a_channel_has_its_own_cut_or_the_common_one() -> None:
 
 def test_greedy_takes_the_likeliest_and_needs_no_seed() -> None:
     model, primer = network("model.heads=chained"), random_events(2, 6)
-    config = sampling(method=Method.greedy)
+    config = sampling(method="greedy")
     one = Session(model, primer, config, generators(2)).take(20)
     other = Session(model, primer, config, generators(4)[2:]).take(20)
     almost = Session(model, primer, sampling(top_k=1), generators(2)).take(20)
@@ -289,7 +290,7 @@ def test_a_beam_wide_enough_finds_the_likeliest_of_all_pieces(overrides: str) ->
     sizes = (3, 2, 2)
     model, primer = network(overrides, sizes=sizes).double(), random_events(1, 4, sizes)
     # All 12 events: what the beam tries is then everything.
-    config = sampling(method=Method.beam, beams=12, temperature=0.5)
+    config = sampling(method="beam", beams=12, temperature=0.5)
     search = BeamSearch(model, primer, config)
     search.advance(2)
 
@@ -314,9 +315,9 @@ def test_a_beam_wide_enough_finds_the_likeliest_of_all_pieces(overrides: str) ->
 @pytest.mark.slow
 def test_beams_are_at_least_as_likely_as_the_greedy_piece() -> None:
     model, primer = network(), random_events(1, 6)
-    greedy = Session(model, primer, sampling(method=Method.greedy), generators(1)).take(30)[0]
-    narrow = BeamSearch(model, primer, sampling(method=Method.beam, beams=1))
-    wide = BeamSearch(model, primer, sampling(method=Method.beam, beams=5))
+    greedy = Session(model, primer, sampling(method="greedy"), generators(1)).take(30)[0]
+    narrow = BeamSearch(model, primer, sampling(method="beam", beams=1))
+    wide = BeamSearch(model, primer, sampling(method="beam", beams=5))
     for search in (narrow, wide):
         search.advance(30)
     assert torch.equal(narrow.rows()[0], greedy.long())

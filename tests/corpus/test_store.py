@@ -16,7 +16,7 @@ import mido
 import numpy as np
 import pytest
 
-from composer.config.data import DataConfig, EncodingConfig, Keep, Order, Pedal, Source, TimeUnit
+from composer.config.data import DataConfig, EncodingConfig, Keep, Order, Pedal, TimeUnit
 from composer.corpus import build_store as building
 from composer.corpus import read_many as reading
 from composer.corpus.build_store import build, cache_folder, folder_of
@@ -116,7 +116,7 @@ def test_a_folder_read_through_a_store_is_the_same_music(
     encoding = encoding_config(pitch_low=0, pitch_high=127, time_unit=unit)
     music = []
     for store in (Keep.auto, Keep.off, Keep.auto):
-        config = data_config(source=Source.midi, path=str(shared_data), store=store)
+        config = data_config(source="midi", path=str(shared_data), store=store)
         music.append(load_data(config, encoding, seed=3))
     for one, other in ((music[0], music[1]), (music[2], music[1])):
         assert one.sha256 == other.sha256
@@ -148,7 +148,7 @@ def test_other_ways_of_reading_have_other_stores(
     for name in ("a", "b"):
         mido.MidiFile(type=1, tracks=tracks).save(tmp_path / "music" / f"{name}.mid")
     encoding = encoding_config(pitch_low=0, pitch_high=127)
-    plain = data_config(source=Source.midi, path=str(tmp_path / "music"), cache=str(tmp_path / "cache"))
+    plain = data_config(source="midi", path=str(tmp_path / "music"), cache=str(tmp_path / "cache"))
     other = dataclasses.replace(plain, **changes)
     read = [read_corpus(config, encoding) for config in (plain, other, plain)]
     direct = read_corpus(dataclasses.replace(other, store=Keep.off), encoding)
@@ -172,7 +172,7 @@ def test_many_different_times_take_wider_numbers() -> None:
 def test_clipped_bytes_are_warned_of_from_the_store_too(
     shared_data: Path, data_config: Data, encoding_config: Encoding
 ) -> None:
-    config = data_config(source=Source.midi, path=str(shared_data), clip=True)
+    config = data_config(source="midi", path=str(shared_data), clip=True)
     for _ in range(2):
         with pytest.warns(UserWarning, match=r"corrupt_control_168\.mid: data bytes over 127 were read as 127"):
             read_corpus(config, encoding_config(pitch_low=0, pitch_high=127))
@@ -430,7 +430,7 @@ def test_a_cache_that_cannot_be_written_names_the_way_out(
     folder: Path, tmp_path: Path, data_config: Data, encoding_config: Encoding
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    config = data_config(source=Source.midi, path=str(folder), cache=str(tmp_path / "file"))
+    config = data_config(source="midi", path=str(folder), cache=str(tmp_path / "file"))
     with pytest.raises(ComposerError, match=r"file.*cannot be written") as caught:
         read_corpus(config, encoding_config())
     assert "data.store=off" in str(caught.value)
@@ -438,7 +438,7 @@ def test_a_cache_that_cannot_be_written_names_the_way_out(
 
 
 def test_one_file_needs_no_store(folder: Path, cache: Path, data_config: Data, encoding_config: Encoding) -> None:
-    config = data_config(source=Source.midi, path=str(folder / "00.mid"), cache=str(cache))
+    config = data_config(source="midi", path=str(folder / "00.mid"), cache=str(cache))
     read_corpus(config, encoding_config())
     assert not cache.exists()
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from composer.config.compose import compose
-from composer.config.data import AugmentationConfig, DataConfig, EncodingConfig, Source, TimeUnit
+from composer.config.data import DataConfig, EncodingConfig, TimeUnit, TransformConfig
 from composer.config.training import Supervision
 from composer.data import augmentation as augment
-from composer.data.augmentation import Augmentation, Played, factor, scaled, transposed, uniform
+from composer.data.augmentation import Played, Transforms, factor, scaled, transposed, uniform
 from composer.data.datamodule import MusicDataModule
 from composer.data.prepare import PreparedData, load_data
 from composer.data.vocabulary import Vocabulary
@@ -28,7 +28,7 @@ Data = Callable[..., DataConfig]
 Encoding = Callable[..., EncodingConfig]
 
 VOCABULARY = Vocabulary(24, 112, TimeUnit.seconds, (0.1, 0.2, 0.4), (0.0, 0.15, 0.3, 0.5))
-ALL = AugmentationConfig(transpose=6, stretch=1.5, velocity=1.3)
+ALL = TransformConfig(name="all", transpose=6, stretch=1.5, velocity=1.3)
 
 
 def some_windows(count: int, length: int = 6, vocabulary: Vocabulary = VOCABULARY) -> tuple[NDArray[np.uint8], Played]:
@@ -76,7 +76,7 @@ def test_factors_go_as_far_down_as_up() -> None:
 def test_a_variation_is_what_the_varied_events_are_encoded_as(vocabulary: Vocabulary) -> None:
     windows, played = some_windows(50, vocabulary=vocabulary)
     turns, targets = np.full(50, 3), np.arange(100, 150)
-    augmentation = Augmentation(ALL, vocabulary, seed=5)
+    augmentation = Transforms(ALL, vocabulary, seed=5)
     varied = augmentation.vary(windows, played, turns, targets)
     shares = [uniform(key, turns, targets) for key in augmentation.keys]
     for k in range(50):
@@ -95,15 +95,15 @@ def test_a_variation_is_what_the_varied_events_are_encoded_as(vocabulary: Vocabu
 def test_what_is_left_out_stays_and_the_rest_is_the_same() -> None:
     windows, played = some_windows(50)
     turns, targets = np.zeros(50, int), np.arange(50)
-    whole = Augmentation(ALL, VOCABULARY, seed=5).vary(windows, played, turns, targets)
+    whole = Transforms(ALL, VOCABULARY, seed=5).vary(windows, played, turns, targets)
     for channel, changes in enumerate(({"transpose": 0}, {"velocity": 1.0}, {"stretch": 1.0})):
         config = dataclasses.replace(ALL, **changes)
-        varied = Augmentation(config, VOCABULARY, seed=5).vary(windows, played, turns, targets)
+        varied = Transforms(config, VOCABULARY, seed=5).vary(windows, played, turns, targets)
         for other in range(3):
             expected = windows if other == channel else whole
             assert np.array_equal(varied[..., other], expected[..., other])
-    alone = AugmentationConfig(transpose=6, stretch=1.0, velocity=1.0)
-    assert not Augmentation(alone, VOCABULARY, seed=5).needs_played
+    alone = TransformConfig(name="all", transpose=6, stretch=1.0, velocity=1.0)
+    assert not Transforms(alone, VOCABULARY, seed=5).needs_played
 
 
 # Draws
@@ -122,15 +122,15 @@ def test_draws_are_even_and_unlike_their_neighbours() -> None:
 def test_a_draw_depends_on_seed_turn_and_target_alone() -> None:
     windows, played = some_windows(50)
     turns, targets = np.arange(50) % 3, np.arange(50) * 7
-    augmentation = Augmentation(ALL, VOCABULARY, seed=5)
+    augmentation = Transforms(ALL, VOCABULARY, seed=5)
     whole = augmentation.vary(windows, played, turns, targets)
     order = np.random.default_rng(1).permutation(50)[:20]
-    part = Augmentation(ALL, VOCABULARY, seed=5).vary(
+    part = Transforms(ALL, VOCABULARY, seed=5).vary(
         windows[order], Played(*(each[order] for each in played)), turns[order], targets[order]
     )
     assert np.array_equal(part, whole[order])
     for other in (
-        Augmentation(ALL, VOCABULARY, seed=6).vary(windows, played, turns, targets),
+        Transforms(ALL, VOCABULARY, seed=6).vary(windows, played, turns, targets),
         augmentation.vary(windows, played, turns + 1, targets),
         augmentation.vary(windows, played, turns, targets + 1),
     ):
@@ -145,7 +145,7 @@ def module_of(
 ) -> tuple[PreparedData, MusicDataModule]:
     music = load_data(data, encoding, seed=0)
     values = {"transpose": 0, "stretch": 1.0, "velocity": 1.0} | augmentation
-    return music, MusicDataModule(music, data, 0, supervision, AugmentationConfig(**values))  # type: ignore[arg-type]
+    return music, MusicDataModule(music, data, 0, supervision, TransformConfig(name="all", **values))  # type: ignore[arg-type]
 
 
 def batches(module: MusicDataModule, epoch: int, batch: int = 0) -> list[torch.Tensor]:
@@ -216,7 +216,7 @@ def test_a_store_is_varied_like_an_array(
     folder = tmp_path / "music"
     folder.mkdir()
     (folder / "krebs.mid").write_bytes((shared_data / "krebs.mid").read_bytes())
-    data = data_config(source=Source.midi, path=str(folder), window_size=10)
+    data = data_config(source="midi", path=str(folder), window_size=10)
     varied = {"transpose": 6, "stretch": 1.2, "velocity": 1.2}
     _, small = module_of(data, encoding_config(), **varied)
     numbers = np.arange(1000, 1300)

@@ -20,7 +20,7 @@ from composer.composing.live import composed
 from composer.composing.sampling import draw, probabilities
 from composer.config.commands import ContextConfig, LiveConfig
 from composer.config.compose import compose
-from composer.config.data import AugmentationConfig, TimeUnit
+from composer.config.data import TimeUnit, TransformConfig
 from composer.data.bar_position import bar_classes, piece_classes, with_bars
 from composer.data.datamodule import MusicDataModule
 from composer.data.prepare import load_data
@@ -262,7 +262,7 @@ def test_stretched_windows_keep_their_places(tmp_path: Path) -> None:
     write_midi(tmp_path / "waltz.mid", waltz(events=500))
     config = compose("data=midi", f"data.path={tmp_path / 'waltz.mid'}", "encoding=score")
     music = load_data(config.data, config.encoding, 0)
-    stretch = AugmentationConfig(transpose=0, stretch=2.0, velocity=1.0)
+    stretch = TransformConfig(name="all", transpose=0, stretch=2.0, velocity=1.0)
     modules = [MusicDataModule(music, config.data, 0, augmentation=each, bar_position=True) for each in (None, stretch)]
     plain, stretched = (torch.cat(list(module.train_dataloader())) for module in modules)
     assert not torch.equal(plain[..., 2], stretched[..., 2])

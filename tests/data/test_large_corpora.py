@@ -19,7 +19,7 @@ from composer.commands.evaluate import evaluate
 from composer.commands.train import resume, start
 from composer.composing.composer import Composer
 from composer.config.compose import compose
-from composer.config.data import DataConfig, EncodingConfig, Source, Split, TimeBinning
+from composer.config.data import DataConfig, EncodingConfig, TimeBinning
 from composer.config.training import Supervision
 from composer.data import leakage
 from composer.data.datamodule import MusicDataModule
@@ -84,17 +84,17 @@ def windows_of(music: PreparedData, windows: WindowSet, size: int) -> list[bytes
 
 @pytest.mark.parametrize("first_target", [None, 20])
 @pytest.mark.parametrize("binning", TimeBinning)
-@pytest.mark.parametrize("split", [Split.blocked, Split.by_piece])
+@pytest.mark.parametrize("split", ["blocked", "by_piece"])
 def test_large_corpus_has_parts_classes_and_leak_of_a_small_one(
     songs: Path,
     data_config: Data,
     encoding_config: Encoding,
     monkeypatch: pytest.MonkeyPatch,
-    split: Split,
+    split: str,
     binning: TimeBinning,
     first_target: int | None,
 ) -> None:
-    data = data_config(source=Source.midi, path=str(songs), split=split, window_size=10, first_target=first_target)
+    data = data_config(source="midi", path=str(songs), split=split, window_size=10, first_target=first_target)
     small, large = both(monkeypatch, data, encoding_config(time_binning=binning, time_bins=2))
     assert (large.pieces.on_disk, small.pieces.on_disk) == (True, False)
     assert (large.splits.train.computed, small.splits.train.computed) == (True, False)
@@ -119,7 +119,7 @@ def test_large_corpus_has_groups_and_folds_of_a_small_one(
         if message.type == "note_on":
             message.note += 3
     file.save(root / "transposed.mid")
-    data = data_config(source=Source.midi, path=str(root), split=Split.by_piece, window_size=10, cache=str(tmp_path))
+    data = data_config(source="midi", path=str(root), split="by_piece", window_size=10, cache=str(tmp_path))
     small, large = both(monkeypatch, data, encoding_config())
     for music in (small, large):
         assert (len(music.pieces), music.groups.count) == (10, 8)
@@ -134,7 +134,7 @@ def test_large_corpus_has_groups_and_folds_of_a_small_one(
         load_data(dataclasses.replace(data, group_similarity=0.5), encoding_config(), seed=1)
     monkeypatch.undo()
 
-    data = dataclasses.replace(data, split=Split.blocked, fold=1, folds=3)
+    data = dataclasses.replace(data, split="blocked", fold=1, folds=3)
     small, large = both(monkeypatch, data, encoding_config())
     for part in ("train", "val", "test"):
         assert windows_of(large, getattr(large.splits, part), 10) == windows_of(small, getattr(small.splits, part), 10)
@@ -143,7 +143,7 @@ def test_large_corpus_has_groups_and_folds_of_a_small_one(
 def test_large_corpus_has_binned_velocities_of_a_small_one(
     songs: Path, data_config: Data, encoding_config: Encoding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = data_config(source=Source.midi, path=str(songs), split=Split.by_piece, window_size=10)
+    data = data_config(source="midi", path=str(songs), split="by_piece", window_size=10)
     small, large = both(monkeypatch, data, encoding_config(velocity_bins=8))
     assert small.vocabulary.sizes == (89, 9, 12)
     assert large.vocabulary.velocity_values == small.vocabulary.velocity_values
@@ -153,7 +153,7 @@ def test_large_corpus_has_binned_velocities_of_a_small_one(
 def test_large_corpus_has_leak_of_short_windows_of_a_small_one(
     songs: Path, data_config: Data, encoding_config: Encoding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = data_config(source=Source.midi, path=str(songs), split=Split.blocked, window_size=2)
+    data = data_config(source="midi", path=str(songs), split="blocked", window_size=2)
     small, large = both(monkeypatch, data, encoding_config())
     assert large.leak == small.leak
     assert 0 < large.leak.by_content < large.leak.by_transposition < 1
@@ -162,7 +162,7 @@ def test_large_corpus_has_leak_of_short_windows_of_a_small_one(
 def test_large_corpus_shuffled_is_another_draw_of_same_shares(
     songs: Path, data_config: Data, encoding_config: Encoding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = data_config(source=Source.midi, path=str(songs), window_size=10)
+    data = data_config(source="midi", path=str(songs), window_size=10)
     small, large = both(monkeypatch, data, encoding_config())
     parts = [(len(m.splits.train), len(m.splits.val), len(m.splits.test)) for m in (small, large)]
     assert parts[0] == parts[1]
@@ -182,7 +182,7 @@ def test_large_corpus_shuffled_is_another_draw_of_same_shares(
 
 @pytest.mark.usefixtures("unlisted")
 def test_no_supervised_step_is_a_held_out_target(songs: Path, data_config: Data, encoding_config: Encoding) -> None:
-    data = data_config(source=Source.midi, path=str(songs), window_size=10)
+    data = data_config(source="midi", path=str(songs), window_size=10)
     music = load_data(data, encoding_config(), seed=0)
     module = MusicDataModule(music, data, seed=0, supervision=Supervision.every)
     windows = module.train_dataloader().dataset
@@ -228,7 +228,7 @@ def test_a_vocabulary_of_counts_is_that_of_the_times(
 def test_baselines_of_a_store_are_those_of_its_windows(
     songs: Path, data_config: Data, encoding_config: Encoding
 ) -> None:
-    data = data_config(source=Source.midi, path=str(songs), window_size=10)
+    data = data_config(source="midi", path=str(songs), window_size=10)
     music = load_data(data, encoding_config(), seed=0)
     assert music.pieces.on_disk
     plain = ArrayTokens(music.tokens[:])

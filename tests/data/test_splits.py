@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from composer.config.data import Block, DataConfig, Split
+from composer.config.data import Block, DataConfig
 from composer.data.leakage import Leak, transposed_digests, window_digests
 from composer.data.leakage import leak as leak_of
 from composer.data.splits import Splits, Supervisable, split_windows
@@ -51,7 +51,7 @@ def test_windows_do_not_cross_pieces() -> None:
     ],
 )
 def test_test_block_and_its_gap(data_config: Data, block: Block, test: list[int], rest: list[int]) -> None:
-    config = data_config(window_size=3, split=Split.shuffled, val_fraction=0.25, test_fraction=0.2, test_block=block)
+    config = data_config(window_size=3, split="shuffled", val_fraction=0.25, test_fraction=0.2, test_block=block)
     splits = split_windows([20], config, seed=0)
     assert splits.test.positions().tolist() == test
     assert sorted([*splits.train.positions().tolist(), *splits.val.positions().tolist()]) == rest
@@ -59,7 +59,7 @@ def test_test_block_and_its_gap(data_config: Data, block: Block, test: list[int]
 
 
 def test_shuffled_is_the_seeds_permutation(data_config: Data) -> None:
-    config = data_config(window_size=3, split=Split.shuffled, val_fraction=0.3, test_fraction=0.0)
+    config = data_config(window_size=3, split="shuffled", val_fraction=0.3, test_fraction=0.0)
     assert lists(split_windows([13], config, seed=0)) == ([9, 1, 3, 8, 7, 6, 0], [4, 2, 5], [])
     again = lists(split_windows([13], config, seed=0))
     assert again == ([9, 1, 3, 8, 7, 6, 0], [4, 2, 5], [])
@@ -75,7 +75,7 @@ def test_shuffled_is_the_seeds_permutation(data_config: Data) -> None:
     ],
 )
 def test_blocked_validation_and_its_gap(data_config: Data, block: Block, val: list[int], train: list[int]) -> None:
-    config = data_config(window_size=3, split=Split.blocked, val_fraction=0.2, val_block=block, test_fraction=0.0)
+    config = data_config(window_size=3, split="blocked", val_fraction=0.2, val_block=block, test_fraction=0.0)
     assert lists(split_windows([20], config, seed=0)) == (train, val, [])
     # The seed has no part in it.
     assert lists(split_windows([20], config, seed=5)) == (train, val, [])
@@ -84,7 +84,7 @@ def test_blocked_validation_and_its_gap(data_config: Data, block: Block, val: li
 def test_blocked_validation_beside_a_test_block(data_config: Data) -> None:
     config = data_config(
         window_size=2,
-        split=Split.blocked,
+        split="blocked",
         val_fraction=0.2,
         val_block=Block.start,
         test_fraction=0.1,
@@ -96,13 +96,13 @@ def test_blocked_validation_beside_a_test_block(data_config: Data) -> None:
 
 
 def test_blocked_validation_of_several_pieces_is_a_block_of_each(data_config: Data) -> None:
-    config = data_config(window_size=2, split=Split.blocked, val_fraction=0.25, val_block=Block.end, test_fraction=0.0)
+    config = data_config(window_size=2, split="blocked", val_fraction=0.25, val_block=Block.end, test_fraction=0.0)
     # Windows 0..3 and 6..17: a quarter from the end of each, and its gap.
     assert lists(split_windows([6, 14], config, seed=0)) == ([0, *range(6, 13)], [3, 15, 16, 17], [])
 
 
 def test_by_piece_holds_out_whole_pieces(data_config: Data) -> None:
-    config = data_config(window_size=3, split=Split.by_piece, val_fraction=0.4, test_fraction=0.0)
+    config = data_config(window_size=3, split="by_piece", val_fraction=0.4, test_fraction=0.0)
     # Seed 0 takes pieces 4 and 2 of five, whose windows are 10, 11 and 20, 21.
     train, val, test = lists(split_windows([5] * 5, config, seed=0))
     assert (train, val, test) == ([0, 1, 5, 6, 15, 16], [10, 11, 20, 21], [])
@@ -110,7 +110,7 @@ def test_by_piece_holds_out_whole_pieces(data_config: Data) -> None:
 
 
 def test_by_piece_holds_out_test_pieces_first(data_config: Data) -> None:
-    config = data_config(window_size=3, split=Split.by_piece, val_fraction=0.1, test_fraction=0.1)
+    config = data_config(window_size=3, split="by_piece", val_fraction=0.1, test_fraction=0.1)
     train, val, test = lists(split_windows([5] * 5, config, seed=0))
     assert test == [20, 21]  # piece 4
     assert len(val) == 2  # one of the four others
@@ -119,7 +119,7 @@ def test_by_piece_holds_out_test_pieces_first(data_config: Data) -> None:
 
 
 def test_several_pieces_hold_out_a_test_piece_in_every_split(data_config: Data) -> None:
-    config = data_config(window_size=3, split=Split.shuffled, val_fraction=0.25, test_fraction=0.1)
+    config = data_config(window_size=3, split="shuffled", val_fraction=0.25, test_fraction=0.1)
     train, val, test = lists(split_windows([5, 5, 5, 5, 5], config, seed=0))
     assert test == [20, 21]
     assert sorted(train + val) == [0, 1, 5, 6, 10, 11, 15, 16]
@@ -127,7 +127,7 @@ def test_several_pieces_hold_out_a_test_piece_in_every_split(data_config: Data) 
 
 
 def test_alike_pieces_are_held_out_together(data_config: Data) -> None:
-    config = data_config(window_size=3, split=Split.by_piece, val_fraction=0.4, test_fraction=0.0)
+    config = data_config(window_size=3, split="by_piece", val_fraction=0.4, test_fraction=0.0)
     # Pieces 1 and 3 are alike. Two are wanted; the seed orders the groups 2, 1, 0, 3: after piece 2 there is no room
     # for group 1, and piece 0 follows.
     assert np.random.default_rng([0, 2]).permutation(4).tolist() == [2, 1, 0, 3]
@@ -136,7 +136,7 @@ def test_alike_pieces_are_held_out_together(data_config: Data) -> None:
 
 
 def test_where_no_group_fits_the_smallest_is_held_out(data_config: Data) -> None:
-    config = data_config(window_size=3, split=Split.by_piece, val_fraction=0.1, test_fraction=0.0)
+    config = data_config(window_size=3, split="by_piece", val_fraction=0.1, test_fraction=0.0)
     for seed in range(5):
         _, val, _ = lists(split_windows([5] * 5, config, seed, groups=np.array([0, 0, 0, 1, 1])))
         assert val == [15, 16, 20, 21]
@@ -145,7 +145,7 @@ def test_where_no_group_fits_the_smallest_is_held_out(data_config: Data) -> None
 @given(
     data=st.data(),
     lengths=st.lists(st.integers(8, 40), min_size=2, max_size=8),
-    split=st.sampled_from([Split.shuffled, Split.blocked, Split.by_piece]),
+    split=st.sampled_from(["shuffled", "blocked", "by_piece"]),
     seed=st.integers(0, 1000),
     fractions=st.tuples(st.floats(0.01, 0.9), st.just(0.0) | st.floats(0.01, 0.9)),
 )
@@ -153,7 +153,7 @@ def test_no_group_of_pieces_is_divided(
     data_config: Data,
     data: st.DataObject,
     lengths: list[int],
-    split: Split,
+    split: str,
     seed: int,
     fractions: tuple[float, float],
 ) -> None:
@@ -169,7 +169,7 @@ def test_no_group_of_pieces_is_divided(
         return {int(groups[piece]) for piece in np.searchsorted(bounds, part.positions(), side="right")}
 
     assert not of(splits.test) & (of(splits.train) | of(splits.val))
-    if split is Split.by_piece:
+    if split == "by_piece":
         assert not of(splits.val) & of(splits.train)
 
 
@@ -177,7 +177,7 @@ def test_no_group_of_pieces_is_divided(
 def test_different_pieces_are_held_out_in_the_seed_order(
     data_config: Data, count: int, seed: int, fraction: float
 ) -> None:
-    config = data_config(window_size=4, split=Split.by_piece, val_fraction=fraction, test_fraction=0.0)
+    config = data_config(window_size=4, split="by_piece", val_fraction=fraction, test_fraction=0.0)
     held = np.random.default_rng([seed, 2]).permutation(count)[: min(max(1, round(count * fraction)), count - 1)]
     expected = [5 * piece for piece in sorted(held.tolist())]
     for groups in (None, np.arange(count)):
@@ -188,7 +188,7 @@ def test_different_pieces_are_held_out_in_the_seed_order(
     ("split", "test_fraction", "least"), [("by_piece", 0.0, 2), ("by_piece", 0.1, 3), ("blocked", 0.1, 2)]
 )
 def test_too_few_groups_tell_the_way_out(data_config: Data, split: str, test_fraction: float, least: int) -> None:
-    config = data_config(window_size=3, split=Split[split], test_fraction=test_fraction)
+    config = data_config(window_size=3, split=split, test_fraction=test_fraction)
     with pytest.raises(ComposerError) as caught:
         split_windows([30] * 4, config, 0, groups=np.zeros(4, np.int64))
     assert str(caught.value) == (
@@ -208,16 +208,16 @@ def test_a_fold_is_one_of_equal_blocks_with_its_gap(data_config: Data) -> None:
         ([*range(8)], [11, 12, 13, 14, 15, 16]),
     ]
     for fold, (train, val) in enumerate(expected):
-        config = data_config(window_size=3, split=Split.blocked, test_fraction=0.0, folds=3, fold=fold)
+        config = data_config(window_size=3, split="blocked", test_fraction=0.0, folds=3, fold=fold)
         assert lists(split_windows([20], config, seed=0)) == (train, val, [])
 
 
 def test_a_fold_reaches_over_the_test_block(data_config: Data) -> None:
-    config = data_config(window_size=3, split=Split.blocked, test_fraction=0.2, folds=3, fold=1)
+    config = data_config(window_size=3, split="blocked", test_fraction=0.2, folds=3, fold=1)
     # The test is 7, 8 and 9, and 4 to 6 and 10 to 12 are its gap: of 0..3 and 13..16 the middle is 2, 3 and 13.
     with pytest.raises(ComposerError, match="^data.window_size=3: leaves 0 training and 3 validation"):
         split_windows([20], config, seed=0)
-    wider = data_config(window_size=1, split=Split.blocked, test_fraction=0.2, folds=3, fold=1)
+    wider = data_config(window_size=1, split="blocked", test_fraction=0.2, folds=3, fold=1)
     # 19 windows: 7 to 10 are the test, 6 and 11 its gap: of 0..5 and 12..18 the middle is 4, 5, 12 and 13.
     assert lists(split_windows([20], wider, seed=0)) == ([0, 1, 2, 15, 16, 17, 18], [4, 5, 12, 13], [7, 8, 9, 10])
 
@@ -228,9 +228,7 @@ def test_every_window_validates_in_exactly_one_fold(
 ) -> None:
     parts = []
     for fold in range(folds):
-        config = data_config(
-            window_size=1, split=Split.blocked, test_fraction=0.1 if test else 0.0, folds=folds, fold=fold
-        )
+        config = data_config(window_size=1, split="blocked", test_fraction=0.1 if test else 0.0, folds=folds, fold=fold)
         parts.append(split_windows(lengths, config, seed=3))
         train, val = parts[-1].train.positions(), parts[-1].val.positions()
         assert not positions(train, 1) & positions(val, 1)
@@ -248,19 +246,19 @@ def test_every_window_validates_in_exactly_one_fold(
 
 def test_a_fold_needs_blocks(data_config: Data) -> None:
     with pytest.raises(ComposerError) as caught:
-        data_config(split=Split.shuffled, fold=0)
+        data_config(split="shuffled", fold=0)
     assert str(caught.value) == "data.fold=0: must be null unless data.split=blocked"
 
 
 def test_article_has_716_training_and_80_validation_windows(data_config: Data) -> None:
-    config = data_config(window_size=30, split=Split.shuffled, val_fraction=0.1, test_fraction=0.0)
+    config = data_config(window_size=30, split="shuffled", val_fraction=0.1, test_fraction=0.0)
     train, val, test = lists(split_windows([826], config, seed=0))
     assert (len(train), len(val), len(test)) == (716, 80, 0)
     assert sorted(train + val) == list(range(796))
 
 
 def test_a_share_below_one_window_holds_out_one(data_config: Data) -> None:
-    config = data_config(window_size=3, split=Split.blocked, val_fraction=0.02, test_fraction=0.02)
+    config = data_config(window_size=3, split="blocked", val_fraction=0.02, test_fraction=0.02)
     splits = split_windows([20], config, seed=0)
     assert splits.test.positions().tolist() == [8]
     assert splits.val.positions().tolist() == [2]
@@ -272,7 +270,7 @@ def test_a_share_below_one_window_holds_out_one(data_config: Data) -> None:
 configs = st.fixed_dictionaries(
     {
         "window_size": st.integers(1, 6),
-        "split": st.sampled_from([Split.shuffled, Split.blocked, Split.by_piece]),
+        "split": st.sampled_from(["shuffled", "blocked", "by_piece"]),
         "val_fraction": st.floats(0.01, 0.6),
         "val_block": st.sampled_from(Block),
         "test_fraction": st.just(0.0) | st.floats(0.01, 0.5),
@@ -300,7 +298,7 @@ def test_held_out_windows_share_no_event_and_gaps_are_minimal(
         line = ""
     if line:
         # Refused only for a reason: too few pieces for whole ones, or too few windows.
-        few_pieces = config.split is Split.by_piece and len(lengths) < (3 if config.test_fraction else 2)
+        few_pieces = config.split == "by_piece" and len(lengths) < (3 if config.test_fraction else 2)
         assert line.startswith("data.split=by_piece" if few_pieces else "data.window_size=")
         return
     train, val, test = lists(splits)
@@ -313,7 +311,7 @@ def test_held_out_windows_share_no_event_and_gaps_are_minimal(
     held = positions(splits.test.positions(), size)
     assert not held & positions(splits.train.positions(), size)
     assert not held & positions(splits.val.positions(), size)
-    if config.split is not Split.shuffled:
+    if config.split != "shuffled":
         held |= positions(splits.val.positions(), size)
         assert not positions(splits.train.positions(), size) & positions(splits.val.positions(), size)
     # What is used for nothing shares an event with a held-out window.
@@ -330,7 +328,7 @@ def test_held_out_windows_share_no_event_and_gaps_are_minimal(
 def test_by_piece_never_divides_a_piece(
     data_config: Data, lengths: list[int], seed: int, fractions: tuple[float, float]
 ) -> None:
-    config = data_config(window_size=4, split=Split.by_piece, val_fraction=fractions[0], test_fraction=fractions[1])
+    config = data_config(window_size=4, split="by_piece", val_fraction=fractions[0], test_fraction=fractions[1])
     splits = split_windows(lengths, config, seed)
     bounds = np.cumsum(lengths)
     parts = [
@@ -349,7 +347,7 @@ def test_by_piece_never_divides_a_piece(
 @pytest.mark.parametrize("test_fraction", [0.0, 0.2])
 def test_by_piece_needs_several_pieces(data_config: Data, test_fraction: float, test_block: Block) -> None:
     # Also where a test block divides the one piece in two.
-    config = data_config(window_size=3, split=Split.by_piece, test_fraction=test_fraction, test_block=test_block)
+    config = data_config(window_size=3, split="by_piece", test_fraction=test_fraction, test_block=test_block)
     with pytest.raises(ComposerError) as caught:
         split_windows([60], config, seed=0)
     expected = "data.split=by_piece: needs several pieces; data.split=blocked holds out part of one"
@@ -357,7 +355,7 @@ def test_by_piece_needs_several_pieces(data_config: Data, test_fraction: float, 
 
 
 def test_by_piece_with_a_test_piece_needs_three(data_config: Data) -> None:
-    config = data_config(window_size=3, split=Split.by_piece, test_fraction=0.1)
+    config = data_config(window_size=3, split="by_piece", test_fraction=0.1)
     with pytest.raises(ComposerError) as caught:
         split_windows([60, 60], config, seed=0)
     assert str(caught.value) == "data.split=by_piece: needs 3 pieces with a test piece, and there are 2"
@@ -366,11 +364,11 @@ def test_by_piece_with_a_test_piece_needs_three(data_config: Data) -> None:
 @pytest.mark.parametrize(
     ("length", "changes", "counts"),
     [
-        (4, {"split": Split.shuffled, "test_fraction": 0.0}, "0 training and 1 validation"),
-        (3, {"split": Split.shuffled, "test_fraction": 0.0}, "0 training and 0 validation"),
-        (3, {"split": Split.blocked, "test_fraction": 0.5}, "0 training and 0 validation"),
-        (8, {"split": Split.blocked, "test_fraction": 0.0, "val_fraction": 0.5}, "0 training and 2 validation"),
-        (9, {"split": Split.shuffled, "test_fraction": 0.5}, "0 training and 0 validation"),
+        (4, {"split": "shuffled", "test_fraction": 0.0}, "0 training and 1 validation"),
+        (3, {"split": "shuffled", "test_fraction": 0.0}, "0 training and 0 validation"),
+        (3, {"split": "blocked", "test_fraction": 0.5}, "0 training and 0 validation"),
+        (8, {"split": "blocked", "test_fraction": 0.0, "val_fraction": 0.5}, "0 training and 2 validation"),
+        (9, {"split": "shuffled", "test_fraction": 0.5}, "0 training and 0 validation"),
     ],
 )
 def test_too_little_music_tells_the_counts_and_the_way_out(
@@ -388,7 +386,7 @@ def test_too_little_music_tells_the_counts_and_the_way_out(
 
 
 def test_first_target_gives_every_window_size_the_same_targets(data_config: Data) -> None:
-    changes = {"split": Split.shuffled, "val_fraction": 0.3, "test_fraction": 0.2, "first_target": 4}
+    changes = {"split": "shuffled", "val_fraction": 0.3, "test_fraction": 0.2, "first_target": 4}
     # 20 events have the targets 4 .. 19: round(0.2 * 16) = 3 in the middle are the test, 4 on each side the gap.
     expected = ([5, 19, 18], [4, 17], [10, 11, 12])
     for size in (1, 3, 4):
@@ -402,7 +400,7 @@ def test_first_target_gives_every_window_size_the_same_targets(data_config: Data
 
 def test_first_target_is_the_gap_around_a_block(data_config: Data) -> None:
     config = data_config(
-        window_size=1, first_target=3, split=Split.blocked, val_fraction=0.2, val_block=Block.middle, test_fraction=0.0
+        window_size=1, first_target=3, split="blocked", val_fraction=0.2, val_block=Block.middle, test_fraction=0.0
     )
     # As with windows of 3 (above), each cut to its last event and its target.
     assert lists(split_windows([20], config, seed=0)) == (
@@ -438,7 +436,7 @@ def test_first_target_has_the_targets_of_windows_that_long(
 
 
 def test_too_little_music_for_the_first_target_names_it(data_config: Data) -> None:
-    config = data_config(window_size=2, first_target=9, split=Split.shuffled, test_fraction=0.5)
+    config = data_config(window_size=2, first_target=9, split="shuffled", test_fraction=0.5)
     with pytest.raises(ComposerError, match=r"^data\.first_target=9: leaves 0 training and 0 validation windows; "):
         split_windows([12], config, seed=0)
 
@@ -486,9 +484,9 @@ def test_leak_by_content_counts_windows_that_occur_in_training() -> None:
 def test_leak_of_the_splits_on_one_long_piece(data_config: Data) -> None:
     # 1000 different events: nothing repeats, so that only the same positions can leak.
     tokens = np.stack([np.arange(1000) // 100, np.arange(1000) % 100, np.arange(1000) * 0], axis=1).astype(np.uint8)
-    config = data_config(window_size=30, test_fraction=0.0, split=Split.shuffled)
+    config = data_config(window_size=30, test_fraction=0.0, split="shuffled")
     shuffled = leak(tokens, split_windows([1000], config, 0), 30)
-    config = data_config(window_size=30, test_fraction=0.0, split=Split.blocked)
+    config = data_config(window_size=30, test_fraction=0.0, split="blocked")
     blocked = leak(tokens, split_windows([1000], config, 0), 30)
     assert shuffled.by_index == pytest.approx(1.0, abs=0.03)
     assert (shuffled.by_content, blocked.by_index, blocked.by_content) == (0.0, 0.0, 0.0)

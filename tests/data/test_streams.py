@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from composer.config.compose import compose
-from composer.config.data import DataConfig, EncodingConfig, Source, Split
+from composer.config.data import DataConfig, EncodingConfig
 from composer.config.training import Supervision
 from composer.data.datamodule import MusicDataModule
 from composer.data.prepare import load_data
@@ -122,9 +122,9 @@ def test_stream_batch_masks_held_out_events_and_those_beyond() -> None:
     assert batch.fresh.tolist() == [True, False]
 
 
-@pytest.mark.parametrize("split", [Split.shuffled, Split.blocked])
+@pytest.mark.parametrize("split", ["shuffled", "blocked"])
 def test_no_held_out_target_is_trained_on_and_all_else_is(
-    data_config: Data, encoding_config: Encoding, split: Split
+    data_config: Data, encoding_config: Encoding, split: str
 ) -> None:
     config = data_config(window_size=12, split=split, batch_size=4)
     music = load_data(config, encoding_config(), seed=0)
@@ -151,7 +151,7 @@ def test_large_corpus_has_the_streams_of_a_small_one(
         file = mido.MidiFile(type=0)
         file.tracks.append(track)
         file.save(tmp_path / f"{number}.mid")
-    data = data_config(source=Source.midi, path=str(tmp_path), split=Split.blocked, window_size=8, batch_size=3)
+    data = data_config(source="midi", path=str(tmp_path), split="blocked", window_size=8, batch_size=3)
     found = []
     for large in (10**9, 50):
         monkeypatch.setattr("composer.corpus.corpus.MAX_EVENTS_IN_MEMORY", large)

@@ -14,7 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from composer.config.data import Block, DataConfig, EncodingConfig, Source, Split, TimeBinning, TimeUnit
+from composer.config.data import Block, DataConfig, EncodingConfig, TimeBinning, TimeUnit
 from composer.data.prepare import load_data
 from composer.data.vocabulary import TimeError, Vocabulary, fit
 from composer.errors import ComposerError
@@ -465,10 +465,10 @@ def test_vocabulary_is_fitted_on_the_training_events_alone(
     steps[outlier] = 40 * 960
     notes = [mido.Message("note_on", note=60, velocity=64 * (k % 2 == 0), time=step) for k, step in enumerate(steps)]
     data = data_config(
-        source=Source.midi,
+        source="midi",
         path=str(midi_file([notes])),
         window_size=5,
-        split=Split.blocked,
+        split="blocked",
         val_fraction=0.5,
         val_block=Block.end,
         test_fraction=0.0,

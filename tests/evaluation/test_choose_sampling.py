@@ -16,7 +16,6 @@ from composer.commands.train import resume, start
 from composer.composing.composer import Composer, drawn_at
 from composer.composing.setting import Setting, read_setting, write_setting
 from composer.config.compose import compose
-from composer.config.sampling import Method
 from composer.errors import ComposerError
 from composer.evaluation.choose_sampling import Trial, choose, nearest, settings
 from composer.reporting.run_tables import drawn
@@ -204,7 +203,7 @@ def test_a_damaged_setting_is_one_line(text: str, tmp_path: Path) -> None:
 def test_a_method_that_draws_nothing_is_named(trained: Path) -> None:
     config = compose("run=x", "method=beam", command="generate")
     assert drawn_at(composer.load(trained), config).startswith("method=beam, temperature ")
-    assert config.method is Method.beam
+    assert config.method == "beam"
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from composer.commands.train import start
 from composer.composing.composer import Composer
 from composer.config.commands import ContextConfig
 from composer.config.compose import compose
-from composer.config.data import DataConfig, EncodingConfig, Source, TimeUnit
+from composer.config.data import DataConfig, EncodingConfig, TimeUnit
 from composer.corpus.corpus import read_corpus
 from composer.errors import ComposerError
 from composer.evaluation import context
@@ -116,7 +116,7 @@ def test_times_in_beats_are_taken_in_seconds(
     # Twice as slow from the 21st event on.
     track += [mido.MetaMessage("set_tempo", tempo=1_000_000, time=0)]
     track += [mido.Message("note_on", note=60, velocity=64 * (k % 2), time=480) for k in range(20)]
-    data = data_config(source=Source.midi, path=str(midi_file([track], file_type=0)), window_size=5)
+    data = data_config(source="midi", path=str(midi_file([track], file_type=0)), window_size=5)
     encoding = encoding_config(time_unit=TimeUnit.beats)
     corpus = read_corpus(data, encoding)
     seconds = Seconds(corpus, data)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from composer.config.compose import compose
-from composer.config.data import DataConfig, EncodingConfig, Source, TimeBinning, TimeUnit
+from composer.config.data import DataConfig, EncodingConfig, TimeBinning, TimeUnit
 from composer.corpus.corpus import read_corpus
 from composer.data.encoded_rhythm import measure_rhythm
 from composer.data.prepare import load_data
@@ -108,14 +108,14 @@ def test_real_files_choose_their_unit(
     shared_data: Path, data_config: Callable[..., DataConfig], encoding_config: Callable[..., EncodingConfig],
     name: str, unit: TimeUnit,
 ) -> None:  # fmt: skip
-    data = data_config(source=Source.midi, path=str(shared_data / name), part="all")
+    data = data_config(source="midi", path=str(shared_data / name), part="all")
     assert read_corpus(data, compose().encoding).encoding.unit is unit
 
 
 def test_krebs_loses_its_rhythm_to_the_articles_classes(
     shared_data: Path, data_config: Callable[..., DataConfig], encoding_config: Callable[..., EncodingConfig]
 ) -> None:
-    data = data_config(source=Source.midi, path=str(shared_data / "krebs.mid"), part="first", test_fraction=0.0)
+    data = data_config(source="midi", path=str(shared_data / "krebs.mid"), part="first", test_fraction=0.0)
     shares = []
     for encoding in (encoding_config(), compose().encoding):
         rhythm = load_data(data, encoding, seed=0).rhythm

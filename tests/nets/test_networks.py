@@ -283,11 +283,7 @@ def test_variational_dropout_drops_the_same_units_at_every_step() -> None:
     assert torch.equal(silent, silent[:, :1].expand(-1, 9))
 
 
-def test_a_transformer_refuses_what_only_recurrent_networks_have() -> None:
-    with pytest.raises(ComposerError, match=r"^model\.weight_dropout=0\.5: must be 0 with model=transformer"):
-        network("model=transformer model.weight_dropout=0.5")
-    with pytest.raises(ComposerError, match=r"^model\.variational_dropout=0\.1: must be 0 with model=transformer"):
-        network("model=transformer model.variational_dropout=0.1")
+def test_a_transformers_heads_divide_its_width() -> None:
     with pytest.raises(
         ComposerError, match=r"^model\.hidden_size=12: must be a multiple of 2 \* model\.attention_heads=4"
     ):

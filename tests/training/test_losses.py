@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import nn
 
+from composer import registry
 from composer.config.compose import compose
 from composer.config.data import DataConfig
-from composer.config.training import RegularizerConfig, RegularizerName
 from composer.data.splits import Supervisable, split_windows
 from composer.errors import ComposerError
 from composer.nets.build import Logits, ThreeHeadLSTM
 from composer.training.losses import nll, nll_every
 from composer.training.metrics import MetricSums, score
-from composer.training.regularizers import Regularizer, sparsity
+from composer.training.regularizers import Regularizer, make_regularizer, sparsity
 from tests.references import forward_every, windows_at
 
 
@@ -29,8 +29,9 @@ def two_layers() -> nn.Module:
 
 
 def regularizer(name: str, weight: float = 0.1, parameters: object = "all", l1_ratio: float = 0.5) -> Regularizer:
-    config = RegularizerConfig(name=RegularizerName[name], weight=weight, l1_ratio=l1_ratio, parameters=parameters)
-    return Regularizer(config, two_layers())
+    values = {"name": name, "weight": weight, "parameters": parameters}
+    ratio = {"l1_ratio": l1_ratio} if name == "elastic_net" else {}
+    return make_regularizer(registry.keys("regularizer", name)(**values, **ratio), two_layers())
 
 
 ABSOLUTE = 1 + 2 + 0.5 + 3 + 1 + 0.25 + 4
@@ -59,8 +60,7 @@ def test_none_and_proximal_add_no_term_to_the_loss(name: str) -> None:
 @pytest.mark.parametrize("name", ["l1", "l2", "elastic_net", "proximal_l1"])
 def test_a_weight_of_zero_adds_nothing_at_all(name: str) -> None:
     chosen = regularizer(name, weight=0.0)
-    assert chosen.penalty() is None
-    assert not chosen.proximal
+    assert not chosen.active
     assert chosen.value() == 0
 
 
