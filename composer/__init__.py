@@ -7,18 +7,77 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from composer.composing.composer import Composer
+    from composer.composing.named_rules import Rule, Scope
+    from composer.composing.rules import Playing
+    from composer.composing.sampling import SamplingMethod
+    from composer.config.callbacks import CallbackConfig
+    from composer.config.data import AugmentationConfig, DataConfig, TimeUnit
+    from composer.config.loggers import LoggerConfig
+    from composer.config.model import ModelConfig
+    from composer.config.optimizers import OptimizerConfig, SchedulerConfig
+    from composer.config.sampling import RuleConfig
+    from composer.config.training import LossTermConfig, MetricConfig, RegularizerConfig
+    from composer.corpus.corpus import DataSource, FolderSource
+    from composer.data.augmentation import Augmentation
     from composer.data.datamodule import MusicDataModule
+    from composer.data.splits import SplitRule
+    from composer.errors import ComposerError
+    from composer.music.events import Piece
+    from composer.nets.network import Logits, Network
+    from composer.registry import register
     from composer.training.module import ComposerModule
+    from composer.training.regularizers import Regularizer
+    from composer.training.terms import LossTerm, Metric
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "build", "load"]
+# Imported when they are first used, so that `import composer` needs no torch.
+_PLACES = {
+    "composing.composer": ("Composer",),
+    "composing.named_rules": ("Rule", "Scope"),
+    "composing.rules": ("Playing",),
+    "composing.sampling": ("SamplingMethod",),
+    "config.callbacks": ("CallbackConfig",),
+    "config.data": ("AugmentationConfig", "DataConfig", "TimeUnit"),
+    "config.loggers": ("LoggerConfig",),
+    "config.model": ("ModelConfig",),
+    "config.optimizers": ("OptimizerConfig", "SchedulerConfig"),
+    "config.sampling": ("RuleConfig",),
+    "config.training": ("LossTermConfig", "MetricConfig", "RegularizerConfig"),
+    "corpus.corpus": ("DataSource", "FolderSource"),
+    "data.augmentation": ("Augmentation",),
+    "data.datamodule": ("MusicDataModule",),
+    "data.splits": ("SplitRule",),
+    "errors": ("ComposerError",),
+    "music.events": ("Piece",),
+    "nets.network": ("Logits", "Network"),
+    "registry": ("register",),
+    "training.module": ("ComposerModule",),
+    "training.regularizers": ("Regularizer",),
+    "training.terms": ("LossTerm", "Metric"),
+}
+_EXPORTS = {name: f"{__name__}.{module}" for module, names in _PLACES.items() for name in names}
+__all__ = [  # noqa: PLE0604
+    "__version__",
+    "build",
+    "load",
+    *_EXPORTS,
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import an exported name when it is first used."""
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_EXPORTS[name]), name)
+    return value
 
 
 def build(overrides: Sequence[str] = ()) -> tuple[ComposerModule, MusicDataModule]:
@@ -38,11 +97,12 @@ def build(overrides: Sequence[str] = ()) -> tuple[ComposerModule, MusicDataModul
     """
     from composer.commands.train import build_modules
     from composer.config.compose import compose
+    from composer.config.run_file import with_plugins
     from composer.data.prepare import load_data
     from composer.evaluation.reference import ReferenceMusic
     from composer.training.trainer import set_up_torch
 
-    config = compose(*overrides)
+    config = with_plugins(compose(*overrides))
     set_up_torch(config)
     data = load_data(config.data, config.encoding, config.seed)
     built = build_modules(config, data, ReferenceMusic(data.pieces, data.splits, config.data, config.seed))

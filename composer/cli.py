@@ -27,6 +27,7 @@ from composer.config.compose import compose
 from composer.config.keys import folder_first, quoted
 from composer.config.training import TrainConfig
 from composer.errors import ComposerError, UsageError
+from composer.plugins import enable_named
 from composer.runs.code import frozen_conf
 from composer.sweeps.hydra import hydra_command
 from composer.sweeps.jobs import jobs, objective_of
@@ -40,7 +41,8 @@ def train(arguments: list[str]) -> None:
     if resumed:
         from composer.commands.train import resume
 
-        resume(resumed[-1].removeprefix("resume="), [a for a in arguments if a not in resumed])
+        rest = enable_named([a for a in arguments if a not in resumed], record=False)
+        resume(resumed[-1].removeprefix("resume="), rest)
         return
 
     def job(config: TrainConfig, folder: Path) -> float:

@@ -236,3 +236,20 @@ def frozen_files() -> Iterator[tuple[str, Path]]:
     """Yield the files of all enabled plugins, by their path below the folder that holds their packages."""
     for plugin in packages():
         yield from plugin.files().items()
+
+
+def check_all_named() -> None:
+    """Refuse parts that no enabled plugin has registered, for a sweep, whose jobs import nothing else.
+
+    Raises:
+        ComposerError: names the part and its module.
+    """
+    known = {__name__.split(".")[0], *(plugin.package for plugin in enabled())}
+    for (kind, name), module in sorted(registry.owners().items()):
+        if module.split(".")[0] not in known:
+            remedy = "move it to a module and add plugins=[MODULE]"
+            if module != "__main__":
+                remedy = f"add plugins=[{module}]"
+            raise ComposerError(
+                f"{kind}={name} is registered by {module}, which the jobs of a sweep do not import: {remedy}"
+            )

@@ -244,6 +244,19 @@ def names(kind: str) -> list[str]:
     return sorted(_KEYS.get(kind, ()))
 
 
+def name_of(kind: str, implementation: Any) -> str:
+    """Return the name that a class or function is registered under.
+
+    Raises:
+        ComposerError: it is not registered.
+    """
+    for name, part in _PARTS.get(kind, {}).items():
+        if part is implementation:
+            return name
+    label = getattr(implementation, "__qualname__", implementation)
+    raise ComposerError(f"{label}: is not registered as {kind}; decorate it with @composer.register({kind!r}, NAME)")
+
+
 def owners() -> dict[tuple[str, str], str]:
     """Return the module of each part, by kind and name; of a part whose implementation is not imported, of its keys."""
     return {

@@ -30,6 +30,7 @@ ORDER = [
     *(
         "training",
         "composing",
+        "testing",
         "sweeps",
         "evaluation",
         "reporting",
@@ -141,7 +142,7 @@ def test_no_module_imports_itself_through_others() -> None:
 def test_the_package_itself_imports_nothing_until_it_is_used() -> None:
     tree = parse(PACKAGE / "__init__.py")
     assert not of_composer(statements(tree))
-    assert top_level(statements(tree)) == {"__future__", "typing"}
+    assert top_level(statements(tree)) == {"__future__", "importlib", "typing"}
 
 
 def test_only_the_configuration_knows_hydra_and_omegaconf() -> None:

@@ -53,6 +53,7 @@ RESUME_KEYS = (
     "data.store",
     "data.cache",
     "data.readers",
+    "plugins",
 )
 # Environment variable with the run directory, for the processes that Lightning starts (`trainer.strategy`).
 FOLDER_VARIABLE = "COMPOSER_RUN_DIR"
@@ -74,6 +75,7 @@ def start(config: TrainConfig, folder: Path) -> dict[str, Any]:
         # The run may be resumed or composed with from another working directory.
         path = str(Path(config.data.path).expanduser().absolute())
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, path=path))
+    config = run_file.with_plugins(config)
     changed: list[str] = []
     if (folder / CONFIG).exists():
         changed = run_file.differing_keys(run_file.read_config(folder / CONFIG), config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import hydra
+import yaml
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -48,6 +51,74 @@ def config_groups() -> str:
     return "\n".join(lines)
 
 
+class _PluginConfigs(SearchPathPlugin):
+    """Adds the `conf/` of enabled plugins to Hydra's search path, after our own."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Append the folders."""
+        for plugin in plugins.packages():
+            if plugin.conf is not None:
+                search_path.append(f"{_PLUGIN} {plugin.package}", f"file://{plugin.conf.absolute()}")
+
+
+# Begins the provider of a plugin's configs on Hydra's search path.
+_PLUGIN = "plugin"
+
+
+def plugin_package(provider: str) -> str | None:
+    """Return the package of an entry of Hydra's search path that is of a plugin; None for any other."""
+    kind, _, package = provider.partition(" ")
+    return package if kind == _PLUGIN and package else None
+
+
+def enable_plugins(arguments: Sequence[str], command: str) -> list[str]:
+    """Enable the plugins that a command line names, itself or by an experiment or ablation that it chooses.
+
+    Args:
+        arguments: as typed, flags first.
+        command: the command; only `train` has the key `plugins`, which is taken out for others.
+
+    Returns:
+        The arguments for Hydra.
+
+    Raises:
+        ComposerError: a plugin cannot be imported.
+    """
+    changed = plugins.enable_named(arguments, record=command == "train")
+    if command == "train":
+        plugins.enable(module for path in _chosen_files(changed) for module in _plugins_of(path))
+    return changed
+
+
+def _chosen_files(arguments: Sequence[str]) -> Iterator[Path]:
+    """Yield the files of the experiments and ablations that arguments choose."""
+    folders = [CONF_DIR, *(plugin.conf for plugin in plugins.packages() if plugin.conf is not None)]
+    for before, text in zip(["", *arguments], arguments, strict=False):
+        flag, _, value = text.partition("=")
+        if flag in ("--config-dir", "-cd") and value:
+            folders.append(Path(value))
+        elif before in ("--config-dir", "-cd"):
+            folders.append(Path(text))
+        elif flag.lstrip("+") == "hydra.searchpath":
+            entries = value.strip("[]").split(",")
+            folders += [Path(entry.strip(" '\"").removeprefix("file://")) for entry in entries]
+    for text in arguments:
+        group, _, options = text.lstrip("+").partition("=")
+        if group in ("experiment", "ablation"):
+            for option in options.strip("[]").split(","):
+                yield from (path for folder in folders if (path := folder / group / f"{option}.yaml").is_file())
+
+
+def _plugins_of(path: Path) -> list[str]:
+    """Return the plugins that a file of the user's configs names."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return []  # Hydra says what is wrong with it
+    named = values.get("plugins") if isinstance(values, dict) else None
+    return [str(module) for module in named] if isinstance(named, list) else []
+
+
 def register() -> None:
     """Register the schemas and resolvers with Hydra; a second call changes nothing."""
     plugins.enable_installed()
@@ -57,8 +128,8 @@ def register() -> None:
     for kind in registry.kinds():
         for name in registry.names(kind):
             _store_part(kind, name)
-    # A plugin's own values under a name that conf/hydra has too: Hydra would check ours against them, and complain.
-    Plugins.instance()
+    Plugins.instance().register(_PluginConfigs)
+    # A launcher's own values under a name that conf/hydra has too: Hydra would check ours against them, and complain.
     for path in CONF_DIR.glob("hydra/*/*.yaml"):
         ConfigStore.instance().repo.get("hydra", {}).get(path.parent.name, {}).pop(path.name, None)
     # Cached, so that every job of one sweep sees the same value.
@@ -172,7 +243,7 @@ def compose(*overrides: str, command: str = "train", conf: Path = CONF_DIR) -> A
     Raises:
         ComposerError: a key, option or value is wrong.
     """
-    overrides = tuple(plugins.enable_named(overrides, record=command == "train"))
+    overrides = tuple(enable_plugins(overrides, command))
     check_keys(parse_overrides(overrides), command)
     try:
         node = compose_node(as_hydra_names(overrides, command), command, conf)

@@ -147,6 +147,12 @@ def parts_of(values: Any) -> list[tuple[str, str]]:
     return [(kind, str(name)) for kind, name in found if name is not None]
 
 
+def with_plugins(config: TrainConfig) -> TrainConfig:
+    """Return a config whose `plugins` name all that its parts need, also those that are enabled in another way."""
+    needed = plugins.of_parts(parts_of(config))
+    return dataclasses.replace(config, plugins=sorted({*config.plugins, *needed}))
+
+
 def _at(values: Any, key: str) -> Any:
     if isinstance(values, DictConfig):
         return OmegaConf.select(values, key, throw_on_missing=False)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from composer import __version__
+from composer import __version__, plugins
 from composer.config.paths import CONF_DIR, PACKAGE
 from composer.files import read_json, unwritable
 from composer.runs.layout import SWEEP
@@ -21,15 +21,20 @@ from composer.runs.layout import SWEEP
 FROZEN = ".frozen"
 # Folder of the frozen copy with the user's config folders, numbered in the order of Hydra's search path.
 _SEARCH = "search"
+# Folder of the frozen copy with the packages of plugins; on Python's path of the jobs too.
+_PLUGINS = "plugins"
 
 
-def _files(package: Path, conf: Path, search: Sequence[Path]) -> dict[str, Path]:
+def _files(
+    package: Path, conf: Path, search: Sequence[Path], extensions: Iterable[tuple[str, Path]]
+) -> dict[str, Path]:
     """Return every file of the code and the configs, by its place in the frozen copy.
 
     Args:
         package: the code.
         conf: its configs.
         search: folders of the user's configs.
+        extensions: files of plugins, by their path below the folder of their packages.
     """
     # Not the code alone: the chorales' manifest and the page of a player lie beside it.
     own = {path.relative_to(package): path for path in package.rglob("*") if path.is_file()}
@@ -42,18 +47,27 @@ def _files(package: Path, conf: Path, search: Sequence[Path]) -> dict[str, Path]
     for number, user in enumerate(search):
         yaml = (path for pattern in ("*.yaml", "*.yml") for path in user.rglob(pattern))
         files |= {f"{_SEARCH}/{number}/{path.relative_to(user)}": path for path in yaml}
+    files |= {f"{_PLUGINS}/{place}": path for place, path in extensions}
     return dict(sorted(files.items()))
 
 
-def digest(search: Sequence[Path] = ()) -> str:
-    """Return SHA-256 over the code and the configs that run now, with the user's config folders `search`."""
-    return _digest(_files(PACKAGE, CONF_DIR, search))
+def digest(search: Sequence[Path] = (), *, with_plugins: bool = False) -> str:
+    """Return SHA-256 over the code and the configs that run now.
+
+    Args:
+        search: folders of the user's configs, which are part of it.
+        with_plugins: whether the enabled plugins are part of it.
+    """
+    return _digest(_files(PACKAGE, CONF_DIR, search, plugins.frozen_files() if with_plugins else ()))
 
 
 def frozen_digest(folder: Path) -> str:
     """Return the same of the frozen copy of a sweep."""
     package = folder / FROZEN / PACKAGE.name
-    return _digest(_files(package, package / "conf", frozen_search(folder)))
+    held = folder / FROZEN / _PLUGINS
+    extensions = ((path.relative_to(held).as_posix(), path) for path in held.rglob("*") if path.is_file())
+    used = ((place, path) for place, path in extensions if "__pycache__" not in place)
+    return _digest(_files(package, package / "conf", frozen_search(folder), used))
 
 
 def _digest(files: dict[str, Path]) -> str:
@@ -64,7 +78,7 @@ def _digest(files: dict[str, Path]) -> str:
 
 
 def freeze(folder: Path, search: Sequence[Path] = ()) -> None:
-    """Copy the code and the configs to `folder/.frozen`, all or nothing, with the user's config folders `search`.
+    """Copy the code and the configs to `folder/.frozen`, all or nothing, with plugins and the user's config folders.
 
     Raises:
         ComposerError: the folder cannot be written.
@@ -74,7 +88,7 @@ def freeze(folder: Path, search: Sequence[Path] = ()) -> None:
         shutil.rmtree(beginning, ignore_errors=True)
         for number in range(len(search)):
             (beginning / _SEARCH / str(number)).mkdir(parents=True)
-        for name, path in _files(PACKAGE, CONF_DIR, search).items():
+        for name, path in _files(PACKAGE, CONF_DIR, search, plugins.frozen_files()).items():
             (beginning / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, beginning / name)
         beginning.rename(frozen)
@@ -105,6 +119,12 @@ def frozen_search(folder: Path) -> list[Path]:
     """Return the frozen copies of the user's config folders of a sweep, in the order of Hydra's search path."""
     found = folder / FROZEN / _SEARCH
     return [found / str(number) for number in range(len(list(found.iterdir())))] if found.is_dir() else []
+
+
+def frozen_plugins(folder: Path) -> Path | None:
+    """Return the folder with the frozen packages of plugins of a sweep; None where it has none."""
+    found = folder / FROZEN / _PLUGINS
+    return found if found.is_dir() else None
 
 
 def git_state() -> dict[str, Any] | None:

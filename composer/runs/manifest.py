@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from composer import __version__
+from composer import __version__, plugins
 from composer.config import run_file
 from composer.config.training import TrainConfig
 from composer.data.prepare import PreparedData
@@ -47,6 +47,7 @@ def write_manifest(config: TrainConfig, folder: Path, music: PreparedData, chang
             "alike": music.groups.named_by(music.pieces.names)[:_MAX_NAMES],
             "store": None if music.store is None else str(music.store),
         },
+        "plugins": plugins.about(config.plugins),
         "config_sha256": hashlib.sha256(run_file.to_yaml(config).encode()).hexdigest(),
         "seed": config.seed,
         "device": _device(config),

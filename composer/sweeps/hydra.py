@@ -23,8 +23,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from composer import plugins
 from composer.config.commands import SCHEMAS
-from composer.config.compose import readable, register, typed
+from composer.config.compose import enable_plugins, readable, register, typed
 from composer.config.keys import as_hydra_names, check_keys, flag_given, flags_first, overrides_of, parse_overrides
 from composer.config.paths import CONF_DIR
 from composer.errors import ComposerError, RunInterrupted, UsageError, one_line
@@ -64,7 +65,7 @@ def sweep_id() -> str:
     The same command goes on where it stopped; with other code or configs it begins another sweep.
     """
     overrides, search = ([], []) if _current is None else (_current.overrides, _current.search)
-    text = "\n".join([source.digest(search), *sorted(overrides)])
+    text = "\n".join([source.digest(search, with_plugins=True), *sorted(overrides)])
     return f"sweep-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
@@ -167,12 +168,13 @@ class _Sweep:
         # The name of the folder comes from the overrides (`sweep_id`).
         folder = Path(config.hydra.sweep.dir)
         check_values(config)
+        plugins.check_all_named()
         other = sweep.begin(folder, config.name, self.overrides, list(dict.fromkeys(swept)), for_jobs, self.search)
         self.folder = folder
         if other:
             source.add_former_name(folder)
             self.listening.enter_context(unchecked_keys())
-        compose_from(source.frozen_conf(folder), source.frozen_search(folder))
+        compose_from(source.frozen_conf(folder), source.frozen_search(folder), source.frozen_plugins(folder))
         self.listening.enter_context(processes.stopping(folder))
         self.summarise = self.load_summary()
 
@@ -354,7 +356,6 @@ def hydra_command(
     Raises:
         ComposerError: a user's mistake, as one line. With `HYDRA_FULL_ERROR=1` set by the user, the original error.
     """
-    register()
     # Cached: every job of a sweep gets the same value.
     OmegaConf.register_new_resolver("sweep_id", sweep_id, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
@@ -365,7 +366,8 @@ def hydra_command(
         )
     if flag_given(arguments, "shell-completion"):
         raise UsageError('--shell-completion: eval "$(composer completion bash)" turns it on; also zsh, fish')
-    arguments = flags_first(arguments)
+    arguments = enable_plugins(flags_first(arguments), command)
+    register()
     check_keys(parse_overrides(overrides_of(arguments)), command)
     # `composer train` or `scripts/train.py`, without what follows.
     jobs = _Jobs(command, run, sys.argv[: len(sys.argv) - len(arguments)])

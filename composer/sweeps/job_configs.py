@@ -16,14 +16,21 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from composer.config.commands import SCHEMAS
-from composer.config.compose import readable, typed
+from composer.config.compose import plugin_package, readable, typed
 from composer.config.keys import parse_overrides
 from composer.config.paths import CONF_DIR
 from composer.errors import ComposerError
+from composer.plugins import CONF
 
 
-def compose_from(conf: Path, search: Sequence[Path]) -> None:
-    """Make Hydra read the configs of jobs from a frozen copy, in this process and in those of a launcher."""
+def compose_from(conf: Path, search: Sequence[Path], extensions: Path | None = None) -> None:
+    """Make Hydra read the configs of jobs from a frozen copy, in this process and in those of a launcher.
+
+    Args:
+        conf: the frozen configs of this package.
+        search: the frozen copies of the user's config folders.
+        extensions: the folder of the frozen packages of plugins.
+    """
     loader = GlobalHydra.instance().config_loader()
     copies = iter(search)
     for config_source in loader.get_sources():
@@ -31,6 +38,8 @@ def compose_from(conf: Path, search: Sequence[Path]) -> None:
             config_source.path = str(conf.absolute())
         elif _of_user(config_source.provider):
             config_source.path = str(next(copies).absolute())
+        elif (package := plugin_package(config_source.provider)) and extensions is not None:
+            config_source.path = str((extensions / package / CONF).absolute())
     # From this Hydra makes its sources again where `hydra.searchpath` adds a folder.
     copies = iter(search)
     for element in loader.get_search_path().get_path():
@@ -38,6 +47,8 @@ def compose_from(conf: Path, search: Sequence[Path]) -> None:
             element.path = f"file://{conf.absolute()}"
         elif _of_user(element.provider):
             element.path = f"file://{next(copies).absolute()}"
+        elif (package := plugin_package(element.provider)) and extensions is not None:
+            element.path = f"file://{(extensions / package / CONF).absolute()}"
 
 
 @contextmanager

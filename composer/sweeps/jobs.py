@@ -98,7 +98,7 @@ def begin(
     Raises:
         ComposerError: the folder cannot be written, or its frozen copy was changed.
     """
-    now = source.digest(search)
+    now = source.digest(search, with_plugins=True)
     if (folder / SWEEP).exists():
         known = read_json(folder / SWEEP).get("code_sha256")
         if source.frozen_digest(folder) != known:

@@ -155,7 +155,8 @@ def _command(job: Job, sweep: Path) -> list[str]:
 
 
 def _environment(sweep: Path) -> dict[str, str]:
-    path = [str((sweep / source.FROZEN).absolute()), *filter(None, [os.environ.get("PYTHONPATH")])]
+    frozen = [sweep / source.FROZEN, *filter(None, [source.frozen_plugins(sweep)])]
+    path = [*(str(folder.absolute()) for folder in frozen), *filter(None, [os.environ.get("PYTHONPATH")])]
     # Set while a command runs, so that Hydra raises its errors; a job would take it for a wish of the user.
     inherited = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
     return inherited | {
