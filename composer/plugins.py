@@ -86,6 +86,8 @@ class Plugin:
 
 # By module, in the order in which they were enabled.
 _ENABLED: dict[str, Plugin] = {}
+# Modules that every command enables: those of the environment variable and of entry points.
+_ALWAYS: set[str] = set()
 # Entry points that could not be imported, with the reason.
 _BROKEN: dict[str, str] = {}
 
@@ -107,9 +109,12 @@ def enable_installed() -> None:
     Raises:
         ComposerError: a module of the variable cannot be imported. An entry point that fails is a warning.
     """
-    enable(name.strip() for name in os.environ.get(VARIABLE, "").split(",") if name.strip())
+    named = [name.strip() for name in os.environ.get(VARIABLE, "").split(",") if name.strip()]
+    enable(named)
+    _ALWAYS.update(named)
     for point in metadata.entry_points(group=ENTRY_POINTS):
-        if point.module in _ENABLED or point.module in _BROKEN:
+        _ALWAYS.add(point.module)
+        if point.module in _BROKEN:
             continue
         try:
             enable([point.module])
@@ -205,6 +210,12 @@ def enable_named(overrides: Sequence[str], *, record: bool) -> list[str]:
         enable(names)
         changed += [f"plugins=[{','.join(names)}]"] if record else []
     return changed
+
+
+def argument(modules: Sequence[str]) -> str:
+    """Return ` plugins=[A,B]` for a command that needs plugins which only the command line enables; else nothing."""
+    named = [module for module in modules if module not in _ALWAYS]
+    return f" plugins=[{','.join(named)}]" if named else ""
 
 
 def of_parts(parts: Iterable[tuple[str, str]]) -> list[str]:

@@ -235,8 +235,8 @@ def implements(kind: str, *names: str) -> Callable[[PartType], PartType]:
 
 
 def kinds() -> list[str]:
-    """Return the kinds that have parts with keys of their own."""
-    return [kind for kind in _KEYS if KINDS[kind].keys is not None]
+    """Return the kinds whose parts have keys of their own."""
+    return [kind for kind, about in KINDS.items() if about.keys is not None]
 
 
 def names(kind: str) -> list[str]:

@@ -36,6 +36,8 @@ class ModelConfig(Group):
     prefix: ClassVar[str] = "model."
     # Whether the network has a state that can be carried from one window to the next; see `Network.carries`.
     carries: ClassVar[bool] = False
+    # Whether it represents each prefix of a window; see `Network.encode`.
+    encodes_prefixes: ClassVar[bool] = True
 
     name: str
     hidden_size: Annotated[int, between(1, 16_384)]

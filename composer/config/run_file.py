@@ -31,6 +31,8 @@ _MEANT_BEFORE = {
 }
 # Keys of all networks, and all penalties, in files of earlier versions.
 _SHARED_BEFORE = ("attention_heads", "weight_dropout", "variational_dropout", "l1_ratio")
+# The part of a file that is older than the key which names it.
+_NAMED_BEFORE = {"model": "lstm"}
 # `augmentation` without an effect.
 _NOT_VARIED = {"transpose": 0, "stretch": 1, "velocity": 1}
 _MAX_CONFIG_BYTES = 1 << 20
@@ -125,8 +127,8 @@ def options_of(values: Any) -> dict[str, Any]:
             continue
         if about.several:
             found: Any = {str(name): registry.keys(kind, str(name)) for name in group}
-        elif about.named_by in group:
-            found = registry.keys(kind, str(group[about.named_by]))
+        elif about.named_by in group or kind in _NAMED_BEFORE:
+            found = registry.keys(kind, str(group.get(about.named_by, _NAMED_BEFORE.get(kind))))
         else:
             continue
         for part in reversed((about.place or kind).split(".")):

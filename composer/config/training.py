@@ -178,6 +178,9 @@ class TrainConfig(Group):
         stateless = not self.model.carries and self.sampling.mode is Mode.stateful
         limit = f"window with model={self.model.name}, which keeps no state"
         require(not stateless, "sampling.mode", "stateful", limit)
+        every = self.loss.supervision is Supervision.every
+        limit = f"last with model={self.model.name}, which represents whole windows only (it has no encode)"
+        require(self.model.encodes_prefixes or not every, "loss.supervision", "every", limit)
         moved = getattr(self.augmentation, "transpose", 0)
         limit = "0 with data.drums=true, where a note is an instrument"
         require(not (moved and self.data.drums), "augmentation.transpose", moved, limit)

@@ -44,7 +44,7 @@ class Network(nn.Module):
     read `self.input_size` numbers per event, and ends with `self.add_heads(config)`; and one of
 
     encode(tokens)       (B, T, H) for (B, T, 3): a representation of each prefix, which depends on no later event
-    encode_last(tokens)  (B, H): of all T events; enough for `loss.supervision=last`
+    encode_last(tokens)  (B, H): of all T events, for any T; enough for `loss.supervision=last`
 
     from `self.embed(tokens)` (B, T, I). Everything else is optional. To compose, the window is encoded anew for each
     event; `window` may return something faster. With `carries = True` a network has a state besides (`empty_state`,
@@ -58,6 +58,12 @@ class Network(nn.Module):
     chain: Chain | None
     # Whether the network has a state that can be carried from one window to the next.
     carries: ClassVar[bool] = False
+    # Whether `encode` represents each prefix, which `loss.supervision=every` trains on.
+    encodes_prefixes: ClassVar[bool] = True
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.encodes_prefixes = cls.encode is not Network.encode
 
     def __init__(self, config: ModelConfig, sizes: tuple[int, int, int]) -> None:
         """Create the input layer; `sizes` are the numbers of note, velocity and time classes."""
@@ -231,7 +237,7 @@ class Network(nn.Module):
         return tokens
 
 
-CONTRACT = Contract(Network, ("encode", "encode_last"), ("carries",))
+CONTRACT = Contract(Network, ("encode", "encode_last"), ("carries", "encodes_prefixes"))
 
 
 class Chain(nn.Module):

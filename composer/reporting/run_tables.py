@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from composer import plugins
 from composer.composing.setting import Setting
 from composer.config.data import DataConfig, EncodingConfig, TimeUnit, split_title
 from composer.config.limits import CHANNELS
@@ -220,7 +221,7 @@ def report(config: TrainConfig, folder: Path, summary: dict[str, Any]) -> str:
         "",
         f"composed     {display_path(samples[0])}" if samples else "",
         *_wrapped([*drawn(summary.get("sampling")), *copied(summary.get("copying")), *judged(summary.get("quality"))]),
-        f"compose more {program('composer')} generate run={display_path(folder)}",
+        f"compose more {program('composer')} generate run={display_path(folder)}{plugins.argument(config.plugins)}",
         f"curves       {program('tensorboard')} --logdir {display_path(folder.parent)}",
     ]
     return "\n".join(lines)
