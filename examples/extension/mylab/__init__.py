@@ -1,5 +1,3 @@
-"""One part of every kind that composer can be extended with; docs/extend.md walks through it."""
+"""Parts for composer, registered when the package is imported."""
 
-from mylab import composing, data, training
-
-__all__ = ["composing", "data", "training"]
+from mylab import parts as parts

@@ -1,17 +1,21 @@
-"""A network, a penalty, a term of the loss, a metric, an optimiser, a callback and a logger."""
+"""One part of every kind that composer can be extended with; docs/extend.md says what each must define."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers.logger import Logger
 from torch import Tensor, nn
 
 import composer
+from composer.composing.sampling import Cut, draw, probabilities
 from composer.config.limits import BELOW_1, COUNT, between
+from composer.data.augmentation import uniform
 
 
 @dataclass(kw_only=True)
@@ -72,21 +76,6 @@ class Top(composer.Metric):
         return (best == targets[:, :1]).any(-1)
 
 
-@composer.register("optimizer", "sign")
-def sign(config: Any, named: Any, lr: float, fused: bool) -> torch.optim.Optimizer:
-    """Each weight moves by the rate, whatever the size of its gradient (Bernstein et al. 2018)."""
-
-    class Sign(torch.optim.SGD):
-        @torch.no_grad()
-        def step(self, closure: Any = None) -> Any:
-            loss = None if closure is None else torch.enable_grad()(closure)()
-            for parameter in self.param_groups[0]["params"]:
-                parameter.sub_(parameter.grad.sign(), alpha=self.param_groups[0]["lr"])
-            return loss
-
-    return Sign([parameter for _, parameter in named], lr)
-
-
 @dataclass(kw_only=True)
 class GradientsConfig(composer.CallbackConfig):
     decay: Annotated[float, BELOW_1] = 0.9
@@ -128,3 +117,80 @@ class JsonLines(Logger):
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Keep none: config.yaml has them."""
+
+
+@dataclass(kw_only=True)
+class ScalesConfig(composer.DataConfig):
+    count: Annotated[int, COUNT] = 4
+    """Scales, each a semitone higher."""
+
+
+@composer.register("data", "scales", ScalesConfig)
+class Scales(composer.DataSource):
+    """Major scales up and down over two octaves, in eighths."""
+
+    def pieces(self, unit: composer.TimeUnit) -> Iterator[composer.Piece]:
+        step = 0.5 if unit is composer.TimeUnit.beats else 0.25
+        degrees = [0, 2, 4, 5, 7, 9, 11, 12, 14, 16, 17, 19, 21, 23, 24]
+        for key in range(self.config.count):
+            pitches = [60 + key + degree for degree in degrees + degrees[-2::-1]]
+            notes = [(k * step, step, pitch, 80) for k, pitch in enumerate(pitches)]
+            yield composer.Piece.from_notes(notes, unit=unit.name, name=f"scale {key}")
+
+
+@composer.register("split", "first_pieces")
+class FirstPieces(composer.SplitRule):
+    """The first pieces are held out for validation."""
+
+    meaning = "val figures measure prediction of the first pieces"
+    least = 2
+
+    def validation(self, pieces: list[range], groups: np.ndarray) -> tuple[list[range], list[range]]:
+        count = max(1, round(len(pieces) * self.config.val_fraction))
+        return pieces[:count], pieces[count:]
+
+
+@dataclass(kw_only=True)
+class AccentsConfig(composer.AugmentationConfig):
+    share: Annotated[float, between(0, 1)] = 0.1
+
+
+@composer.register("augmentation", "accents", AccentsConfig)
+class Accents(composer.Augmentation):
+    """A share of the windows is played at full loudness."""
+
+    def vary(self, windows: np.ndarray, played: Any, turns: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        varied, struck = windows.copy(), windows[..., 1] > 0
+        chosen = uniform(self.keys[0], turns, targets) < self.config.share
+        varied[..., 1][chosen[:, None] & struck] = self.vocabulary.sizes[1] - 1
+        return varied
+
+
+@dataclass(kw_only=True)
+class LeapsConfig(composer.RuleConfig):
+    semitones: Annotated[int, COUNT] = 12
+
+
+@composer.register("rules", "leaps", LeapsConfig)
+class Leaps(composer.Rule):
+    """A note is struck within some semitones of one that sounds."""
+
+    def moves(self, playing: composer.Playing) -> Tensor:
+        reach, sounding = self.config.semitones, playing.sounding.float()[:, None]
+        near = nn.functional.max_pool1d(sounding, 2 * reach + 1, 1, reach)[:, 0] > 0
+        strike = near | ~playing.sounding.any(1, keepdim=True)
+        return torch.stack([torch.ones_like(strike), strike], dim=-1)
+
+
+@composer.register("method", "typical")
+class Typical(composer.SamplingMethod):
+    """Classes whose information is near the entropy, up to half of the probability (Meister et al. 2023)."""
+
+    def pick(self, logits: Tensor, cut: Cut, uniform: Tensor) -> Tensor:
+        p = probabilities(logits, *cut)
+        information = -p.clamp(min=1e-12).log()
+        distance = (information - (p * information).sum(-1, keepdim=True)).abs()
+        order = distance.argsort(dim=-1, stable=True)
+        ranked = p.gather(-1, order)
+        kept = ranked.where(ranked.cumsum(-1) - ranked < 0.5, 0.0)
+        return draw(torch.zeros_like(p).scatter_(-1, order, kept), uniform)
