@@ -9,8 +9,10 @@ delta_time (N,) float64  time since the previous event of the part (the first: s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,9 @@ from numpy.typing import NDArray
 from composer.config.data import TimeUnit
 from composer.music import prelude
 from composer.music.markings import DEFAULT_MICROSECONDS_PER_BEAT, Excerpt, Markings
+
+if TYPE_CHECKING:
+    from composer.music.notes import Note
 
 # Times are sums of floats: the rounding error that they may have, in their unit.
 _TOLERANCE = 1e-9
@@ -152,6 +157,112 @@ class Piece:
         """Return the beats (N,) from the start of the piece to each event, through the tempo map."""
         places = np.cumsum(self.events.delta_time)
         return places if self.events.time_unit is TimeUnit.beats else self.tempo_map.beats(places)
+
+    # The methods below import when they are called: the modules that they use read and write pieces.
+
+    @classmethod
+    def from_notes(
+        cls,
+        notes: Iterable[Note | Sequence[float]],
+        unit: TimeUnit | str = "seconds",
+        *,
+        name: str = "piece",
+        program: int = 0,
+        beats_per_minute: float = 120.0,
+        ticks_per_beat: int = prelude.TICKS_PER_BEAT,
+    ) -> Piece:
+        """Return the piece of a list of notes, in any order.
+
+        Times are rounded to ticks. A note ends at the latest where the next one of its pitch begins, and of several
+        that begin together one remains, with the loudest velocity and the longest duration.
+
+        Args:
+            notes: (onset, duration, pitch, velocity) of each: onset from the start of the piece and duration above 0,
+                both in `unit`; MIDI pitch from 0 to 127, 60 is middle C; velocity from 1 to 127. Or what `notes`
+                returns.
+            unit: `seconds` or `beats` (quarter notes), also of the events of the piece.
+            name: the title.
+            program: General MIDI program, from 0.
+            beats_per_minute: the tempo, which relates beats to seconds.
+            ticks_per_beat: the resolution; the default 480 is about a thousandth of a second at 120 beats per minute.
+
+        Raises:
+            ComposerError: there is no note, or a value is outside its limits.
+        """
+        from composer.music.interchange import piece_of_notes
+
+        return piece_of_notes(
+            notes,
+            unit,
+            name=name,
+            program=program,
+            beats_per_minute=beats_per_minute,
+            ticks_per_beat=ticks_per_beat,
+        )
+
+    def notes(self) -> list[Note]:
+        """Return the notes by onset, each with onset and duration in seconds and in beats, pitch and velocity."""
+        from composer.music.notes import note_list
+
+        return note_list(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Write a MIDI file, all or nothing, every started note ended after at least a tick; return its path.
+
+        Raises:
+            ComposerError: the file cannot be written.
+        """
+        from composer.music.midi import write_midi
+
+        write_midi(Path(path).expanduser(), self, audible=True)
+        return Path(path).expanduser()
+
+    def piano_roll(self, steps: int = 12, unit: TimeUnit | str = "beats") -> NDArray[np.uint8]:
+        """Return the piano roll (128, T): the velocity of each MIDI pitch at each step, 0 where it is silent.
+
+        Args:
+            steps: steps per unit of time; a note fills at least one.
+            unit: `beats` (quarter notes) or `seconds`.
+
+        Returns:
+            (128, T) uint8: rows are MIDI pitches, from 0 on; column t is the time from t / steps to (t + 1) / steps.
+
+        Raises:
+            ComposerError: `steps` is below 1, or there is no such unit.
+        """
+        from composer.music.interchange import piano_roll
+
+        return piano_roll(self, steps, unit)
+
+    def to_pretty_midi(self) -> Any:
+        """Return a `pretty_midi.PrettyMIDI`, with times in seconds.
+
+        Raises:
+            MissingExtra: pretty_midi is not installed.
+        """
+        from composer.music.interchange import to_pretty_midi
+
+        return to_pretty_midi(self)
+
+    def to_music21(self) -> Any:
+        """Return a `music21.stream.Score` of one part, with times in quarter notes.
+
+        Raises:
+            MissingExtra: music21 is not installed.
+        """
+        from composer.music.interchange import to_music21
+
+        return to_music21(self)
+
+    def to_symusic(self) -> Any:
+        """Return a `symusic.Score`, with times in ticks.
+
+        Raises:
+            MissingExtra: symusic is not installed.
+        """
+        from composer.music.interchange import to_symusic
+
+        return to_symusic(self)
 
 
 def title_of(name: str) -> str:

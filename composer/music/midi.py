@@ -481,6 +481,19 @@ def write_midi(path: Path, piece: Piece, *, audible: bool = False) -> None:
     Raises:
         ComposerError: the file cannot be written.
     """
+    file = _midi_file(piece, audible)
+    write_atomic(path, lambda stream: file.save(file=stream))
+
+
+def encode_midi(piece: Piece, *, audible: bool = False) -> bytes:
+    """Return a piece as the bytes of the file that `write_midi` writes."""
+    stream = io.BytesIO()
+    _midi_file(piece, audible).save(file=stream)
+    return stream.getvalue()
+
+
+def _midi_file(piece: Piece, audible: bool) -> Any:
+    """Return the `mido.MidiFile` of a piece; see `write_midi`."""
     file = mido.MidiFile(type=0, ticks_per_beat=piece.timing.division, charset="utf-8")
     track = mido.MidiTrack()
     file.tracks.append(track)
@@ -498,7 +511,7 @@ def write_midi(path: Path, piece: Piece, *, audible: bool = False) -> None:
     for tick, message in [*timed, (end, mido.MetaMessage("end_of_track"))]:
         track.append(message.copy(time=tick - written))
         written = tick
-    write_atomic(path, lambda stream: file.save(file=stream))
+    return file
 
 
 def _meta_messages(piece: Piece) -> list[tuple[int, Any]]:

@@ -184,7 +184,7 @@ def from_file(
 
 
 def _performance(parts: Sequence[Piece], source: Piece, title: str | None) -> Performance:
-    notes = [note for number, piece in enumerate(parts) for note in _notes(piece, number)]
+    notes = [note for number, piece in enumerate(parts) for note in note_list(piece, number)]
     if not notes:
         raise ValueError(f"{source.name}: no notes")
     notes.sort(key=lambda note: (note.onset_seconds, note.pitch, note.part))
@@ -194,8 +194,8 @@ def _performance(parts: Sequence[Piece], source: Piece, title: str | None) -> Pe
     return Performance(printable, tuple(notes), source.markings, source.program, source.left_out, programs)
 
 
-def _notes(piece: Piece, part: int) -> list[Note]:
-    """Return the notes of a part."""
+def note_list(piece: Piece, part: int = 0) -> list[Note]:
+    """Return the notes of a piece by onset, and by pitch within an onset, as played by part number `part`."""
     found = notes_of(piece)
     return [
         Note(
