@@ -11,7 +11,7 @@ from composer.compare import tables
 from composer.compare.comparability import check
 from composer.compare.conclusions import count, words
 from composer.compare.effects import SPLITS, Comparison, analyse, find_arm
-from composer.compare.reading import read_sweep
+from composer.compare.reading import read_runs, read_sweep
 from composer.compare.runs import COMPLETED
 from composer.config.commands import CompareConfig
 from composer.errors import ComposerError
@@ -20,13 +20,20 @@ from composer.files import display_path, write_text
 REPORT = "report.md"
 
 
-def compare(config: CompareConfig) -> Comparison:
+def compare(config: CompareConfig, folders: Sequence[Path] = ()) -> Comparison:
     """Read a folder of runs and compute everything that the report contains.
+
+    Args:
+        config: of the command.
+        folders: run directories to compare in place of the runs of `config.sweep`.
 
     Raises:
         ComposerError: there is nothing to compare there, or no such arm or metric.
     """
-    sweep = read_sweep(Path(config.sweep).expanduser(), config.weights)
+    if folders:
+        sweep = read_runs(folders, config.weights)
+    else:
+        sweep = read_sweep(Path(config.sweep).expanduser(), config.weights)
     baseline = find_arm(sweep, config.baseline)
     check(sweep, baseline)
     if not sweep.counted:
@@ -41,28 +48,49 @@ def run(config: CompareConfig) -> Path:
     for note in c.sweep.notes:
         warnings.warn(note, stacklevel=2)
     folder = Path(config.output).expanduser() if config.output else c.sweep.folder / "compare"
-    main = tables.main_table(c, config.resamples)
-    made = [main, *(t for split in SPLITS if (t := tables.split_table(c, split))), tables.gap_table(c)]
-    made += [table for table in [tables.copying_table(c)] if table is not None]
-    if c.others:
-        made.append(tables.difference_table(c))
-    write_text(folder / "table.csv", tables.csv_table(c))
-    write_text(folder / "runs.csv", tables.csv_runs(c))
-    write_text(folder / "table.tex", typeset.latex(made, c.sweep.name))
-    figures: list[str] = []
-    if config.figures:
-        # Imported late: help and --cfg need no matplotlib.
-        from composer.compare.figures import draw_all
-
-        figures = draw_all(c, folder)
-    write_text(folder / REPORT, report(c, made, figures))
-    # A terminal does not know Markdown's stars.
-    said = [sentence.replace("**", "") for sentence in words(c)]
-    print("\n".join([f"{c.title(c.metric)}, {_weights(c)}", "", *typeset.text(main), "", *said]))
+    made = all_tables(c, config.resamples)
+    figures = write(c, made, folder, figures=config.figures)
+    print("\n".join([f"{c.title(c.metric)}, {_weights(c)}", "", *typeset.text(made[0]), "", *conclusions(c)]))
     print(
         f"\nwritten to {display_path(folder)}: {REPORT}, table.csv, runs.csv, table.tex" + "; figures" * bool(figures)
     )
     return folder
+
+
+def all_tables(c: Comparison, resamples: int) -> list[typeset.Table]:
+    """Return the tables of a comparison: of its metric first, then by split, of gaps, of copying, of differences.
+
+    Args:
+        c: the comparison.
+        resamples: draws of the bootstrap over pairs.
+    """
+    made = [tables.main_table(c, resamples), *(t for split in SPLITS if (t := tables.split_table(c, split)))]
+    made += [tables.gap_table(c), *(table for table in [tables.copying_table(c)] if table is not None)]
+    return [*made, *([tables.difference_table(c)] if c.others else [])]
+
+
+def conclusions(c: Comparison) -> list[str]:
+    """Return what the numbers support as plain text: sentences without Markdown's stars."""
+    return [sentence.replace("**", "") for sentence in words(c)]
+
+
+def write(c: Comparison, made: Sequence[typeset.Table], folder: Path, *, figures: bool = True) -> list[str]:
+    """Write tables, figures and the report of a comparison into a folder; return the names of the figures.
+
+    Raises:
+        ComposerError: the folder cannot be written.
+    """
+    write_text(folder / "table.csv", tables.csv_table(c))
+    write_text(folder / "runs.csv", tables.csv_runs(c))
+    write_text(folder / "table.tex", typeset.latex(made, c.sweep.name))
+    names: list[str] = []
+    if figures:
+        # Imported late: help and --cfg need no matplotlib.
+        from composer.compare.figures import draw_all
+
+        names = draw_all(c, folder)
+    write_text(folder / REPORT, report(c, made, names))
+    return names
 
 
 def report(c: Comparison, made: Sequence[typeset.Table], figures: Sequence[str]) -> str:

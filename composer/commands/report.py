@@ -15,7 +15,7 @@ from composer.commands import compare as command
 from composer.commands.copying import of_run
 from composer.compare import table_formats as typeset
 from composer.compare import tables
-from composer.compare.conclusions import count, words
+from composer.compare.conclusions import count
 from composer.compare.figures import learning, pictures
 from composer.compare.reading import read_run
 from composer.compare.runs import COMPLETED, Run, shown_value
@@ -363,7 +363,7 @@ def sweep_page(folder: Path, config: ReportConfig) -> str:
     c = command.compare(asked)
     made = [tables.main_table(c, asked.resamples), tables.gap_table(c)]
     made += [table for table in [tables.copying_table(c)] if table is not None]
-    said = [sentence.replace("**", "") for sentence in words(c)]
+    said = command.conclusions(c)
     sections = [
         Section(heading="What the numbers support", text="\n\n".join(said), tables=[_table(table) for table in made]),
     ]

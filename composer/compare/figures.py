@@ -51,7 +51,7 @@ def draw_all(c: Comparison, folder: Path) -> list[str]:
     logging.getLogger("fontTools").setLevel(logging.ERROR)
     names: list[str] = []
     with matplotlib.rc_context(STYLE):
-        for name, figure in _figures(c):
+        for name, figure in _figures(c).items():
             for ending, metadata in METADATA.items():
                 buffer = io.BytesIO()
                 figure.savefig(buffer, format=ending, dpi=200, metadata=metadata)
@@ -63,7 +63,19 @@ def draw_all(c: Comparison, folder: Path) -> list[str]:
 def pictures(c: Comparison) -> dict[str, bytes]:
     """Return every figure that the runs allow as the contents of a PNG file, by name."""
     with matplotlib.rc_context(STYLE):
-        return {name: _png(figure) for name, figure in _figures(c)}
+        return {name: _png(figure) for name, figure in _figures(c).items()}
+
+
+def all_figures(c: Comparison) -> dict[str, Figure]:
+    """Return every figure that the runs allow, by name."""
+    with matplotlib.rc_context(STYLE):
+        return _figures(c)
+
+
+def png_of(figure: Figure) -> bytes:
+    """Return a figure of `all_figures` as the content of a PNG file."""
+    with matplotlib.rc_context(STYLE):
+        return _png(figure)
 
 
 def learning(curves: dict[str, NDArray[np.float64]], split: str) -> bytes:
@@ -97,10 +109,10 @@ def _png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _figures(c: Comparison) -> list[tuple[str, Figure]]:
-    figures = [("curves" if k == 0 else f"curves-{k + 1}", f) for k, f in enumerate(curves(c))]
+def _figures(c: Comparison) -> dict[str, Figure]:
+    figures = {"curves" if k == 0 else f"curves-{k + 1}": f for k, f in enumerate(curves(c))}
     made = {"differences": differences(c), "gap": gap(c), "path": path(c), "channels": channels(c)}
-    return figures + [(name, figure) for name, figure in made.items() if figure is not None]
+    return figures | {name: figure for name, figure in made.items() if figure is not None}
 
 
 def curves(c: Comparison) -> list[Figure]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from composer.compare.runs import (
     COMPLETED,
@@ -44,7 +45,7 @@ def read_sweep(folder: Path, weights: str) -> Sweep:
     """
     if not folder.is_dir():
         raise ComposerError(f"{display_path(folder)}: no such folder")
-    if _is_run(folder):
+    if is_run(folder):
         raise ComposerError(f"{display_path(folder)}: is one run; compare needs a folder with several runs")
     notes: list[str] = []
     folder = _only_sweep_below(folder)
@@ -57,14 +58,14 @@ def read_sweep(folder: Path, weights: str) -> Sweep:
     jobs = sorted(path.parent for path in folder.glob(f"*/{JOB}") if not path.parent.name.startswith("."))
     if jobs:
         runs = [run for path in jobs if (run := _read_job(path, notes)) is not None]
-        strays = [path.name for path in sorted(folder.iterdir()) if path not in jobs and _is_run(path)]
+        strays = [path.name for path in sorted(folder.iterdir()) if path not in jobs and is_run(path)]
         notes += [f"{name}: ignored, because it has no {JOB}" for name in strays]
     else:
         sweeps = [path.parent.name for path in sorted(folder.glob(f"*/{SWEEP}"))]
         if sweeps:
             found = f"{display_path(folder)}: holds the sweeps {', '.join(sweeps)}"
             notes.append(f"{found}, compared as one; give one folder to see it alone")
-        runs = [Run(folder=path, number=k, swept={}) for k, path in enumerate(_find_runs(folder))]
+        runs = [Run(folder=path, number=k, swept={}) for k, path in enumerate(find_runs(folder))]
     if not runs:
         raise ComposerError(
             f"{display_path(folder)}: holds no runs; composer train -m ablation=l1 makes a sweep to compare"
@@ -73,6 +74,34 @@ def read_sweep(folder: Path, weights: str) -> Sweep:
         _read_run(run, weights, notes)
     if not jobs:
         _derive_swept(runs)
+    name = about.get("name")
+    return _by_arm(folder, name if isinstance(name, str) else folder.resolve().name, runs, notes)
+
+
+def read_runs(folders: Sequence[Path], weights: str) -> Sweep:
+    """Read run directories, wherever they are, as a sweep over the keys in which they differ.
+
+    Args:
+        folders: run directories.
+        weights: `final` or `best`, whose metrics are read.
+
+    Raises:
+        ComposerError: one is not a run directory.
+    """
+    for folder in folders:
+        if not is_run(folder):
+            raise ComposerError(f"{display_path(folder)}: is no run directory")
+    notes: list[str] = []
+    runs = [Run(folder=folder.absolute(), number=k, swept={}) for k, folder in enumerate(folders)]
+    for run in runs:
+        _read_run(run, weights, notes)
+    _derive_swept(runs)
+    common = Path(os.path.commonpath([run.folder.parent for run in runs]))
+    return _by_arm(common, f"{len(runs)} runs", runs, notes)
+
+
+def _by_arm(folder: Path, name: str, runs: list[Run], notes: list[str]) -> Sweep:
+    """Sort runs into arms by their swept values."""
     runs.sort(key=lambda run: run.number)
     arms: dict[tuple[tuple[str, str], ...], Arm] = {}
     for run in runs:
@@ -82,14 +111,7 @@ def read_sweep(folder: Path, weights: str) -> Sweep:
     if len(folds) > 1:
         notes.append(f"data.fold={','.join(map(str, folds))}: a seed's figure is the mean over these")
     keys = list(dict.fromkeys(key for arm in arms.values() for key in arm.swept))
-    name = about.get("name")
-    return Sweep(
-        folder=folder,
-        name=name if isinstance(name, str) else folder.resolve().name,
-        swept=keys,
-        arms=list(arms.values()),
-        notes=notes,
-    )
+    return Sweep(folder=folder, name=name, swept=keys, arms=list(arms.values()), notes=notes)
 
 
 def read_run(folder: Path) -> Run:
@@ -103,11 +125,12 @@ def read_run(folder: Path) -> Run:
     if run.status == "damaged":
         raise ComposerError(run.error)
     if not run.curves and (folder / METRICS).exists():
-        _read_curves(run)  # of a run that did not complete
+        run.curves = read_curves(folder)  # of a run that did not complete
     return run
 
 
-def _is_run(folder: Path) -> bool:
+def is_run(folder: Path) -> bool:
+    """Return whether a folder is a run directory."""
     return (folder / CONFIG).is_file() or (folder / SUMMARY).is_file()
 
 
@@ -120,10 +143,11 @@ def _only_sweep_below(folder: Path) -> Path:
     return sweeps[0] if len(sweeps) == 1 == len(inner) else folder
 
 
-def _find_runs(folder: Path) -> Iterator[Path]:
+def find_runs(folder: Path) -> Iterator[Path]:
+    """Yield the run directories in a folder and below it, by name; hidden folders are left out."""
     for path, inner, _ in os.walk(folder):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
-        if _is_run(Path(path)):
+        if is_run(Path(path)):
             inner.clear()
             yield Path(path)
 
@@ -162,7 +186,7 @@ def _read_run(run: Run, weights: str, notes: list[str]) -> None:
     run.error = run.error or _first_line(run.summary.get("error"))
     if run.status != COMPLETED:
         return
-    for name, reader in ((MANIFEST, _read_manifest), (METRICS, _read_curves)):
+    for name, reader in ((MANIFEST, _read_manifest), (METRICS, _fill_curves)):
         try:
             reader(run)
         except ComposerError as error:
@@ -193,8 +217,17 @@ def _read_manifest(run: Run) -> None:
     run.manifest = read_json(run.folder / MANIFEST)
 
 
-def _read_curves(run: Run) -> None:
-    path = run.folder / METRICS
+def _fill_curves(run: Run) -> None:
+    run.curves = read_curves(run.folder)
+
+
+def read_curves(folder: Path) -> dict[str, NDArray[np.float64]]:
+    """Return the columns of a run's `metrics.csv` by key, one element per epoch; NaN where a metric was not taken.
+
+    Raises:
+        ComposerError: the file is missing or damaged.
+    """
+    path = folder / METRICS
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             header, *rows = list(csv.reader(stream))
@@ -203,7 +236,7 @@ def _read_curves(run: Run) -> None:
             raise ValueError("no table")
     except (OSError, ValueError, csv.Error) as error:
         raise ComposerError(f"{path}: damaged ({error})") from error
-    run.curves = {name: table[:, k] for k, name in enumerate(header)}
+    return {name: table[:, k] for k, name in enumerate(header)}
 
 
 def _derive_swept(runs: list[Run]) -> None:

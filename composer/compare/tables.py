@@ -12,6 +12,7 @@ from composer.compare.effects import (
     HELD_OUT,
     SPLITS,
     Comparison,
+    Estimate,
     Predictor,
     estimate,
     higher_is_better,
@@ -22,6 +23,12 @@ from composer.compare.runs import COMPLETED, Arm
 from composer.compare.table_formats import NOTHING, Table, digits, interval_text, mean_text, spread
 from composer.config.limits import CHANNELS
 from composer.evaluation.statistics import Paired, mean_sd, paired
+
+_ARM_COLUMNS = (
+    *("arm", "metric", "split", "unit", "seeds", "mean", "sd", "baseline", "pairs", "difference", "difference_sd"),
+    *("low", "high", "interval", "effect_size", "p_holm", "failed", "left_out"),
+)
+_LEAKS = ("leak_rate", "leak_rate_content", "leak_rate_transposed")
 
 
 def main_table(c: Comparison, resamples: int) -> Table:
@@ -187,43 +194,64 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def csv_table(c: Comparison) -> str:
-    """Return a row per arm and metric, full precision; the predictors without a network follow."""
-    header = ["arm", "metric", "split", "unit", "seeds", "mean", "sd", "baseline", "pairs", "difference"]
-    header += ["difference_sd", "low", "high", "interval", "effect_size", "p_holm", "failed", "left_out"]
-    rows: list[list[Any]] = [header]
+def arm_rows(c: Comparison) -> list[dict[str, Any]]:
+    """Return a row per arm and metric, full precision; the predictors without a network follow.
+
+    Columns: `arm`, `metric`, `split`, `unit`, `seeds`, `mean`, `sd`; of the paired difference to the arm `baseline`:
+    `pairs`, `difference`, `difference_sd`, its 95 % interval from `low` to `high`, the method of the `interval`,
+    `effect_size` and `p_holm`; the numbers of runs that `failed` and were `left_out`. None where there is no value.
+    """
+    rows: list[dict[str, Any]] = []
     for arm in c.sweep.arms:
+        ends = {"failed": len(arm.failed), "left_out": _left_out(arm)}
         for metric in c.metrics:
             if (value := c.estimates.get((arm, metric))) is None:
                 continue
-            d = c.differences.get((arm, metric))
-            low, high = d.interval if d and d.interval else (None, None)
-            shared = [arm.label, metric, _csv_split(c, metric), unit(metric), value.n, value.mean, value.sd]
-            shared += [c.baseline.label]
-            shared += [d.n, d.mean, d.sd, low, high, d.method, d.effect_size] if d else [None] * 7
-            rows.append([*shared, c.adjusted.get((arm, metric)), len(arm.failed), _left_out(arm)])
+            row = {**_row(c, arm.label, metric, value), "baseline": c.baseline.label, **ends}
+            if (d := c.differences.get((arm, metric))) is not None:
+                low, high = d.interval or (None, None)
+                row |= {"pairs": d.n, "difference": d.mean, "difference_sd": d.sd, "low": low, "high": high}
+                row |= {"interval": d.method, "effect_size": d.effect_size}
+            rows.append({**row, "p_holm": c.adjusted.get((arm, metric))})
         if not arm.counted:
-            rows.append([arm.label, *[None] * (len(header) - 3), len(arm.failed), _left_out(arm)])
+            rows.append({"arm": arm.label, **ends})
     for metric in c.metrics:
         for predictor, values in _predictor_values(c, metric).items():
-            value = estimate(list(values.values()))
-            shared = [predictor.title, metric, _csv_split(c, metric), unit(metric), value.n, value.mean, value.sd]
-            rows.append([*shared, *[None] * (len(header) - len(shared))])
-    return _csv(rows)
+            rows.append(_row(c, predictor.title, metric, estimate(list(values.values()))))
+    return [{column: row.get(column) for column in _ARM_COLUMNS} for row in rows]
+
+
+def _row(c: Comparison, label: str, metric: str, value: Estimate) -> dict[str, Any]:
+    row = {"arm": label, "metric": metric, "split": _csv_split(c, metric), "unit": unit(metric)}
+    return row | {"seeds": value.n, "mean": value.mean, "sd": value.sd}
+
+
+def run_rows(c: Comparison) -> list[dict[str, Any]]:
+    """Return a row per run with every metric, also of those that do not count, and why.
+
+    Columns: `run` (its folder), `number`, `arm`, `seed`, `fold`, `status`, `counts`, `reason`, the shares of leaked
+    targets, and the metrics. None where there is no value.
+    """
+    rows: list[dict[str, Any]] = []
+    for arm in c.sweep.arms:
+        for run in arm.runs:
+            row = {"run": run.folder.relative_to(c.sweep.folder).as_posix(), "number": run.number, "arm": arm.label}
+            row |= {"seed": run.seed, "fold": run.fold, "status": run.status, "counts": run.counts}
+            row |= {"reason": run.left_out or run.error}
+            row |= {key: run.summary.get(key) for key in _LEAKS}
+            rows.append(row | {key: run.metrics.get(key) for key in c.metrics})
+    return rows
+
+
+def csv_table(c: Comparison) -> str:
+    """Return `arm_rows` as the text of a CSV file."""
+    return _csv([list(_ARM_COLUMNS), *(list(row.values()) for row in arm_rows(c))])
 
 
 def csv_runs(c: Comparison) -> str:
-    """Return a row per run with every metric, also of those that do not count, and why."""
-    header = ["run", "number", "arm", "seed", "fold", "status", "counts", "reason"]
-    leaks = ["leak_rate", "leak_rate_content", "leak_rate_transposed"]
-    rows: list[list[Any]] = [[*header, *leaks, *c.metrics]]
-    for arm in c.sweep.arms:
-        for run in arm.runs:
-            facts = [run.folder.relative_to(c.sweep.folder).as_posix(), run.number, arm.label, run.seed]
-            facts += [run.fold, run.status, str(run.counts).lower(), run.left_out or run.error]
-            facts += [run.summary.get(key) for key in leaks]
-            rows.append([*facts, *(run.metrics.get(key) for key in c.metrics)])
-    return _csv(rows)
+    """Return `run_rows` as the text of a CSV file."""
+    rows = [{**row, "counts": str(row["counts"]).lower()} for row in run_rows(c)]
+    return _csv([list(rows[0]), *(list(row.values()) for row in rows)])
 
 
 def _csv_split(c: Comparison, metric: str) -> str:

@@ -17,6 +17,7 @@ import yaml
 from composer import cli
 from composer.commands import compare as comparing
 from composer.commands.compare import compare
+from composer.compare import figures as drawing
 from composer.compare.conclusions import words
 from composer.compare.effects import Comparison, predictor_by_seed, skill
 from composer.compare.reading import read_sweep
@@ -126,7 +127,7 @@ def make_sweep(sweep: Path, arms: dict[str, list[float]]) -> Path:
 @pytest.fixture
 def png_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draws each figure once: that the three kinds of file are written is tested once."""
-    monkeypatch.setattr("composer.compare.figures.METADATA", {"png": {}})
+    monkeypatch.setattr(drawing, "METADATA", {"png": {}})
 
 
 @pytest.fixture
