@@ -1,16 +1,58 @@
-"""How far a run has come: a bar on a terminal, a line now and then elsewhere."""
+"""Progress and messages: a bar on a terminal and in a notebook, elsewhere lines, which are logged for a program.
+
+The commands print. The Python API calls the same functions inside `messages_logged()`, and what they would print goes
+to the logger `composer` at level INFO.
+"""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TextIO
 
 from tqdm import tqdm
 
+LOG = logging.getLogger("composer")
 _LINES = 10
 # Seconds before a wait is worth a line.
 _PATIENCE = 2.0
+_logged = ContextVar("messages_logged", default=False)
+
+
+@contextmanager
+def messages_logged() -> Iterator[None]:
+    """Log messages instead of printing them, for a caller that is a program and no command."""
+    token = _logged.set(True)
+    try:
+        yield
+    finally:
+        _logged.reset(token)
+
+
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Print text for the user of a command, by default on standard output; log it where a program has called."""
+    if _logged.get():
+        LOG.info("%s", text)
+    else:
+        print(text, file=stream, flush=True)
+
+
+def in_notebook() -> bool:
+    """Return whether standard output is the output of a notebook's cell."""
+    return type(sys.stdout).__module__.startswith("ipykernel.")
+
+
+def _default_stream() -> TextIO:
+    # A notebook colours standard error as an error.
+    return sys.stdout if in_notebook() else sys.stderr
+
+
+def _has_bar(stream: TextIO) -> bool:
+    return stream.isatty() or (in_notebook() and stream is sys.stdout)
 
 
 class Progress:
@@ -19,7 +61,7 @@ class Progress:
     def __init__(self, epochs: int, split: str, *, shown: bool = True, stream: TextIO | None = None) -> None:
         """Args: `epochs` in all; `split` that the accuracies come from, always said beside them."""
         self.epochs, self.split, self.shown = epochs, split, shown
-        self.stream = stream or sys.stderr
+        self.stream = stream or _default_stream()
         self.bar: tqdm[None] | None = None
         self.batches = 1
         self.started_at = time.monotonic()
@@ -28,7 +70,7 @@ class Progress:
         """Begin at a position (epoch, batch) of epochs of so many batches."""
         self.batches = batches
         self.started_at = time.monotonic()
-        if self.shown and self.stream.isatty():
+        if self.shown and _has_bar(self.stream):
             self.bar = tqdm(
                 total=self.epochs * batches,
                 initial=position[0] * batches + position[1],
@@ -59,14 +101,14 @@ class Progress:
             self.bar.set_postfix_str(f"val ({self.split}) {figures}")
         elif epoch in (1, self.epochs) or epoch * _LINES // self.epochs > (epoch - 1) * _LINES // self.epochs:
             elapsed = time.monotonic() - self.started_at
-            print(f"epoch {epoch}/{self.epochs}  {figures}  {elapsed:.0f} s", file=self.stream, flush=True)
+            say(f"epoch {epoch}/{self.epochs}  {figures}  {elapsed:.0f} s", self.stream)
 
     def say(self, line: str) -> None:
         """Print a line without spoiling the bar."""
         if self.bar is not None:
             self.bar.write(line, file=self.stream)
         else:
-            print(line, file=self.stream, flush=True)
+            say(line, self.stream)
 
     def close(self) -> None:
         """Leave the bar as it stands."""
@@ -81,10 +123,10 @@ class Counter:
     def __init__(self, verb: str, unit: str, total: int, stream: TextIO | None = None) -> None:
         """Args: what is done (`reading`) to how many of what (`files`)."""
         self.verb, self.unit, self.total, self.done = verb, unit, total, 0
-        self.stream = stream or sys.stderr
+        self.stream = stream or _default_stream()
         self.started_at = self.said_at = time.monotonic()
         self.bar: tqdm[None] | None = None
-        if self.stream.isatty():
+        if _has_bar(self.stream):
             self.bar = tqdm(total=total, unit=f" {unit}", desc=verb, file=self.stream, dynamic_ncols=True, delay=1)
 
     def advance(self) -> None:
@@ -99,7 +141,7 @@ class Counter:
             self.said_at = now
             left = (now - self.started_at) / self.done * (self.total - self.done)
             line = f"{self.verb} {self.done:,} of {self.total:,} {self.unit}, about {left:,.0f} s left"
-            print(line, file=self.stream, flush=True)
+            say(line, self.stream)
 
     def close(self) -> None:
         """Leave the bar as it stands."""

@@ -25,6 +25,7 @@ from composer.evaluation.choose_sampling import choose_setting
 from composer.evaluation.reference import ReferenceMusic
 from composer.evaluation.samples import EpochSamples, origin_of, write_samples
 from composer.files import display_path, main_process, read_json, write_json, write_text
+from composer.progress import say
 from composer.reporting.run_tables import describe, report
 from composer.runs import checkpoint as ckpt
 from composer.runs.layout import CHECKPOINTS, CONFIG, SUMMARY, locked
@@ -137,7 +138,7 @@ def train(config: TrainConfig, folder: Path, changed: Sequence[str] = ()) -> dic
         run = build(prepare(config, folder))
         if run.finished and not changed and (summary := _completed(folder)) is not None:
             more = "trainer.max_epochs=N with a larger N goes on"
-            print(f"{display_path(folder)} has finished its {run.state.position[0]} epochs; {more}")
+            say(f"{display_path(folder)} has finished its {run.state.position[0]} epochs; {more}")
             return summary
         if main_process():
             _begin(run, changed)
@@ -149,7 +150,7 @@ def train(config: TrainConfig, folder: Path, changed: Sequence[str] = ()) -> dic
                 return run.state.metrics
             with stopped_by_signals(folder):
                 summary = finish(run)
-        print(report(config, folder, summary))
+        say(report(config, folder, summary))
         return summary
 
 
@@ -332,7 +333,7 @@ def _begin(run: Run, changed: Sequence[str]) -> None:
     if newest is not None and newest[0].name == ckpt.PREVIOUS:
         # The next checkpoint renames last.ckpt to previous.ckpt: the damaged file must not replace the whole one.
         ckpt.keep(newest[0], newest[0].with_name(ckpt.LAST))
-    print(describe(config, folder, run.prepared.data, run.module.model), flush=True)
+    say(describe(config, folder, run.prepared.data, run.module.model))
 
 
 def _figures(run: Run) -> dict[str, Any]:

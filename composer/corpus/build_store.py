@@ -32,7 +32,7 @@ from composer.errors import ComposerError, MidiError, RunInterrupted
 from composer.files import sync_folder, unwritable, write_atomic, write_text
 from composer.music.events import Events
 from composer.music.midi import load
-from composer.progress import Counter
+from composer.progress import Counter, say
 
 _LOCK, _BUILDING = ".lock", ".building"
 # Below this size of all files, reading them takes less time than starting a process.
@@ -111,7 +111,7 @@ def _exclusive(folder: Path) -> Iterator[None]:
         try:
             fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("another process reads these files; waiting for it", file=sys.stderr, flush=True)
+            say("another process reads these files; waiting for it", sys.stderr)
             fcntl.lockf(stream, fcntl.LOCK_EX)
         yield
 
