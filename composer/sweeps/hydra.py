@@ -29,7 +29,7 @@ from composer.config.compose import enable_plugins, readable, register, typed
 from composer.config.keys import as_hydra_names, check_keys, flag_given, flags_first, overrides_of, parse_overrides
 from composer.config.paths import CONF_DIR
 from composer.errors import ComposerError, RunInterrupted, UsageError, one_line
-from composer.files import read_json, safe_name, unwritable
+from composer.files import display_path, read_json, safe_name, unwritable
 from composer.runs import code as source
 from composer.runs.layout import SWEEP
 from composer.sweeps import jobs as sweep
@@ -171,6 +171,7 @@ class _Sweep:
         plugins.check_all_named()
         other = sweep.begin(folder, config.name, self.overrides, list(dict.fromkeys(swept)), for_jobs, self.search)
         self.folder = folder
+        print(f"{sweep.FOLDER_LINE}{display_path(folder)}", flush=True)
         if other:
             source.add_former_name(folder)
             self.listening.enter_context(unchecked_keys())

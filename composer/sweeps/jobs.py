@@ -28,6 +28,8 @@ LOG = "train.log"
 # Metrics reported for a finished job, and the one that a sweeper minimises.
 OBJECTIVE_METRICS = ("accuracy/val", "loss/val")
 OBJECTIVE = "loss/val"
+# Begins the line that names the folder of a sweep, for people and for the program that started it.
+FOLDER_LINE = "sweep      "
 # In a sweep's folder: the number of the signal that asked the whole sweep to stop. Jobs may run in processes that no
 # signal of ours reaches, on other machines even; what they all share is this folder.
 STOP = ".stop"
