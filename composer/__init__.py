@@ -1,19 +1,25 @@
 """Train LSTMs on MIDI note messages and compose with them.
 
 >>> import composer
->>> run = composer.load("outputs/train/...")           # doctest: +SKIP
+>>> run = composer.train(["data=midi", "data.path=my.mid"])      # doctest: +SKIP
 >>> run.generate(events=500, temperature=0.9).save("piece.mid")  # doctest: +SKIP
+
+`docs/python.md` shows every function by task, `docs/extend.md` how to add parts of your own.
 """
 
 from __future__ import annotations
 
-import importlib
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    from composer.api.comparison import Comparison, compare
+    from composer.api.pieces import read
+    from composer.api.runs import Run, load, runs
+    from composer.api.sweeps import Sweep, sweep
+    from composer.api.training import train
     from composer.composing.composer import Composer
     from composer.composing.named_rules import Rule, Scope
     from composer.composing.rules import Playing
@@ -38,8 +44,13 @@ if TYPE_CHECKING:
     from composer.training.terms import LossTerm, Metric
 
 __version__ = "0.1.0"
-# Imported when they are first used, so that `import composer` needs no torch.
+# The names that each module exports, imported when they are first used: `import composer` is quick and needs no torch.
 _PLACES = {
+    "api.comparison": ("Comparison", "compare"),
+    "api.pieces": ("read",),
+    "api.runs": ("Run", "load", "runs"),
+    "api.sweeps": ("Sweep", "sweep"),
+    "api.training": ("train",),
     "composing.composer": ("Composer",),
     "composing.named_rules": ("Rule", "Scope"),
     "composing.rules": ("Playing",),
@@ -63,21 +74,29 @@ _PLACES = {
     "training.regularizers": ("Regularizer",),
     "training.terms": ("LossTerm", "Metric"),
 }
-_EXPORTS = {name: f"{__name__}.{module}" for module, names in _PLACES.items() for name in names}
+_MODULES = {name: f"composer.{module}" for module, names in _PLACES.items() for name in names}
 __all__ = [  # noqa: PLE0604
     "__version__",
     "build",
-    "load",
-    *_EXPORTS,
+    *_MODULES,
 ]
+
+# `compare` and `runs` are functions here, and packages too. Only the first import of a package binds its name: made
+# here, it leaves the name to the function. The packages are empty; `from composer.runs import layout` works as ever.
+for _package in ("compare", "runs"):
+    import_module(f"composer.{_package}")
+    del globals()[_package]
 
 
 def __getattr__(name: str) -> Any:
-    """Import an exported name when it is first used."""
-    if name not in _EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(_EXPORTS[name]), name)
+    if name not in _MODULES:
+        raise AttributeError(f"module 'composer' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def build(overrides: Sequence[str] = ()) -> tuple[ComposerModule, MusicDataModule]:
@@ -107,22 +126,3 @@ def build(overrides: Sequence[str] = ()) -> tuple[ComposerModule, MusicDataModul
     data = load_data(config.data, config.encoding, config.seed)
     built = build_modules(config, data, ReferenceMusic(data.pieces, data.splits, config.data, config.seed))
     return built.module, built.datamodule
-
-
-def load(run: str | Path, checkpoint: str = "best") -> Composer:
-    """Load a trained run for composing.
-
-    Args:
-        run: a run directory, or one checkpoint file.
-        checkpoint: `best` (lowest `loss/val`) or `last`, for a run directory.
-
-    Returns:
-        An object with `generate(...)` and the model, vocabulary and config of the run.
-
-    Raises:
-        ComposerError: the path is not a run or checkpoint, or the file is damaged; one line that says what to do.
-    """
-    # torch is imported here and not at the top, so that `import composer` and the torch-free commands stay quick.
-    from composer.composing.composer import Composer
-
-    return Composer.load(run, checkpoint=checkpoint)

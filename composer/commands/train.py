@@ -28,7 +28,7 @@ from composer.files import display_path, main_process, read_json, write_json, wr
 from composer.progress import say
 from composer.reporting.run_tables import describe, report
 from composer.runs import checkpoint as ckpt
-from composer.runs.layout import CHECKPOINTS, CONFIG, SUMMARY, locked
+from composer.runs.layout import CHECKPOINTS, CONFIG, FOLDER_VARIABLE, SUMMARY, locked
 from composer.runs.manifest import write_manifest
 from composer.runs.record import RunLog
 from composer.runs.summary import data_figures, early_end_recorded, stopped_by_signals
@@ -56,8 +56,6 @@ RESUME_KEYS = (
     "data.readers",
     "plugins",
 )
-# Environment variable with the run directory, for the processes that Lightning starts (`trainer.strategy`).
-FOLDER_VARIABLE = "COMPOSER_RUN_DIR"
 
 
 def start(config: TrainConfig, folder: Path) -> dict[str, Any]:

@@ -35,7 +35,6 @@ from composer.errors import ComposerError
 from composer.files import display_path
 from composer.music.events import Events, Piece, Timing, excerpt_of, in_unit, join, title_of, with_releases
 from composer.music.markings import Excerpt, Markings
-from composer.music.midi import write_midi
 from composer.music.tonality import with_key
 from composer.nets.build import Network, build_model
 from composer.random_streams import RandomStream
@@ -61,9 +60,12 @@ class Composition:
     written: Piece
 
     def save(self, path: str | Path) -> Path:
-        """Write it as a MIDI file, all or nothing, every started note ended after at least a tick."""
-        write_midi(Path(path), self.written, audible=True)
-        return Path(path)
+        """Write it as a MIDI file, all or nothing, every started note ended after at least a tick; return its path."""
+        return self.written.save(path)
+
+    def _repr_html_(self) -> str:
+        # In a notebook a composition shows the player of what `save` writes.
+        return self.written._repr_html_()
 
 
 @dataclass(frozen=True, slots=True)

@@ -264,6 +264,12 @@ class Piece:
 
         return to_symusic(self)
 
+    def _repr_html_(self) -> str:
+        # In a notebook a piece shows its player.
+        from composer.api.display import piece_html
+
+        return piece_html(self)
+
 
 def title_of(name: str) -> str:
     """Return a readable title made from a file's name: `Fur Elise` for `fur-elise.mid`."""

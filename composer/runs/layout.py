@@ -22,6 +22,8 @@ LOCK = ".lock"
 # Of a sweep, and of a job in it.
 SWEEP = "sweep.json"
 JOB = "job.json"
+# Environment variable with the run directory, for the processes that Lightning starts (`trainer.strategy`).
+FOLDER_VARIABLE = "COMPOSER_RUN_DIR"
 
 
 @contextmanager

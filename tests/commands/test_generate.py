@@ -133,7 +133,7 @@ def test_a_chained_event_is_drawn_channel_by_channel() -> None:
 
 
 def test_a_loaded_run_composes_the_same_piece_for_the_same_seed(trained: Path) -> None:
-    player = composer.load(trained)
+    player = composer.load(trained).composer
     one, same = player.generate(events=50, seed=3), player.generate(events=50, seed=3)
     other = player.generate(events=50, seed=4)
     assert np.array_equal(one.classes, same.classes)
@@ -169,7 +169,7 @@ def test_files_have_the_tempo_division_and_program_of_the_source(trained: Path) 
 
 
 def test_a_notebook_gives_primers_as_files_offsets_or_classes(trained: Path, tmp_path: Path) -> None:
-    player = composer.load(trained)
+    player = composer.load(trained).composer
     file = mido.MidiFile()
     file.add_track().extend(mido.Message("note_on", note=60, velocity=v, time=240) for v in (64, 0) * 20)
     file.save(tmp_path / "long.mid")
@@ -196,7 +196,7 @@ def test_length_in_seconds_is_kept(trained: Path) -> None:
 
 
 def test_default_primer_is_the_first_30_events(trained: Path) -> None:
-    player = composer.load(trained)
+    player = composer.load(trained).composer
     piece = player.generate(events=5, include_primer=True)
     assert len(piece.piece.events) == 35
     # The prelude begins C4 E4 G4 C5 E5, each struck before the first is released.
@@ -279,7 +279,7 @@ def test_same_seed_gives_same_bytes_for_any_number_of_pieces(trained: Path, tmp_
 
 
 def test_a_primer_of_none_begins_with_nothing(trained: Path) -> None:
-    player = composer.load(trained)
+    player = composer.load(trained).composer
     piece = player.generate(events=40, primer="none", include_primer=True, playable=True)
     assert piece.classes.shape == (40, 3)
     # A piece that begins in silence begins with a strike.
@@ -325,7 +325,7 @@ def test_a_file_shorter_than_the_window_can_be_continued(trained: Path, tmp_path
 
 
 def test_a_closed_ending_is_composed_and_not_added(trained: Path, tmp_path: Path) -> None:
-    player = composer.load(trained)
+    player = composer.load(trained).composer
     for k, length in enumerate(({"events": 61}, {"seconds": 6.0})):
         piece = player.generate(**length, ending="close", playable=True, seed=k)  # type: ignore[arg-type]
         path = piece.save(tmp_path / "closed.mid")

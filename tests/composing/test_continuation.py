@@ -59,7 +59,7 @@ def first_bar_line(piece: Piece) -> float:
 
 
 def test_the_default_primer_knows_its_place(trained: Path) -> None:
-    origin = composer.load(trained).origin
+    origin = composer.load(trained).composer.origin
     assert origin.place is not None
     places = prelude_piece(TimeUnit.beats).beats()
     assert (origin.place.begin, origin.place.end, origin.place.length) == (0.0, places[29], places[-1])
@@ -67,7 +67,7 @@ def test_the_default_primer_knows_its_place(trained: Path) -> None:
 
 
 def test_music_after_the_default_primer_goes_on_in_its_bar(trained: Path) -> None:
-    player = composer.load(trained)
+    player = composer.load(trained).composer
     assert player.origin.place is not None
     piece = player.generate(events=5).piece
     silence = player.origin.place.onward()[1]
@@ -165,14 +165,14 @@ def test_every_primer_has_a_key(trained: Path, midi_file: Build) -> None:
     pitches = (69, 71, 72, 74, 76, 77, 80, 81, 76, 72) * 4
     notes = [mido.Message("note_on", note=p, velocity=v, time=t) for p in pitches for v, t in ((64, 0), (0, 240))]
     path = midi_file([[mido.MetaMessage("key_signature", key="C"), *notes]])
-    player = composer.load(trained)
+    player = composer.load(trained).composer
     assert player.generate(events=4, primer=path).piece.markings.key == "Am"
     assert player.generate(events=4, continue_from=path).piece.markings.key == "Am"
 
 
 def test_composed_notes_keep_the_grid_of_the_training_music(trained: Path, midi_file: Build) -> None:
     """Also after a primer that ends off the grid; the network of one epoch knows nothing of it."""
-    player = composer.load(trained)
+    player = composer.load(trained).composer
     assert player.origin.grid == 4
     pieces = [player.generate(events=200, seed=seed).piece for seed in range(3)]
     # The vocabulary of another network, with times off the grid.

@@ -110,7 +110,7 @@ def test_what_sounds_is_released_however_it_ends(error: type[BaseException]) -> 
 
 
 def test_what_is_played_is_what_generate_writes(trained: Path) -> None:
-    player = composer.load(trained)
+    player = composer.load(trained).composer
     composed_piece = player.generate(events=60, seed=4, playable=True, polyphony=3).piece
     piece = in_unit(composed_piece, TimeUnit.seconds).events
     events = list(composed(player, compose(f"run={trained}", "seed=4", "events=60", "polyphony=3", command="live")))
@@ -120,7 +120,7 @@ def test_what_is_played_is_what_generate_writes(trained: Path) -> None:
 
 
 def test_a_note_held_too_long_is_released_at_its_time(trained: Path) -> None:
-    player = composer.load(trained)
+    player = composer.load(trained).composer
     config = compose(f"run={trained}", "events=300", "playable=false", command="generate")
     longest = player.origin.longest_note_seconds
     assert longest is not None
@@ -138,7 +138,7 @@ def test_a_note_held_too_long_is_released_at_its_time(trained: Path) -> None:
 
 
 def test_a_length_in_seconds_is_kept(trained: Path) -> None:
-    player = composer.load(trained)
+    player = composer.load(trained).composer
     for ending in ("cut", "close"):
         config = compose(f"run={trained}", "seconds=5", f"ending={ending}", command="live")
         assert 0 < sum(wait for *_, wait in composed(player, config)) <= 5
@@ -180,7 +180,7 @@ def heard(port: Any) -> list[tuple[int, int]]:
 
 def test_the_far_end_of_a_port_hears_the_piece_as_it_is_composed(trained: Path) -> None:
     config = compose(f"run={trained}", "seconds=2", "seed=3", command="live")
-    player = composer.load(trained)
+    player = composer.load(trained).composer
     events = list(composed(player, config))
     with EchoPort("loopback") as port:
         latency = play(composed(player, config), port)

@@ -133,7 +133,7 @@ def test_a_run_says_keeps_and_uses_what_it_chose(trained: Path) -> None:
     (best,) = [row for row in node["grid"] if Setting.from_plain(row) == chosen]
     assert best["distance"] == min(row["distance"] for row in node["grid"])
     assert read_setting(trained) == chosen
-    player = composer.load(trained)
+    player = composer.load(trained).composer
     assert player.setting == chosen
     (sample,) = (trained / "samples").glob("*.mid")
     again = trained / "again.mid"
@@ -163,7 +163,7 @@ def test_older_checkpoint_composes_at_temperature_1_uncut(trained: Path, tmp_pat
 
 
 def test_arguments_override_the_runs_setting_each_for_itself(trained: Path) -> None:
-    player = composer.load(trained)
+    player = composer.load(trained).composer
     player.setting = Setting(0.5, 0.6)
 
     def classes(**arguments: float) -> list[list[int]]:
