@@ -82,7 +82,7 @@ def test_example_trains_resumes_after_sigkill_and_composes(environment: dict[str
     composer(tmp_path, environment, "train", "resume=killed")
     assert (tmp_path / "whole" / "metrics.csv").read_bytes() == metrics.read_bytes()
     assert set(json.loads((tmp_path / "whole" / "manifest.json").read_text())["plugins"]) == {"mylab"}
-    rows = list(csv.DictReader(metrics.open()))
+    rows = list(csv.DictReader(metrics.read_text().splitlines()))
     assert {"top/train", "top/val", "confidence/train"} <= set(rows[-1])
     assert float(rows[-1]["top/train"]) > float(rows[0]["top/train"])
     assert "gradient_norm" in (tmp_path / "killed" / "metrics.jsonl").read_text()
@@ -99,7 +99,7 @@ def test_example_sweep_compares_its_penalty_with_l1(environment: dict[str, str],
     printed = composer(tmp_path, environment, *sweep, *SMALL)
     assert "regularizer=group_lasso against regularizer=none" in printed
     assert (tmp_path / "sweep" / ".frozen" / "plugins" / "mylab" / "parts.py").exists()
-    rows = list(csv.DictReader((tmp_path / "sweep" / "compare" / "runs.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "sweep" / "compare" / "runs.csv").read_text().splitlines()))
     assert len(rows) == 9
 
 

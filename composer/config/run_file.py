@@ -173,6 +173,11 @@ def _check_enabled(values: DictConfig) -> None:
     for kind, name in parts_of(values):
         missing = [str(module) for module in named if str(module) not in {p.module for p in plugins.enabled()}]
         if missing and name not in registry.names(kind):
+            if "__main__" in missing:
+                raise ComposerError(
+                    f"{kind}={name} was registered in a notebook or script: register it there again, or move it to a "
+                    "module and add plugins=[MODULE]"
+                )
             wanted = ",".join(missing)
             raise ComposerError(
                 f"{kind}={name} is of a plugin that is not enabled: add plugins=[{wanted}], or set "

@@ -243,5 +243,5 @@ def test_drums_are_not_transposed() -> None:
 def test_nothing_is_varied_by_default() -> None:
     assert not compose().augmentation.active
     assert all(compose(f"augmentation={name}").augmentation.active for name in ("transpose", "stretch", "velocity"))
-    assert math.prod(dataclasses.astuple(compose("augmentation=all").augmentation)) > 6
+    assert math.prod(dataclasses.astuple(compose("augmentation=all").augmentation)[1:]) > 6
     assert augment.factor(np.array([0.3]), 1.0).tolist() == [1.0]

@@ -134,7 +134,7 @@ def test_own_ablation_trains_what_it_says(mine: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     for width in (4, 6):
         config = run_file.read_config(only(tmp_path, "width") / f"model.hidden_size-{width}_seed-0" / "config.yaml")
-        assert (config.model.name.name, config.model.hidden_size) == ("gru", width)
+        assert (config.model.name, config.model.hidden_size) == ("gru", width)
 
 
 def test_hydra_keys_reach_the_jobs_and_name_the_sweep(jobs_seen: list[list[str]], mine: Path, tmp_path: Path) -> None:
