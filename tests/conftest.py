@@ -17,6 +17,7 @@ from composer.config import compose as composing
 from composer.config import paths
 from composer.config.compose import compose
 from composer.config.data import DataConfig, EncodingConfig
+from tests.browser import CHROMIUM
 
 # The same examples every time, and no limit on how long one may take on a busy machine.
 settings.register_profile("composer", deadline=None, derandomize=True, database=None, max_examples=60)
@@ -105,3 +106,14 @@ def midi_file(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return build
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, for tests marked with `tests.browser.in_browser`."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield opened
+        opened.close()

@@ -120,12 +120,13 @@ def _run(command: list[str]) -> tuple[list[str], int]:
         start_new_session=True,
     ) as process:
         assert process.stdout is not None
-        while process.poll() is None:
+        while True:
             try:
                 for line in process.stdout:
                     lines.append(line.rstrip("\n"))
                     _show(lines[-1])
                 process.wait()
+                break
             except KeyboardInterrupt:
                 process.send_signal(signal.SIGINT)
     return lines, process.returncode

@@ -10,7 +10,6 @@ import json
 import math
 import random
 import re
-import shutil
 import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,9 +25,9 @@ from composer.errors import ComposerError
 from composer.music.events import prelude_piece
 from composer.music.midi import write_midi
 from composer.render.player import Image, Player, Section, Table, gallery_page, player_page
+from tests.browser import in_browser, wait_until
 
 ARTEFACTS = Path(__file__).resolve().parents[2] / "build" / "player"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 BARS = 8  # of the embedded piece: sixteen notes in each
 END = BARS * 4 * 60 / 72  # in seconds
 # ---- something to play
@@ -266,29 +265,8 @@ def test_an_image_has_to_be_inside_the_page() -> None:
 # ---- what it does in a browser
 
 
-def in_browser(test: Callable[..., None]) -> Callable[..., None]:
-    for mark in (
-        pytest.mark.slow,
-        pytest.mark.skipif(CHROMIUM is None, reason="no Chromium"),
-        # Playwright leaves its driver's pipes to the garbage collector.
-        pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-    ):
-        test = mark(test)
-    return test
-
-
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture
@@ -328,15 +306,6 @@ def page(show: Callable[..., Any]) -> Any:
 
 def time(page: Any) -> float:
     return page.evaluate("players[0].time")
-
-
-def wait_until(page: Any, condition: str) -> None:
-    """Asks again and again; Playwright's own way needs `eval`, which the page's policy forbids."""
-    for _ in range(400):
-        if page.evaluate(condition):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(condition)
 
 
 @in_browser

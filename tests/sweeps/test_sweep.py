@@ -323,7 +323,7 @@ def test_a_frozen_copy_that_was_changed_stops_the_sweep(edited: Path, tmp_path: 
 def test_a_job_knows_the_commit_that_its_sweep_began_with(tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
     sweep.begin(folder, "train", [], [])
-    asked = "import json, composer.runs.code as s; print(json.dumps(s.git_state()))"
+    asked = "import json; from composer.runs import code; print(json.dumps(code.git_state()))"
     done = subprocess.run(
         [sys.executable, "-c", asked], env=processes._environment(folder), capture_output=True, check=True
     )
