@@ -55,6 +55,11 @@ def _has_bar(stream: TextIO) -> bool:
     return stream.isatty() or (in_notebook() and stream is sys.stdout)
 
 
+def _seconds_between_updates() -> float:
+    # A notebook stores every update, and a page that is made of it shows each on a line.
+    return 0.5 if in_notebook() else 0.1
+
+
 class Progress:
     """Shows the training's place and the latest validation figures."""
 
@@ -77,6 +82,7 @@ class Progress:
                 unit="batch",
                 file=self.stream,
                 dynamic_ncols=True,
+                mininterval=_seconds_between_updates(),
                 bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
                 desc="epoch",
             )
@@ -127,7 +133,15 @@ class Counter:
         self.started_at = self.said_at = time.monotonic()
         self.bar: tqdm[None] | None = None
         if _has_bar(self.stream):
-            self.bar = tqdm(total=total, unit=f" {unit}", desc=verb, file=self.stream, dynamic_ncols=True, delay=1)
+            self.bar = tqdm(
+                total=total,
+                unit=f" {unit}",
+                desc=verb,
+                file=self.stream,
+                dynamic_ncols=True,
+                mininterval=_seconds_between_updates(),
+                delay=1,
+            )
 
     def advance(self) -> None:
         """One more is done."""

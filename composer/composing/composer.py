@@ -59,6 +59,9 @@ class Composition:
     classes: np.ndarray
     written: Piece
 
+    def __repr__(self) -> str:
+        return f"<Composition {self.written!r}>"
+
     def save(self, path: str | Path) -> Path:
         """Write it as a MIDI file, all or nothing, every started note ended after at least a tick; return its path."""
         return self.written.save(path)

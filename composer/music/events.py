@@ -138,6 +138,11 @@ class Piece:
     markings: Markings = field(default_factory=Markings)
     left_out: LeftOut = field(default_factory=LeftOut)
 
+    def __repr__(self) -> str:
+        events = self.events
+        length = float(events.delta_time.sum())
+        return f"<Piece {self.name!r}, {len(events):,} events, {length:.1f} {events.time_unit.value}>"
+
     @property
     def tempo_map(self) -> Markings:
         """Markings with at least one tempo: the piece's own, or the tempo of its timing."""
@@ -169,6 +174,7 @@ class Piece:
         name: str = "piece",
         program: int = 0,
         beats_per_minute: float = 120.0,
+        meter: tuple[int, int] | None = None,
         ticks_per_beat: int = prelude.TICKS_PER_BEAT,
     ) -> Piece:
         """Return the piece of a list of notes, in any order.
@@ -184,6 +190,7 @@ class Piece:
             name: the title.
             program: General MIDI program, from 0.
             beats_per_minute: the tempo, which relates beats to seconds.
+            meter: the time signature, such as (3, 4); None writes none.
             ticks_per_beat: the resolution; the default 480 is about a thousandth of a second at 120 beats per minute.
 
         Raises:
@@ -197,6 +204,7 @@ class Piece:
             name=name,
             program=program,
             beats_per_minute=beats_per_minute,
+            meter=meter,
             ticks_per_beat=ticks_per_beat,
         )
 

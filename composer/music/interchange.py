@@ -45,6 +45,7 @@ def piece_of_notes(
     name: str = "piece",
     program: int = 0,
     beats_per_minute: float = 120.0,
+    meter: tuple[int, int] | None = None,
     ticks_per_beat: int = prelude.TICKS_PER_BEAT,
 ) -> Piece:
     """Return the piece of a list of notes; see `Piece.from_notes` for the arguments and errors."""
@@ -57,6 +58,10 @@ def piece_of_notes(
         1 <= microseconds <= _MAX_MICROSECONDS_PER_BEAT,
         f"beats_per_minute={beats_per_minute}: must be above 3.6 and at most 60 million",
     )
+    if meter is not None:
+        powers = [1 << power for power in range(7)]
+        fits = 1 <= meter[0] <= 255 and meter[1] in powers
+        _require(fits, f"meter={meter}: must be beats per bar from 1 to 255 and a note value of 1, 2, 4 ... 64")
     timing = Timing(ticks_per_beat, microseconds)
     messages: list[tuple[int, bool, int, int]] = []
     for pitch, spans in _without_overlaps(_spans(notes, time_unit, timing)).items():
@@ -76,7 +81,8 @@ def piece_of_notes(
         np.array(deltas, np.float64),
         time_unit,
     )
-    return Piece(name, events, timing, program, Markings(((0.0, microseconds),)))
+    meters = () if meter is None else ((0.0, *meter),)
+    return Piece(name, events, timing, program, Markings(((0.0, microseconds),), meters))
 
 
 def _spans(

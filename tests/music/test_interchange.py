@@ -37,6 +37,16 @@ def test_the_tempo_relates_beats_to_seconds() -> None:
     assert Piece.from_notes(NOTES, "beats", beats_per_minute=120).notes()[2].onset_seconds == 0.5
 
 
+def test_the_meter_is_written_and_read(tmp_path: Path) -> None:
+    path = Piece.from_notes(NOTES, "beats", meter=(3, 8)).save(tmp_path / "waltz.mid")
+    assert read_piece(path).markings.meters == ((0.0, 3, 8),)
+    assert read_piece(Piece.from_notes(NOTES).save(path)).markings.meters == ()
+
+
+def test_a_piece_is_described_in_a_line() -> None:
+    assert repr(Piece.from_notes(NOTES, "beats", name="Tune")) == "<Piece 'Tune', 6 events, 1.5 beats>"
+
+
 def test_note_offs_precede_note_ons_of_the_same_moment() -> None:
     events = Piece.from_notes(NOTES, "beats").events
     assert events.pitch.tolist() == [60, 64, 60, 64, 60, 60]
@@ -90,6 +100,7 @@ def test_a_wrong_note_is_named_with_its_limit(note: Any, message: str) -> None:
         ({"program": 128}, "program=128"),
         ({"beats_per_minute": 0}, "beats_per_minute=0"),
         ({"ticks_per_beat": 40_000}, "ticks_per_beat=40000"),
+        ({"meter": (3, 5)}, r"meter=\(3, 5\): must be beats per bar"),
     ],
 )
 def test_a_wrong_argument_is_named(arguments: dict[str, Any], message: str) -> None:
