@@ -2,9 +2,11 @@
 
 import ast
 import inspect
+import logging
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,7 +59,11 @@ def test_every_documented_command_composes(page: str, line: str) -> None:
     assert configs.compose(*single, command=command) is not None
 
 
-@pytest.mark.parametrize(("page", "body"), [block for block in blocks("python") if block[0] != "lightning.md"])
+# Pages whose blocks of Python are run.
+RUN = ("lightning.md", "python.md")
+
+
+@pytest.mark.parametrize(("page", "body"), [block for block in blocks("python") if block[0] not in RUN])
 def test_every_documented_snippet_uses_what_exists(page: str, body: str) -> None:
     tree = ast.parse(body)
     called = {node.func.attr for node in ast.walk(tree) if isinstance(node, ast.Call) and hasattr(node.func, "attr")}
@@ -100,3 +106,27 @@ def test_the_examples_for_lightning_run(tmp_path: Path, monkeypatch: pytest.Monk
     assert (tmp_path / "logs").is_dir()
     assert (tmp_path / "from_my_run.mid").exists()
     assert (tmp_path / "my_run" / "metrics.csv").read_text().count("\n") == 3
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning")
+def test_the_examples_for_python_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # What the example for messages changes.
+    monkeypatch.setattr(logging.root, "handlers", [])
+    monkeypatch.setattr(logging.root, "level", logging.WARNING)
+    names: dict[str, Any] = {}
+    for page, body in blocks("python"):
+        if page == "python.md":
+            exec(compile(body, page, "exec"), names)
+    assert names["run"].metrics.index.tolist() == [1, 2, 3]
+    assert names["best"] == names["run"].metrics["loss/val"].min()
+    assert len(names["variants"]) == 3
+    assert names["comparison"].arms == ["model.hidden_size=16", "model.hidden_size=32"]
+    assert (tmp_path / "compared" / "report.md").exists()
+    assert (tmp_path / "curves.pdf").exists()
+    assert names["roll"].shape == (128, 90)
+    assert [note.start for note in names["midi"].instruments[0].notes[:2]] == [0.0, pytest.approx(2 / 3, abs=1e-3)]
+    assert "there is no key model.hiden_size; did you mean model.hidden_size" in capsys.readouterr().out
