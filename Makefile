@@ -11,7 +11,7 @@ TEST_JOBS := -n auto --dist worksteal
 UV := uv==0.13.9
 LOCK_VENV := build/lock-$(subst ==,-,$(UV))
 
-.PHONY: help setup demo test test-fast test-nightly lint format hooks lock clean
+.PHONY: help setup demo test test-fast test-nightly lint format api hooks lock clean
 
 help:
 	@echo 'make demo       train on the included music, compose, make a page that plays'
@@ -20,6 +20,7 @@ help:
 	@echo 'make test-nightly  all tests with all repetitions (about half an hour)'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make format     let ruff format and fix'
+	@echo 'make api        the reference of the Python API, in build/api'
 	@echo 'make setup      only make .venv (the others do so when needed)'
 	@echo 'make hooks      install the pre-commit hooks'
 	@echo 'make lock       rewrite requirements/lock.txt (UPGRADE=1: with newer versions)'
@@ -50,6 +51,11 @@ lint: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+api: setup
+	$(BIN)/python -m pdoc --docformat google --no-show-source --output-directory build/api \
+	  composer composer.api composer.testing composer.config.limits
+	@echo 'build/api/index.html'
 
 hooks: setup
 	$(BIN)/pre-commit install

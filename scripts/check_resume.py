@@ -27,7 +27,8 @@ from typing import Any
 
 # Before torch: the children are forked, and a forked process must not inherit half of a pool of threads.
 os.environ["OMP_NUM_THREADS"] = "1"
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "examples" / "extension")]
 
 import torch
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
@@ -64,6 +65,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "every step": ("loss.supervision=every", "model.inputs=shuffle_note", "data.first_target=20"),
     "streams": ("loss.supervision=stream", "data.batch_size=4"),
     "media": ("logging.sample_media=true", "sampling_grid.pieces=1", "trainer.max_epochs=2"),
+    "plugin": ("plugins=[mylab]", "experiment=mylab"),
     "gpu": ("trainer=gpu",),
 }
 

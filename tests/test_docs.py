@@ -3,8 +3,11 @@
 import ast
 import inspect
 import logging
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +41,8 @@ def commands() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "line"), commands())
 def test_every_documented_command_composes(page: str, line: str) -> None:
     program, command, *arguments = shlex.split(line)
-    if page == "hydra.md":
-        pytest.skip("tests/sweeps/test_job_configs.py runs it")
+    if page in ("hydra.md", "extend.md"):
+        pytest.skip("another test runs it")
     if program in ("python3", "make", "tensorboard") or program.endswith("pip"):
         pytest.skip("not one of our commands")
     assert program.endswith("composer"), page
@@ -60,7 +63,7 @@ def test_every_documented_command_composes(page: str, line: str) -> None:
 
 
 # Pages whose blocks of Python are run.
-RUN = ("lightning.md", "python.md")
+RUN = ("lightning.md", "python.md", "extend.md")
 
 
 @pytest.mark.parametrize(("page", "body"), [block for block in blocks("python") if block[0] not in RUN])
@@ -85,10 +88,42 @@ def test_every_key_named_in_the_docs_exists() -> None:
     roots_of_commands = (SCHEMAS[name] for name in ("train", "generate", "render"))
     known = {key for schema in roots_of_commands for key in keys.schema_keys(schema)}
     roots = {key.split(".")[0] for key in known if "." in key}
-    for page in PAGES:
+    # Of docs/extend.md the keys are those of its own network.
+    for page in (page for page in PAGES if page.name != "extend.md"):
         for name in re.findall(r"`([a-z_]+\.[a-z_0-9]+)(?:=[^`]*)?`", page.read_text()):
             if name.split(".")[0] in roots and not name.endswith((".yaml", ".py", ".json", ".csv")):
                 assert name in known, (page.name, name)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_example_of_an_own_network_runs(tmp_path: Path) -> None:
+    module, checks = (body for page, body in blocks("python") if page == "extend.md")
+    (tmp_path / "my_parts.py").write_text(module)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    (command,) = [text for page, text in commands() if page == "extend.md" and "model.expansion=4" in text]
+    small = ["trainer.max_epochs=1", "sampling_grid.pieces=0", "logging.sample_media=false", "hydra.run.dir=run"]
+    run(sys.executable, "-m", "composer.cli", *command.split()[1:], *small)
+    run(sys.executable, "-m", "composer.cli", "generate", "run", "plugins=[my_parts]", "events=20", "primer=none")
+    run(sys.executable, "-c", f"from my_parts import Pool\n{checks}")
+
+
+@pytest.mark.slow
+def test_the_reference_of_the_api_has_every_exported_name(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pdoc", "--docformat", "google", "--no-show-source", "-o", str(tmp_path)]
+    subprocess.run(
+        [*command, "composer", "composer.api", "composer.testing"], check=True, capture_output=True, cwd=ROOT
+    )
+    # A function with the name of a package, such as `compare`, is on the page of its module.
+    pages = "".join(path.read_text() for path in tmp_path.rglob("*.html"))
+    assert [name for name in composer.__all__ if not name.startswith("_") and f'id="{name}"' not in pages] == []
+    assert 'id="check_model"' in (tmp_path / "composer" / "testing.html").read_text()
 
 
 @pytest.mark.slow

@@ -22,13 +22,13 @@ def program(name: str, *arguments: str, timeout: int) -> str:
 
 @pytest.mark.slow
 def test_kills_at_random_instants_end_in_the_same_bits(repetitions: Callable[[int, int], int]) -> None:
-    kills = repetitions(11, 66)
+    kills = repetitions(12, 72)
     # One kill per run or few, so that every variant has its turn.
     size = ["--kills", f"{kills}", "--per-run", f"{repetitions(1, 3)}", "--epochs", f"{repetitions(2, 4)}"]
     output = program("check_resume.py", *size, timeout=1800)
     assert f"{kills} of {kills} kills ended in the same bits" in output
     usual = ("dropout", "schedule", "early stopping", "proximal", "workers", "every step", "streams", "media")
-    for variant in (*usual, "loggers", "muon", "accumulation"):
+    for variant in (*usual, "loggers", "muon", "accumulation", "plugin"):
         assert f"{variant:<15}" in output
 
 

@@ -353,7 +353,7 @@ def _hyperparameters(config: TrainConfig) -> dict[str, Any]:
     """Return the hyperparameters for TensorBoard: all keys that influence the trained weights."""
     ignored = (
         *("name", "resume", "checkpoint", "logging", "sampling", "sampling_grid", "trainer.progress_bar", "logger"),
-        *("data.store", "data.cache", "data.readers"),
+        *("data.store", "data.cache", "data.readers", "plugins"),
     )
     flat = run_file.flatten(dataclasses.asdict(config))
     return {key: value for key, value in flat.items() if not any(f"{key}.".startswith(f"{s}.") for s in ignored)}

@@ -27,6 +27,7 @@ from composer.compare.runs import (
 from composer.config.run_file import read_values
 from composer.errors import ComposerError
 from composer.files import display_path, read_json
+from composer.registry import KINDS
 from composer.runs.layout import CONFIG, JOB, MANIFEST, METRICS, SUMMARY, SWEEP
 
 # Accuracy and loss of training against validation: a metric of our own, a difference of two of the run's.
@@ -248,10 +249,25 @@ def _derive_swept(runs: list[Run]) -> None:
     if same_content:
         keys = [key for key in keys if key != PATH]
     differing = [key for key in keys if len({shown_value(run.config.get(key)) for run in known}) > 1]
+    differing = [key for key in differing if not _follows_from_part(key, differing, known)]
     for run in runs:
         run.swept = (
             {key: shown_value(run.config.get(key)) for key in differing} if run.config else {"config": "unknown"}
         )
+
+
+def _follows_from_part(key: str, differing: Sequence[str], runs: Sequence[Run]) -> bool:
+    """Return whether a key differs only because another part of its group was chosen, such as another network."""
+    group = key.split(".")[0]
+    if group not in KINDS:
+        return False
+    name = f"{group}.{KINDS[group].named_by}"
+    if name == key or name not in differing:
+        return False
+    values: dict[str, set[str]] = {}
+    for run in runs:
+        values.setdefault(shown_value(run.config.get(name)), set()).add(shown_value(run.config.get(key)))
+    return all(len(found) == 1 for found in values.values())
 
 
 def _first_line(text: object) -> str:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 COMPLETED = "completed"
 # Keys that change nothing in a run's figures; threads do by rounding, and are compared apart from the config.
 SILENT = (
+    "plugins",
     *("name", "resume", "checkpoint", "logging", "sampling", "sampling_grid"),
     *("trainer.progress_bar", "trainer.threads"),
 )

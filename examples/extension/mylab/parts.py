@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,8 +33,7 @@ class ConvNet(composer.Network):
     def __init__(self, config: ConvConfig, sizes: tuple[int, int, int]) -> None:
         super().__init__(config, sizes)
         widths = [self.input_size, *[config.hidden_size] * config.num_layers]
-        pairs = zip(widths, widths[1:], strict=False)
-        self.layers = nn.ModuleList(nn.Conv1d(before, after, config.kernel) for before, after in pairs)
+        self.layers = nn.ModuleList(nn.Conv1d(before, after, config.kernel) for before, after in pairwise(widths))
         self.kernel = config.kernel
         self.add_heads(config)
 
