@@ -184,6 +184,12 @@ def test_defaults_that_code_repeats_are_those_of_conf(default: TrainConfig) -> N
         given = {key: value for key, value in defaults_of(reader).items() if key in ("drums", "clip", "order", "pedal")}
         assert given == {key: getattr(default.data, key) for key in given}
         assert set(given) >= {"drums", "clip"}
+    # The API takes texts for options.
+    given = {key: value for key, value in defaults_of(composer.read).items() if key not in ("path", "unit")}
+    assert given == {key: getattr(getattr(default.data, key), "value", getattr(default.data, key)) for key in given}
+    comparing = compose("sweep=x", command="compare")
+    given = {key: value for key, value in defaults_of(composer.compare).items() if key != "runs"}
+    assert given == {key: getattr(comparing, key) for key in given}
     orders = {key: defaults_of(Parameters)[key] for key in ("order", "pedal")}
     assert orders == {key: getattr(default.data, key).name for key in orders}
     # What `encoding.time_bins` is where it is null, and what the encodings that do not choose by the music have.
