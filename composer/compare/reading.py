@@ -257,9 +257,9 @@ def _derive_swept(runs: list[Run]) -> None:
 
 
 def _follows_from_part(key: str, differing: Sequence[str], runs: Sequence[Run]) -> bool:
-    """Return whether a key differs only because another part of its group was chosen, such as another network."""
+    """Return whether only some parts of a group have a key, and its value differs only where another part is chosen."""
     group = key.split(".")[0]
-    if group not in KINDS:
+    if group not in KINDS or all(key in run.config for run in runs):
         return False
     name = f"{group}.{KINDS[group].named_by}"
     if name == key or name not in differing:

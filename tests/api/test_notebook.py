@@ -66,7 +66,7 @@ def test_own_network_runs_from_start_to_end(tmp_path: Path) -> None:
     outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
     written = "".join(output.text for output in outputs if output.output_type == "stream")
     assert "did you mean model.kernel" in written
-    assert "model.name=lstm against model.name=dilated" in written
+    assert "model.name=lstm, model.hidden_size=128, model.num_layers=1 against model.name=dilated" in written
     shown = [output["data"] for output in outputs if "data" in output]
     assert sum("srcdoc=" in data.get("text/html", "") for data in shown) == 1
     assert "image/png" in shown[-1]
