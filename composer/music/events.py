@@ -198,15 +198,7 @@ class Piece:
         """
         from composer.music.interchange import piece_of_notes
 
-        return piece_of_notes(
-            notes,
-            unit,
-            name=name,
-            program=program,
-            beats_per_minute=beats_per_minute,
-            meter=meter,
-            ticks_per_beat=ticks_per_beat,
-        )
+        return piece_of_notes(notes, unit, name, program, beats_per_minute, meter, ticks_per_beat)
 
     def notes(self) -> list[Note]:
         """Return the notes by onset, each with onset and duration in seconds and in beats, pitch and velocity."""

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from composer.config.data import TimeUnit
 from composer.errors import ComposerError, MissingExtra
-from composer.music import prelude
 from composer.music.events import Events, Piece, Timing
 from composer.music.markings import Markings
 from composer.music.midi import encode_midi
@@ -40,13 +39,12 @@ def unit_of(unit: TimeUnit | str) -> TimeUnit:
 
 def piece_of_notes(
     notes: Iterable[Note | Sequence[float]],
-    unit: TimeUnit | str = "seconds",
-    *,
-    name: str = "piece",
-    program: int = 0,
-    beats_per_minute: float = 120.0,
-    meter: tuple[int, int] | None = None,
-    ticks_per_beat: int = prelude.TICKS_PER_BEAT,
+    unit: TimeUnit | str,
+    name: str,
+    program: int,
+    beats_per_minute: float,
+    meter: tuple[int, int] | None,
+    ticks_per_beat: int,
 ) -> Piece:
     """Return the piece of a list of notes; see `Piece.from_notes` for the arguments and errors."""
     time_unit = unit_of(unit)
