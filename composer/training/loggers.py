@@ -68,7 +68,9 @@ def _one_line(name: str) -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists.*")
             yield
     except ModuleNotFoundError as error:
-        raise ComposerError(f"logger={name}: needs a package: pip install 'lstm-composer[{name}]'") from error
+        own = registry.owners()["logger", name].startswith("composer.")
+        remedy = f"a package: pip install 'lstm-composer[{name}]'" if own else f"the package {error.name}"
+        raise ComposerError(f"logger={name}: needs {remedy}") from error
     except ComposerError:
         raise
     except Exception as error:
