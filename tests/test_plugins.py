@@ -330,6 +330,13 @@ def test_check_model_finds_the_fault(part: type[composer.Network], words: str) -
         testing.check_model(part, resume=False)
 
 
+def test_a_leak_of_the_targets_is_refused_before_training() -> None:
+    composer.register("model", "leaky", Keys)(Leaky)
+    composer.build(["model=leaky"])
+    with pytest.raises(ComposerError, match=r"Leaky\.encode: .* which leaks the targets; use loss\.supervision=last"):
+        composer.build(["model=leaky", "loss.supervision=every", "model.bar_position=true"])
+
+
 def test_check_model_passes_a_sound_network() -> None:
     composer.register("model", "plain", Keys)(Plain)
     testing.check_model(Plain, "model.depth=3", resume=False)

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from composer import plugins
 from composer.composing.composer import Composer
 from composer.composing.setting import write_setting
 from composer.config import compose as configs
 from composer.config import keys, run_file
-from composer.config.training import TrainConfig
+from composer.config.training import Supervision, TrainConfig
 from composer.data.datamodule import MusicDataModule
 from composer.data.prepare import PreparedData, load_data
 from composer.errors import ComposerError, UsageError
@@ -25,6 +26,7 @@ from composer.evaluation.choose_sampling import choose_setting
 from composer.evaluation.reference import ReferenceMusic
 from composer.evaluation.samples import EpochSamples, origin_of, write_samples
 from composer.files import display_path, main_process, read_json, write_json, write_text
+from composer.nets.build import check_causal
 from composer.progress import say
 from composer.reporting.run_tables import describe, report
 from composer.runs import checkpoint as ckpt
@@ -232,6 +234,8 @@ def build_modules(config: TrainConfig, data: PreparedData, reference: ReferenceM
         max_epochs=config.trainer.max_epochs,
         composer_values=ckpt.composer_values(run_file.to_yaml(config), data.vocabulary, origin),
     )
+    if config.loss.supervision is not Supervision.last and plugins.of_parts([("model", config.model.name)]):
+        check_causal(module.model, config.data.window_size)
     datamodule = MusicDataModule(
         data,
         config.data,

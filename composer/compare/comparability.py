@@ -137,6 +137,8 @@ def _other_circumstances(sweep: Sweep) -> list[str]:
     packages = dict.fromkeys(name for run in sweep.counted for name in _versions(run))
     for package in packages:
         notes.append(_spread(sweep, f"version of {package}", lambda run, name=package: _versions(run).get(name)))  # type: ignore[misc]
+    for module in dict.fromkeys(name for run in sweep.counted for name in _plugins(run)):
+        notes.append(_spread(sweep, f"code of the plugin {module}", lambda run, name=module: _plugins(run).get(name)))  # type: ignore[misc]
     if any("copying" in run.summary for run in sweep.counted):
         # Changes no other figure.
         notes.append(_spread(sweep, "sampling (and so the composed pieces)", lambda run: _sampling(run, sweep)))
@@ -146,6 +148,13 @@ def _other_circumstances(sweep: Sweep) -> list[str]:
             "code: runs came from a checkout with uncommitted changes, so it is not certain that they ran the same code"
         )
     return found
+
+
+def _plugins(run: Run) -> dict[str, str]:
+    """Return the digest of each plugin of a run, by module."""
+    known = run.manifest.get("plugins")
+    found = known.items() if isinstance(known, dict) else ()
+    return {name: str(about["sha256"])[:12] for name, about in found if isinstance(about, dict) and about.get("sha256")}
 
 
 def _spread(sweep: Sweep, what: str, read: Callable[[Run], str | None]) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from composer import registry
 from composer.config.model import ModelConfig
 from composer.errors import ComposerError
@@ -27,3 +29,29 @@ def build_model(config: ModelConfig, sizes: tuple[int, int, int]) -> Network:
     if not hasattr(network, "linear"):
         raise ComposerError(f"{type(network).__name__}.__init__: must end with self.add_heads(config)")
     return network
+
+
+@torch.no_grad()
+def check_causal(network: Network, length: int) -> None:
+    """Check that representations of prefixes depend on no later event, as `loss.supervision=every` needs.
+
+    Args:
+        network: its mode is restored; no random number of torch's default generator is drawn.
+        length: T, events that are encoded.
+
+    Raises:
+        ComposerError: a representation depends on a later event.
+    """
+    generator, training = torch.Generator().manual_seed(0), network.training
+    widths = torch.tensor(network.widths)
+    events = (torch.rand(2, length, len(widths), generator=generator) * widths).long()
+    changed, half = events.clone(), length // 2
+    changed[:, half:] = (torch.rand(2, length - half, len(widths), generator=generator) * widths).long()
+    network.eval()
+    before, after = network.encode(events)[:, :half], network.encode(changed)[:, :half]
+    network.train(training)
+    if not torch.allclose(before, after, atol=1e-3, rtol=1e-3):
+        raise ComposerError(
+            f"{type(network).__name__}.encode: the representation of a prefix depends on later events, which leaks the "
+            "targets; use loss.supervision=last"
+        )
