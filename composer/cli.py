@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from composer import __version__
+from composer import __version__, plugins
 from composer.config.commands import (
     CompareConfig,
     CopyingConfig,
@@ -27,7 +27,6 @@ from composer.config.compose import compose
 from composer.config.keys import folder_first, quoted
 from composer.config.training import TrainConfig
 from composer.errors import ComposerError, UsageError
-from composer.plugins import enable_named
 from composer.runs.code import frozen_conf
 from composer.sweeps.hydra import hydra_command
 from composer.sweeps.jobs import jobs, objective_of
@@ -41,7 +40,7 @@ def train(arguments: list[str]) -> None:
     if resumed:
         from composer.commands.train import resume
 
-        rest = enable_named([a for a in arguments if a not in resumed], record=False)
+        rest = plugins.enable_named([a for a in arguments if a not in resumed], record=False)
         resume(resumed[-1].removeprefix("resume="), rest)
         return
 
@@ -265,6 +264,12 @@ def run(command: str, arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print(f"composer {command}: stopped", file=sys.stderr)
         return 130
+    except Exception as error:
+        fault = plugins.fault(error)
+        if fault is None or os.environ.get("COMPOSER_DEBUG"):
+            raise
+        print(f"composer {command}: {fault}", file=sys.stderr)
+        return fault.exit_status
     except BrokenPipeError:
         _discard_output()
         return 0

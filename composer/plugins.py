@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -264,3 +265,18 @@ def check_all_named() -> None:
             raise ComposerError(
                 f"{kind}={name} is registered by {module}, which the jobs of a sweep do not import: {remedy}"
             )
+
+
+def fault(error: BaseException) -> ComposerError | None:
+    """Return an error of one line where the code of an enabled plugin raised `error`, or called what did; else None."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        for plugin in packages():
+            if path == plugin.root or path.is_relative_to(plugin.root):
+                reason = (str(error).splitlines() or [""])[0]
+                place = f"{frame.name} in {path.name}, line {frame.lineno}"
+                return ComposerError(
+                    f"the plugin {plugin.module} failed: {place}: {type(error).__name__}: {reason} "
+                    "(COMPOSER_DEBUG=1 shows the traceback)"
+                )
+    return None

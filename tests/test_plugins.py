@@ -170,6 +170,47 @@ def test_a_network_without_heads_is_told_how_to_add_them() -> None:
         composer.build(["model=headless"])
 
 
+def scalar(self: Any, logits: composer.Logits, targets: Tensor) -> Tensor:
+    return torch.tensor(1.0)
+
+
+def vector(self: Any, logits: composer.Logits, targets: Tensor) -> Tensor:
+    return logits.note.sum(-1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "base", "method", "words"),
+    [
+        ("metrics", composer.Metric, scalar, r"Wrong\.__call__: must return \(N,\) = \(91,\), not \(\)"),
+        ("loss_terms", composer.LossTerm, vector, r"Wrong\.__call__: must return a scalar, not \(128,\)"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning")
+def test_a_wrong_shape_is_refused_in_training(kind: str, base: type[Any], method: Any, words: str) -> None:
+    composer.register(kind, "wrong")(type("Wrong", (base,), {"__call__": method}))
+    with pytest.raises(ComposerError, match=words):
+        testing.check_resume(f"{kind}=wrong", "model.hidden_size=4", "data.batch_size=128")
+
+
+def test_a_mask_of_another_shape_is_refused() -> None:
+    part = type("Wrong", (composer.Rule,), {"moves": lambda self, playing: playing.sounding})
+    composer.register("rules", "wrong")(part)
+    with pytest.raises(ComposerError, match=r"Wrong\.moves: must return a bool mask \(3, 12, 2\), not bool \(3, 12\)"):
+        testing.check_rule(part)
+
+
+def test_an_exception_in_a_plugin_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "faulty_parts.py").write_text("def work():\n    return [][3]\n")
+    plugins.enable(["faulty_parts"])
+    with pytest.raises(IndexError) as caught:
+        sys.modules["faulty_parts"].work()
+    fault = plugins.fault(caught.value)
+    place = "work in faulty_parts.py, line 2: IndexError: list index out of range"
+    assert str(fault) == f"the plugin faulty_parts failed: {place} (COMPOSER_DEBUG=1 shows the traceback)"
+    assert plugins.fault(ValueError("of another's code")) is None
+
+
 # Files
 
 

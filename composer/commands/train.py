@@ -26,7 +26,7 @@ from composer.evaluation.choose_sampling import choose_setting
 from composer.evaluation.reference import ReferenceMusic
 from composer.evaluation.samples import EpochSamples, origin_of, write_samples
 from composer.files import display_path, main_process, read_json, write_json, write_text
-from composer.nets.build import check_causal
+from composer.nets.build import check_representations
 from composer.progress import say
 from composer.reporting.run_tables import describe, report
 from composer.runs import checkpoint as ckpt
@@ -234,8 +234,9 @@ def build_modules(config: TrainConfig, data: PreparedData, reference: ReferenceM
         max_epochs=config.trainer.max_epochs,
         composer_values=ckpt.composer_values(run_file.to_yaml(config), data.vocabulary, origin),
     )
-    if config.loss.supervision is not Supervision.last and plugins.of_parts([("model", config.model.name)]):
-        check_causal(module.model, config.data.window_size)
+    if plugins.of_parts([("model", config.model.name)]):
+        every = config.loss.supervision is not Supervision.last
+        check_representations(module.model, config.data.window_size, every=every)
     datamodule = MusicDataModule(
         data,
         config.data,

@@ -103,8 +103,23 @@ class Rule:
 
     def masks(self) -> Masks:
         """Return the masks that the rule defines."""
-        kind = type(self)
-        return Masks(None if kind.moves is Rule.moves else self.moves, None if kind.waits is Rule.waits else self.waits)
+        kind, scope = type(self), self.scope
+
+        def moves(playing: Playing) -> Tensor:
+            return self._checked("moves", self.moves(playing), (len(playing.now), scope.notes, 2))
+
+        def waits(playing: Playing, strike: Tensor) -> Tensor:
+            return self._checked("waits", self.waits(playing, strike), (len(playing.now), len(scope.times)))
+
+        return Masks(None if kind.moves is Rule.moves else moves, None if kind.waits is Rule.waits else waits)
+
+    def _checked(self, method: str, mask: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Return the mask in its shape (dimensions of 1 are expanded); refuse any other."""
+        fits = mask.ndim == len(shape) and all(own in (1, size) for own, size in zip(mask.shape, shape, strict=True))
+        if mask.dtype != torch.bool or not fits:
+            found = f"{mask.dtype} {tuple(mask.shape)}".removeprefix("torch.")
+            raise ComposerError(f"{type(self).__name__}.{method}: must return a bool mask {shape}, not {found}")
+        return mask.expand(shape)
 
 
 CONTRACT = Contract(Rule, ("moves", "waits", "masks"))

@@ -28,7 +28,7 @@ from composer.evaluation.calibration import Reliability
 from composer.evaluation.statistics import paired
 from composer.nets.network import Logits, Network
 from composer.training.metrics import MetricSums
-from composer.training.terms import Metric
+from composer.training.terms import Metric, of_events
 
 # Those of `MetricSums` without the run's own metrics, and the seconds; its own metrics follow.
 _COLUMNS = 9
@@ -127,7 +127,7 @@ def score_windows(
         right = _right(predicted, targets)
         starts = windows.windows[numbers]
         columns = [nlls(logits, targets), right, right.all(axis=1), np.ones(len(starts))]
-        own = [metric(predicted, targets[:, :3]).double().cpu().numpy() for metric in metrics.values()]
+        own = [of_events(metric, predicted, targets).double().cpu().numpy() for metric in metrics.values()]
         rows = np.column_stack([*columns, seconds[starts + windows.window_size], *own])
         np.add.at(scores.by_piece, np.searchsorted(offsets, starts, side="right") - 1, rows)
         scores.reliability.add(_confidence(logits), _right(logits, targets))

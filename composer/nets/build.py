@@ -32,26 +32,39 @@ def build_model(config: ModelConfig, sizes: tuple[int, int, int]) -> Network:
 
 
 @torch.no_grad()
-def check_causal(network: Network, length: int) -> None:
-    """Check that representations of prefixes depend on no later event, as `loss.supervision=every` needs.
+def check_representations(network: Network, length: int, *, every: bool) -> None:
+    """Check the shape of what a network returns, and that no representation of a prefix depends on a later event.
 
     Args:
         network: its mode is restored; no random number of torch's default generator is drawn.
         length: T, events that are encoded.
+        every: whether prefixes are trained on (`loss.supervision`), so that they are checked.
 
     Raises:
-        ComposerError: a representation depends on a later event.
+        ComposerError: a shape is another, or a representation depends on a later event.
     """
     generator, training = torch.Generator().manual_seed(0), network.training
     widths = torch.tensor(network.widths)
     events = (torch.rand(2, length, len(widths), generator=generator) * widths).long()
     changed, half = events.clone(), length // 2
     changed[:, half:] = (torch.rand(2, length - half, len(widths), generator=generator) * widths).long()
+    label, width = type(network).__name__, network.linear.in_features
     network.eval()
-    before, after = network.encode(events)[:, :half], network.encode(changed)[:, :half]
-    network.train(training)
+    try:
+        last = network.encode_last(events)
+        if last.shape != (2, width):
+            raise ComposerError(f"{label}.encode_last: must return (B, H) = (2, {width}), not {tuple(last.shape)}")
+        if not every:
+            return
+        whole = network.encode(events)
+        if whole.shape != (2, length, width):
+            wanted = (2, length, width)
+            raise ComposerError(f"{label}.encode: must return (B, T, H) = {wanted}, not {tuple(whole.shape)}")
+        before, after = whole[:, :half], network.encode(changed)[:, :half]
+    finally:
+        network.train(training)
     if not torch.allclose(before, after, atol=1e-3, rtol=1e-3):
         raise ComposerError(
-            f"{type(network).__name__}.encode: the representation of a prefix depends on later events, which leaks the "
+            f"{label}.encode: the representation of a prefix depends on later events, which leaks the "
             "targets; use loss.supervision=last"
         )

@@ -264,13 +264,18 @@ class _Jobs:
                 return self.run(typed(config, SCHEMAS[self.command]), folder)
         except RunInterrupted as error:
             raise _Stop(error) from error
-        except ComposerError as error:
+        except Exception as raised:
+            fault = raised if isinstance(raised, ComposerError) else plugins.fault(raised)
+            if fault is None:
+                raise
+            if fault is not raised:
+                fault.__cause__ = raised
             # Kept for `raise_failures`: the other jobs go on, and Hydra adds no lines of its own.
             # `composer generate` works in the current folder, whose name says nothing about the job.
             name = hydra_config.job.override_dirname if folder == Path.cwd() else folder.name
-            self.failures.append((name, error))
+            self.failures.append((name, fault))
             if hydra_config.mode is RunMode.MULTIRUN:
-                log.error("%s", error)
+                log.error("%s", fault)
             return float("nan")
         finally:
             remove_unused(folder)

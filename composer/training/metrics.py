@@ -20,7 +20,7 @@ from torch import Tensor
 from composer.config.limits import CHANNELS
 from composer.nets.network import Logits, Network
 from composer.training.losses import nll
-from composer.training.terms import LossTerm, Metric
+from composer.training.terms import LossTerm, Metric, of_events
 
 # NLL of each channel (3), right predictions of each channel (3), windows with all channels right, windows.
 _SUMS = 8
@@ -58,7 +58,7 @@ class MetricSums:
         joint = right.all(dim=1).sum()
         batch = torch.cat([nll * count, right.sum(0), joint[None], joint.new_full((1,), count)])
         if self.names:
-            figures = [metric(logits, targets[:, : len(CHANNELS)]).double().sum() for metric in self.metrics.values()]
+            figures = [of_events(metric, logits, targets).double().sum() for metric in self.metrics.values()]
             own = [] if terms is None else [terms.double() * count]
             batch = torch.cat([batch.double(), *(figure[None] for figure in figures), *own])
         self.sums += batch

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from composer.config.limits import CHANNELS
 from composer.config.model import ModelConfig
 from composer.config.optimizers import OptimizerConfig, SchedulerConfig
 from composer.config.plain import from_plain, several_from_plain, to_plain
@@ -35,7 +34,7 @@ from composer.training.metrics import MetricSums
 from composer.training.optimizers import make_optimizer
 from composer.training.regularizers import make_regularizer, sparsity
 from composer.training.schedules import Course, PlateauSchedule, PositionSchedule, make_schedule
-from composer.training.terms import make_metrics, make_terms
+from composer.training.terms import make_metrics, make_terms, mean_of
 
 # Keys of a checkpoint: metric sums of an unfinished epoch and of its last validation, and the recurrent state of the
 # streams.
@@ -245,7 +244,7 @@ class ComposerModule(pl.LightningModule):
         """Return the means (L,) of the terms of the loss over events: logits (N, V) each, targets (N, 3) or wider."""
         if not self.terms:
             return self.loss_weights.new_zeros(0)
-        return torch.stack([term(logits, targets[:, : len(CHANNELS)]) for term in self.terms.values()])
+        return torch.stack([mean_of(term, logits, targets) for term in self.terms.values()])
 
     def _term_weights(self, like: Tensor) -> Tensor:
         return like.new_tensor([term.config.weight for term in self.terms.values()])

@@ -61,10 +61,14 @@ def make_callbacks(configs: Mapping[str, CallbackConfig], *, logged: bool = True
     made = []
     for name in sorted(configs):
         try:
-            made.append(registry.part("callbacks", name)(configs[name]))
+            callback = registry.part("callbacks", name)(configs[name])
         except ModuleNotFoundError as error:
             package = _EXTRAS.get(name, name)
             raise ComposerError(f"callbacks={name}: needs a package: pip install 'lstm-composer[{package}]'") from error
+        if not isinstance(callback, Callback):
+            kind = type(callback).__name__
+            raise ComposerError(f"callbacks={name}: must make a callback of Lightning, and makes {kind}")
+        made.append(callback)
     return made
 
 

@@ -14,7 +14,9 @@ from typing import Any
 from torch import Tensor
 
 from composer import registry
+from composer.config.limits import CHANNELS
 from composer.config.training import LossTermConfig, MetricConfig
+from composer.errors import ComposerError
 from composer.nets.network import Logits
 from composer.registry import Contract
 
@@ -86,3 +88,28 @@ def make_metrics(configs: Mapping[str, MetricConfig]) -> dict[str, Metric]:
 
 def _make(kind: str, configs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: registry.part(kind, name)(configs[name]) for name in sorted(configs)}
+
+
+def of_events(metric: Metric, logits: Logits, targets: Tensor) -> Tensor:
+    """Return the figure of each event (N,); `targets` (N, 3) may have further columns.
+
+    Raises:
+        ComposerError: the metric returns another shape.
+    """
+    figures = metric(logits, targets[:, : len(CHANNELS)])
+    if figures.shape != (len(targets),):
+        shape = tuple(figures.shape)
+        raise ComposerError(f"{type(metric).__name__}.__call__: must return (N,) = ({len(targets)},), not {shape}")
+    return figures
+
+
+def mean_of(term: LossTerm, logits: Logits, targets: Tensor) -> Tensor:
+    """Return the mean of a term over events, a scalar; `targets` (N, 3) may have further columns.
+
+    Raises:
+        ComposerError: the term returns another shape.
+    """
+    value = term(logits, targets[:, : len(CHANNELS)])
+    if value.ndim:
+        raise ComposerError(f"{type(term).__name__}.__call__: must return a scalar, not {tuple(value.shape)}")
+    return value
