@@ -23,6 +23,8 @@ EntryType = TypeVar("EntryType")
 
 # By kind and name, the dataclass of the part's keys.
 _KEYS: dict[str, dict[str, type[Any]]] = {}
+# Kind and name of our own parts.
+_RESERVED: set[tuple[str, str]] = set()
 # By kind and name, what makes the part from its config.
 _PARTS: dict[str, dict[str, Callable[..., Any]]] = {}
 
@@ -154,6 +156,10 @@ def register(kind: str, name: str, keys: type[Any] | None = None) -> Callable[[P
             contract.check(part, label)
         elif not callable(part):
             raise ComposerError(f"{label}: must be a function of its config")
+        if (kind, name) in _RESERVED:
+            # Also where our own part is not imported yet.
+            other = f"{part.__module__} must take another name"
+            raise ComposerError(f"{kind}={name}: is registered by composer already; {other}")
         _check_owner(_PARTS, kind, name, part)
         if about.keys is not None:
             _register_keys(kind, name, keys, _load(about.keys))
@@ -162,7 +168,7 @@ def register(kind: str, name: str, keys: type[Any] | None = None) -> Callable[[P
         elif keys is not None:
             raise ComposerError(f"{kind}={name}: {keys.__name__}: a part of this kind has no keys of its own")
         else:
-            keys_of(kind, name)(NoKeys)
+            _KEYS.setdefault(kind, {})[name] = NoKeys
         return implements(kind, name)(part)
 
     return decorate
@@ -183,7 +189,8 @@ def _register_keys(kind: str, name: str, keys: type[Any] | None, base: type[Any]
             raise ComposerError(f"{kind}={name}: {named}: must be a dataclass derived from composer.{base.__name__}")
         if keys is not base and "__dataclass_fields__" not in vars(keys):
             raise ComposerError(f"{kind}={name}: {keys.__name__}: lacks @dataclass(kw_only=True)")
-        keys_of(kind, name)(keys)
+        _check_owner(_KEYS, kind, name, keys)
+        _KEYS.setdefault(kind, {})[name] = keys
     if KINDS[kind].several:
         keys.prefix = f"{kind}.{name}."
 
@@ -209,6 +216,7 @@ def keys_of(kind: str, *names: str) -> Callable[[ClassType], ClassType]:
         for name in names:
             _check_owner(_KEYS, kind, name, keys)
             _KEYS.setdefault(kind, {})[name] = keys
+            _RESERVED.add((kind, name))
         return keys
 
     return decorate

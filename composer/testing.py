@@ -131,6 +131,10 @@ def _check_window(model: Network, tokens: Tensor, label: str) -> None:
 
 
 def _check_state(model: Network, tokens: Tensor, label: str) -> None:
+    state = model.empty_state(len(tokens))
+    tensors = isinstance(state, tuple) and all(isinstance(part, Tensor) for part in state)
+    rows = tensors and all(part.ndim == 3 and part.shape[1] == len(tokens) for part in state)
+    _require(rows, f"{label}.empty_state: must return a tuple of tensors (L, B, H)")
     whole, _ = model.encode_from(tokens, model.empty_state(len(tokens)))
     first, state = model.encode_from(tokens[:, :4], model.empty_state(len(tokens)))
     second, _ = model.encode_from(tokens[:, 4:], state)

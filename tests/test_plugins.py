@@ -146,7 +146,7 @@ class FewArguments(Plain):
         ("model", "x", None, FewArguments, r"FewArguments\.encode: must take \(self, tokens\)"),
         ("model", "x", dict, Plain, r"model=x: dict: must be a dataclass derived from composer\.ModelConfig"),
         ("model", "x", type("K", (Keys,), {}), Plain, r"model=x: K: lacks @dataclass\(kw_only=True\)"),
-        ("model", "lstm", None, Plain, r"model=lstm: is registered by composer\.\S+ already; \S+ must take another"),
+        ("model", "lstm", None, Plain, r"model=lstm: is registered by composer already; \S+ must take another"),
         ("model", "my net", None, Plain, r"model=my net: a name has lower-case letters"),
         ("modle", "x", None, Plain, r"kind=modle: kind is one of .*; did you mean model\?"),
         ("split", "x", Keys, composer.SplitRule, r"split=x: SplitRule: must define validation"),
@@ -158,6 +158,17 @@ def test_a_part_that_does_not_fit_is_refused(kind: str, name: str, keys: Any, pa
         composer.register(kind, name, keys)(part)
     assert len(str(caught.value).splitlines()) == 1
     assert name not in registry._PARTS.get(kind, {}) or name == "lstm"
+
+
+def test_names_of_ours_are_taken_before_torch_is_imported() -> None:
+    code = (
+        "import composer.config.commands as _\nfrom composer import registry\nassert not registry._PARTS.get('model')\n"
+    )
+    code += "import sys; sys.modules['composer.nets.network'] = type(sys)('stub')\n"
+    code += "sys.modules['composer.nets.network'].CONTRACT = registry.Contract(object)\n"
+    code += "registry.register('model', 'lstm')(type('Mine', (), {}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "model=lstm: is registered by composer already; __main__ must take another name" in done.stderr
 
 
 def test_a_network_without_heads_is_told_how_to_add_them() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from composer.nets.network import Network
 
-# Tensors in which a network summarises the events before.
+# Tensors in which a network summarises the events before, each (L, B, H) for B pieces.
 State = tuple[Tensor, ...]
 
 

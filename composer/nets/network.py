@@ -105,7 +105,7 @@ class Network(nn.Module):
         return self.encode(tokens)[:, -1]
 
     def empty_state(self, batch: int) -> State:
-        """Return the state of B rows before any event; only where `carries`."""
+        """Return the state of B rows before any event, a tuple of tensors (L, B, H); only where `carries`."""
         raise NotImplementedError
 
     def encode_from(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
