@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any, BinaryIO
 from composer.errors import ComposerError
 
 _NAME_LENGTH = 64
+# Far above any JSON file that is written here.
+MAX_JSON_BYTES = 256 << 20
 
 
 def main_process() -> bool:
@@ -59,6 +62,115 @@ def program(name: str) -> str:
     return name if found is not None and Path(found) == beside or not beside.exists() else str(display_path(beside))
 
 
+def read_regular(path: Path, limit: int, error: type[ComposerError] = ComposerError) -> bytes:
+    """Read a regular file, or a link to one, of at most `limit` bytes.
+
+    The size is counted while reading: that of a device is stated as 0, and a file may grow. A pipe is not waited for.
+
+    Args:
+        path: the file.
+        limit: in bytes; of a larger file at most one byte more is read.
+        error: what to raise.
+
+    Raises:
+        ComposerError: (or `error`) the file is missing, cannot be read, is larger, or is a device, pipe, socket or
+            folder.
+    """
+    try:
+        # Without O_NONBLOCK, opening a pipe waits for a writer.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(descriptor, "rb") as stream:
+            kind = kind_of(os.fstat(descriptor).st_mode)
+            if kind is not None:
+                raise error(f"{path}: {kind}, not a regular file")
+            content = stream.read(limit + 1)
+    except FileNotFoundError as missing:
+        raise error(f"{path}: not found") from missing
+    except (OSError, ValueError) as problem:  # ValueError: a name with a null byte
+        # A socket cannot be opened at all.
+        kind = special(path)
+        if kind is not None:
+            raise error(f"{path}: {kind}, not a regular file") from problem
+        raise error(f"{path}: cannot be read ({getattr(problem, 'strerror', None) or problem})") from problem
+    if len(content) > limit:
+        raise error(f"{path}: larger than {limit:,} bytes, the most that is read of such a file")
+    return content
+
+
+def read_text(path: Path, limit: int, error: type[ComposerError] = ComposerError) -> str:
+    """Read a regular UTF-8 text file; as `read_regular`, with a byte order mark left out.
+
+    Raises:
+        ComposerError: (or `error`) also where it is not UTF-8.
+    """
+    content = read_regular(path, limit, error)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise error(f"{path}: damaged (byte {problem.start} is not UTF-8 text)") from problem
+
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def kind_of(mode: int) -> str | None:
+    """Return what a mode of `os.stat` says a path is: `a device`, `a folder` ...; None for a regular file."""
+    if stat.S_ISREG(mode):
+        return None
+    return next((kind for is_kind, kind in _KINDS if is_kind(mode)), "no file")
+
+
+def special(path: Path) -> str | None:
+    """Return what stands at a path that is no regular file: `a device`, `a folder` ...; links are followed.
+
+    None where a regular file stands there or nothing does, or where it cannot be said.
+    """
+    try:
+        return kind_of(path.stat().st_mode)
+    except (OSError, ValueError):
+        return None
+
+
+def check_writable_name(path: Path) -> None:
+    """Refuse a name at which no file can be written: only a regular file is written over, or a new name taken.
+
+    Raises:
+        ComposerError: a device, pipe, socket or folder, or a link to one, stands at the path, or something that is no
+            folder stands where its folder should be.
+    """
+    kind = special(path)
+    if kind is not None:
+        raise ComposerError(f"{path}: {kind}, which is never written over; choose another name")
+    check_folder_name(path.parent)
+
+
+def check_folder_name(folder: Path) -> None:
+    """Refuse a folder that cannot be made, or used, because a file or a device stands at it or at one above it.
+
+    Raises:
+        ComposerError: names what stands there.
+    """
+    for place in (folder, *folder.parents):
+        try:
+            mode = place.stat().st_mode
+        except NotADirectoryError:
+            continue  # a place above it is no folder
+        except (OSError, ValueError):
+            # A link to nothing would be followed by mkdir, which then fails.
+            if place.is_symlink():
+                raise ComposerError(f"{place}: a link to nothing, not a folder; choose another name") from None
+            continue
+        if not stat.S_ISDIR(mode):
+            raise ComposerError(f"{place}: {kind_of(mode) or 'a file'}, not a folder; choose another name")
+        return
+
+
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file through a temporary one in the same folder: sync it, rename it, sync the folder.
 
@@ -67,13 +179,16 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
         write: gets a binary stream.
 
     Raises:
-        ComposerError: the disk is full or the folder cannot be written; what was at `path` is untouched.
+        ComposerError: the disk is full or the folder cannot be written; what was at `path` is untouched. Or what is
+            there is no regular file.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    check_writable_name(path)
+    temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("wb") as stream:
+            temporary.unlink(missing_ok=True)  # of a process that was killed, or a link that waits there
+            with temporary.open("xb") as stream:
                 write(stream)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -83,6 +198,13 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise unwritable(path, error) from error
+
+
+def temporary_name(path: Path) -> Path:
+    """Return the name under which a file is written before it gets its own, in the same folder."""
+    # Of a long name a digest, since the suffix must fit into the longest name that a folder may hold.
+    name = path.name if len(os.fsencode(path.name)) < 200 else hashlib.sha256(os.fsencode(path.name)).hexdigest()
+    return path.with_name(f".{name}.{os.getpid()}.tmp")
 
 
 def unwritable(path: Path, error: OSError) -> ComposerError:
@@ -132,11 +254,10 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         ComposerError: the file is missing or damaged.
     """
+    text = read_text(path, MAX_JSON_BYTES)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ComposerError(f"{path}: not found") from error
-    except (OSError, ValueError) as error:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise ComposerError(f"{path}: damaged ({error})") from error
     if not isinstance(value, dict):
         raise ComposerError(f"{path}: damaged (not a JSON object)")

@@ -22,7 +22,7 @@ import numpy as np
 
 from composer.config.data import Order, Pedal, TimeUnit
 from composer.errors import ComposerError, MidiError
-from composer.files import write_atomic
+from composer.files import read_regular, write_atomic
 from composer.music.events import Events, LeftOut, Piece, Timing, canonical, title_of, valid_division
 from composer.music.markings import DEFAULT_MICROSECONDS_PER_BEAT, Markings
 from composer.music.midi_bytes import CONTROL_CHANGE, MARK, NOTE_ON, PROGRAM_CHANGE, Contents, Track, of_mido, scan
@@ -303,13 +303,7 @@ def load(path: Path) -> bytes:
     Raises:
         MidiError: it cannot be read, or is far larger than any piece.
     """
-    try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise MidiError(f"{path}: {size:,} bytes, more than {MAX_FILE_BYTES:,}, which no piece needs")
-        return path.read_bytes()
-    except OSError as error:
-        raise MidiError(f"{path}: cannot be read ({error.strerror or error})") from error
+    return read_regular(path, MAX_FILE_BYTES, MidiError)
 
 
 def _parse(path: Path, content: bytes, clip: bool) -> Contents:

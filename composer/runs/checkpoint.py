@@ -24,7 +24,7 @@ from lightning_fabric.plugins import CheckpointIO
 
 from composer.data.vocabulary import Vocabulary
 from composer.errors import ComposerError
-from composer.files import unwritable, write_atomic
+from composer.files import read_regular, temporary_name, unwritable, write_atomic
 from composer.music.events import Timing, valid_division
 from composer.music.markings import Excerpt
 from composer.runs.layout import CHECKPOINTS
@@ -133,15 +133,7 @@ def load(path: Path) -> dict[str, Any]:
     Raises:
         ComposerError: the file is missing, damaged, too large, or holds anything but tensors and plain values.
     """
-    try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise ComposerError(f"{path}: {size} bytes, larger than any checkpoint of composer ({MAX_BYTES} bytes)")
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise ComposerError(f"{path}: not found") from error
-    except OSError as error:
-        raise ComposerError(f"{path}: cannot be read ({error.strerror or error})") from error
+    content = read_regular(path, MAX_BYTES)
     length = len(_MARK) + 64
     body, comment = content[: -length - 2] + b"\0\0", content[-length:]
     if content[-length - 2 : -length] != struct.pack("<H", length) or not comment.startswith(_MARK):
@@ -288,7 +280,7 @@ class AtomicCheckpointIO(CheckpointIO):
 
 def keep(path: Path, name: Path) -> None:
     """Give a file a second name, replacing what had it, without a moment in which either is missing."""
-    temporary = name.with_name(f".{name.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(name)
     try:
         temporary.unlink(missing_ok=True)
         os.link(path, temporary)
