@@ -12,6 +12,7 @@ from pathlib import Path
 
 from composer import __version__, plugins
 from composer.config.commands import (
+    SCHEMAS,
     CompareConfig,
     CopyingConfig,
     EvaluateConfig,
@@ -24,7 +25,8 @@ from composer.config.commands import (
 )
 from composer.config.completion import completion
 from composer.config.compose import compose
-from composer.config.keys import folder_first, quoted
+from composer.config.keys import path_first, schema_keys
+from composer.config.texts import exists, quoted
 from composer.config.training import TrainConfig
 from composer.errors import ComposerError, UsageError
 from composer.runs.code import frozen_conf
@@ -83,7 +85,7 @@ def generate(arguments: list[str]) -> None:
 
         return [str(path) for path in run(config)]
 
-    hydra_command("generate", run_first(arguments), job)
+    hydra_command("generate", run_first(arguments, "generate"), job)
 
 
 def evaluate(arguments: list[str]) -> None:
@@ -94,7 +96,7 @@ def evaluate(arguments: list[str]) -> None:
 
         return str(run(config))
 
-    hydra_command("evaluate", run_first(arguments), job)
+    hydra_command("evaluate", run_first(arguments, "evaluate"), job)
 
 
 def compare(arguments: list[str]) -> None:
@@ -107,7 +109,7 @@ def compare(arguments: list[str]) -> None:
 
     if not arguments:
         raise UsageError("name the folder of the runs: composer compare SWEEP_DIR")
-    hydra_command("compare", folder_first(arguments, "sweep", ("baseline", "output")), job)
+    hydra_command("compare", path_first(arguments, "sweep", "compare"), job)
 
 
 def export(arguments: list[str]) -> None:
@@ -118,7 +120,7 @@ def export(arguments: list[str]) -> None:
 
         return str(run(config))
 
-    hydra_command("export", run_first(arguments), job)
+    hydra_command("export", run_first(arguments, "export"), job)
 
 
 def explore(arguments: list[str]) -> None:
@@ -140,7 +142,7 @@ def render(arguments: list[str]) -> None:
 
         return str(run(config))
 
-    hydra_command("render", file_first(arguments), job)
+    hydra_command("render", file_first(arguments, "render"), job)
 
 
 def report(arguments: list[str]) -> None:
@@ -151,7 +153,7 @@ def report(arguments: list[str]) -> None:
 
         return str(run(config))
 
-    hydra_command("report", folder_first(arguments, "folder", ("output",)), job)
+    hydra_command("report", path_first(arguments, "folder", "report"), job)
 
 
 def copying(arguments: list[str]) -> None:
@@ -162,7 +164,7 @@ def copying(arguments: list[str]) -> None:
 
         return str(run(config))
 
-    hydra_command("copying", run_first(file_first(arguments)), job)
+    hydra_command("copying", run_first(file_first(arguments, "copying"), "copying"), job)
 
 
 def live(arguments: list[str]) -> None:
@@ -173,28 +175,27 @@ def live(arguments: list[str]) -> None:
 
         run(config)
 
-    hydra_command("live", run_first(arguments), job)
+    hydra_command("live", run_first(arguments, "live"), job)
 
 
-def run_first(arguments: list[str]) -> list[str]:
-    """Let a run stand without its key: `RUN_DIR n=4` as `run=RUN_DIR n=4`.
+def run_first(arguments: list[str], command: str) -> list[str]:
+    """Let a run stand without its key: `RUN_DIR n=4` as `run='RUN_DIR' n=4`.
 
     Raises:
         UsageError: more than one run.
     """
     named = any(argument.startswith("run=") for argument in arguments)
-    return arguments if named else folder_first(arguments, "run", ())
+    return arguments if named else path_first(arguments, "run", command)
 
 
-def file_first(arguments: list[str]) -> list[str]:
+def file_first(arguments: list[str], command: str) -> list[str]:
     """A file that is named without a key, as an override: `a b.mid` as `file='a b.mid'`."""
     if not arguments or arguments[0].startswith("-"):
         return arguments
-    if re.match(r"[+~]*[a-z_.]+=", arguments[0]) and not Path(arguments[0]).is_file():
+    key = re.match(r"[+~]*([a-z_.]+)=", arguments[0])
+    if key is not None and (key[1] in schema_keys(SCHEMAS[command]) or not exists(arguments[0])):
         return arguments
-    # By Hydra's grammar only a quote, and backslashes before one, need a backslash inside quotes.
-    quoted = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), arguments[0])
-    return [f"file='{quoted}'", *arguments[1:]]
+    return [f"file={quoted(arguments[0])}", *arguments[1:]]
 
 
 # The commands import torch when a job runs and not before, so that help and --cfg are quick.

@@ -47,12 +47,12 @@ def test_every_documented_command_composes(page: str, line: str) -> None:
         pytest.skip("not one of our commands")
     assert program.endswith("composer"), page
     if command == "compare":
-        arguments = keys.folder_first(arguments, "sweep", ("baseline", "output"))
+        arguments = keys.path_first(arguments, "sweep", command)
     if command == "report":
-        arguments = keys.folder_first(arguments, "folder", ("output",))
-    arguments = cli.file_first(arguments) if command in ("render", "copying") else arguments
+        arguments = keys.path_first(arguments, "folder", command)
+    arguments = cli.file_first(arguments, command) if command in ("render", "copying") else arguments
     with_run = ("generate", "live", "evaluate", "export", "copying")
-    arguments = cli.run_first(arguments) if command in with_run else arguments
+    arguments = cli.run_first(arguments, command) if command in with_run else arguments
     overrides = keys.overrides_of(arguments)
     keys.check_keys(keys.parse_overrides(overrides), command)
     # What a search draws, such as interval(0,1), is no value.

@@ -18,7 +18,7 @@ from composer.compare import table_formats as formats
 from composer.compare import tables
 from composer.compare.effects import Comparison as Analysis
 from composer.config.compose import compose
-from composer.config.keys import quoted
+from composer.config.texts import quoted
 from composer.errors import ComposerError
 
 # The figures that a notebook shows with a comparison.

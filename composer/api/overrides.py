@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from composer.config.keys import quoted
+from composer.config.texts import quoted
 from composer.errors import ComposerError, UsageError
 
 

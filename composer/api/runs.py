@@ -15,8 +15,9 @@ from composer.api.pieces import read
 from composer.compare.reading import find_runs, is_run, read_curves
 from composer.composing.arguments import shows_sampling_keys
 from composer.config.compose import compose
-from composer.config.keys import quoted, schema_keys
+from composer.config.keys import schema_keys
 from composer.config.run_file import read_config, read_values
+from composer.config.texts import quoted
 from composer.config.training import TrainConfig
 from composer.errors import ComposerError
 from composer.files import display_path, read_json

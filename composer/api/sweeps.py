@@ -14,8 +14,8 @@ from composer.api.comparison import Comparison, compare
 from composer.api.display import table_html
 from composer.api.overrides import listed
 from composer.api.runs import Run
-from composer.config.keys import quoted
 from composer.config.paths import PACKAGE
+from composer.config.texts import quoted
 from composer.errors import ComposerError, RunInterrupted
 from composer.files import display_path
 from composer.progress import LOG, in_notebook

@@ -107,7 +107,7 @@ def resume(run: str, arguments: list[str]) -> dict[str, Any]:
     if not run or not folder.is_dir():
         raise ComposerError(f"resume={run}: no such run directory")
     before = run_file.read_config(folder / CONFIG)
-    overrides = keys.parse_overrides(arguments)
+    overrides = keys.parse_overrides(keys.as_typed(arguments, "train"))
     keys.check_keys(overrides, "train")
     config = configs.apply_overrides(before, overrides)
     changed = run_file.differing_keys(before, config)

@@ -26,8 +26,16 @@ from omegaconf.errors import OmegaConfBaseException
 
 from composer import plugins, registry
 from composer.config.commands import SCHEMAS, GenerateConfig
-from composer.config.keys import as_hydra_names, check_keys, options_of_group, options_with, parse_overrides
+from composer.config.keys import (
+    as_hydra_names,
+    as_typed,
+    check_keys,
+    options_of_group,
+    options_with,
+    parse_overrides,
+)
 from composer.config.paths import CONF_DIR
+from composer.config.texts import escaped_tree
 from composer.config.training import TrainConfig
 from composer.errors import ComposerError, UsageError, one_line, unknown_option
 from composer.files import safe_name
@@ -224,7 +232,7 @@ def apply_overrides(config: TrainConfig, overrides: Iterable[Override]) -> Train
     Raises:
         ComposerError: an override is no plain `key=value`, or its value is of the wrong type or outside its limits.
     """
-    node = OmegaConf.structured(config)
+    node = to_node(config)
     for override in overrides:
         if override.is_sweep_override() or override.is_delete() or override.is_add():
             raise ComposerError(f"{override.input_line}: only key=value can be given here")
@@ -235,6 +243,13 @@ def apply_overrides(config: TrainConfig, overrides: Iterable[Override]) -> Train
     return typed(node, TrainConfig)
 
 
+def to_node(config: TrainConfig) -> DictConfig:
+    """Return a typed config as OmegaConf's, in which no text is interpolated."""
+    node = OmegaConf.structured(escaped_tree(config))
+    assert isinstance(node, DictConfig)
+    return node
+
+
 def compose(*overrides: str, command: str = "train", conf: Path = CONF_DIR) -> Any:
     """Compose a typed config in a notebook or a test, as the command line would.
 
@@ -243,7 +258,7 @@ def compose(*overrides: str, command: str = "train", conf: Path = CONF_DIR) -> A
     Raises:
         ComposerError: a key, option or value is wrong.
     """
-    overrides = tuple(enable_plugins(overrides, command))
+    overrides = tuple(as_typed(enable_plugins(overrides, command), command))
     check_keys(parse_overrides(overrides), command)
     try:
         node = compose_node(as_hydra_names(overrides, command), command, conf)

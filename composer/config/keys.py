@@ -15,8 +15,10 @@ from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, Quoted
 from hydra.errors import HydraException
 
 from composer import registry
+from composer.config import texts
 from composer.config.commands import SCHEMAS
 from composer.config.paths import CONF_DIR
+from composer.config.texts import exists, is_text, quoted
 from composer.config.trainer import ELSEWHERE
 from composer.errors import ComposerError, UsageError, one_line
 from composer.registry import SEVERAL
@@ -41,21 +43,32 @@ _OTHER_NAMES = {
 
 def schema_keys(schema: type[Any], prefix: str = "") -> list[str]:
     """Return every dotted key of a schema, nodes and leaves; of a group with options of different keys, all of them."""
-    keys: dict[str, None] = {}
+    return list(_annotations(schema, prefix))
+
+
+def text_keys(command: str) -> frozenset[str]:
+    """Return the dotted keys of a command that hold any text; see `texts.is_text`."""
+    return frozenset(key for key, annotation in _annotations(SCHEMAS[command], "").items() if is_text(annotation))
+
+
+def _annotations(schema: type[Any], prefix: str) -> dict[str, Any]:
+    """Return the annotation of every dotted key of a schema."""
+    keys: dict[str, Any] = {}
     hints = typing.get_type_hints(schema)
+    annotated = typing.get_type_hints(schema, include_extras=True)
     for field in dataclasses.fields(schema):
         name = prefix + field.name
-        keys[name] = None
+        keys.setdefault(name, annotated[field.name])
         several = field.name in SEVERAL
         options = registry.names(field.name) if several or not prefix else []
         if several:
             for option in options:
-                below = schema_keys(registry.keys(field.name, option), f"{name}.{option}.")
-                keys |= dict.fromkeys([f"{name}.{option}", *below])
+                keys.setdefault(f"{name}.{option}", None)
+                keys |= _annotations(registry.keys(field.name, option), f"{name}.{option}.")
         elif dataclasses.is_dataclass(hints[field.name]):
             for shape in (hints[field.name], *(registry.keys(name, option) for option in options)):
-                keys |= dict.fromkeys(schema_keys(shape, f"{name}."))
-    return list(keys)
+                keys |= _annotations(shape, f"{name}.")
+    return keys
 
 
 def options_of_group(group: str) -> list[str]:
@@ -152,31 +165,40 @@ def parse_overrides(arguments: Iterable[str]) -> list[Override]:
     return overrides
 
 
-def folder_first(arguments: Sequence[str], key: str, texts: Iterable[str]) -> list[str]:
-    """Add the key to a folder that was typed without it, and quote the values of keys that hold text.
+def as_typed(arguments: Sequence[str], command: str) -> list[str]:
+    """Quote the values of a command's keys that hold text; see `texts.as_typed`.
 
     Args:
-        arguments: as typed; an argument without `=` that no flag takes is the folder.
-        key: the folder's key.
-        texts: keys of paths and labels, which Hydra's grammar would take apart at `=`, commas and blanks.
+        arguments: the command line, or overrides alone.
+        command: whose keys they are.
+    """
+    sweeping = flag_given(arguments, "multirun")
+    return texts.as_typed(arguments, text_keys(command), lists=command == "train", sweeping=sweeping)
+
+
+def path_first(arguments: Sequence[str], key: str, command: str) -> list[str]:
+    """Add the key to a path that was typed without it: `RUN_DIR n=4` as `run='RUN_DIR' n=4`.
+
+    Args:
+        arguments: as typed. The path is the argument without `=` that no flag takes, or whose key there is not.
+        key: of the path.
+        command: whose arguments they are.
 
     Raises:
-        UsageError: more than one folder.
+        UsageError: more than one path.
     """
-    folders = [a for a in overrides_of(arguments) if "=" not in a]
-    if len(folders) > 1:
-        raise UsageError(f"{folders[1]}: one folder at a time; a key is written key=value")
+    known = set(schema_keys(SCHEMAS[command]))
+    paths = [a for a in overrides_of(arguments) if "=" not in a or (_key_of(a) not in known and exists(a))]
+    if len(paths) > 1:
+        raise UsageError(f"{paths[1]}: one {key} at a time; a key is written key=value")
     changed = list(arguments)
-    if folders:
-        changed[changed.index(folders[0])] = f"{key}={folders[0]}"
-    return [_as_text(argument, (key, *texts)) for argument in changed]
+    if paths:
+        changed[changed.index(paths[0])] = f"{key}={quoted(paths[0])}"
+    return changed
 
 
-def _as_text(argument: str, keys: Iterable[str]) -> str:
-    key, equals, value = argument.partition("=")
-    if not equals or key not in keys or value in ("", "null", "???") or value[0] in "'\"":
-        return argument
-    return f"{key}={quoted(value)}"
+def _key_of(argument: str) -> str:
+    return argument.partition("=")[0].lstrip("+~")
 
 
 def check_keys(overrides: Iterable[Override], command: str) -> None:
@@ -234,9 +256,3 @@ def _suggestion(key: str, known: list[str], command: str) -> str:
     near += difflib.get_close_matches(key, known, n=2, cutoff=0.6)
     near = list(dict.fromkeys(near))[:2]
     return f"; did you mean {' or '.join(near)}?" if near else f"; composer {command} --cfg job lists the keys"
-
-
-def quoted(text: str) -> str:
-    """Return a text in Hydra's quotes; a backslash is literal unless it precedes a quote."""
-    escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text)
-    return f"'{escaped}'"

@@ -12,9 +12,11 @@ import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from composer import plugins, registry
-from composer.config.compose import compose_node, typed
+from composer.config.compose import compose_node, to_node, typed
+from composer.config.texts import interpolates, unescaped_tree
 from composer.config.training import TrainConfig
 from composer.errors import ComposerError, one_line
+from composer.files import read_text
 from composer.registry import KINDS
 
 # Of a run's config, what every version has written: without it the file is damaged, not old.
@@ -41,7 +43,7 @@ _MAX_CONFIG_DEPTH = 8
 
 def to_yaml(config: TrainConfig) -> str:
     """Return the resolved config as YAML text."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
+    return OmegaConf.to_yaml(to_node(config))
 
 
 def read_config(path: Path) -> TrainConfig:
@@ -66,22 +68,20 @@ def read_values(path: Path) -> dict[str, Any]:
     try:
         _check_plain(text)
         tree = yaml.safe_load(text)
-    except (ComposerError, yaml.YAMLError) as error:
+    except (ComposerError, yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a number too long
         raise ComposerError(f"{path}: damaged ({one_line(error)})") from error
     if not isinstance(tree, dict):
         raise ComposerError(f"{path}: damaged (no keys)")
-    return flatten(tree)
+    return flatten(unescaped_tree(tree))
 
 
 def _config_text(path: Path) -> str:
     try:
-        if path.stat().st_size > _MAX_CONFIG_BYTES:
-            raise ComposerError(f"{path}: larger than {_MAX_CONFIG_BYTES} bytes, which no run's config is")
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
+        return read_text(path, _MAX_CONFIG_BYTES)
+    except ComposerError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
         raise ComposerError(f"{path}: not found, so this is not a run directory of composer") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ComposerError(f"{path}: cannot be read ({error})") from error
 
 
 def parse_config(text: str, name: str) -> TrainConfig:
@@ -215,7 +215,7 @@ def _completed(config: DictConfig) -> DictConfig:
     defaults = compose_node(choices, "train")
     for key, value in _MEANT_BEFORE.items():
         OmegaConf.update(defaults, key, value)
-    given = OmegaConf.to_container(config, throw_on_missing=False)
+    given = OmegaConf.to_container(config, resolve=False, throw_on_missing=False)
     merged = OmegaConf.merge(defaults, _without_missing(given))
     assert isinstance(merged, DictConfig)
     return merged
@@ -235,7 +235,7 @@ def _check_plain(text: str) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if isinstance(event, yaml.AliasEvent) or depth > _MAX_CONFIG_DEPTH:
             raise ComposerError("holds a YAML alias or too many levels, which a run's config never does")
-        if isinstance(event, yaml.ScalarEvent) and "${" in event.value:
+        if isinstance(event, yaml.ScalarEvent) and "${" in event.value and interpolates(event.value):
             raise ComposerError("holds an interpolation, which a run's resolved config never does")
 
 

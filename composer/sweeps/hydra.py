@@ -26,7 +26,15 @@ from omegaconf.errors import OmegaConfBaseException
 from composer import plugins
 from composer.config.commands import SCHEMAS
 from composer.config.compose import enable_plugins, readable, register, typed
-from composer.config.keys import as_hydra_names, check_keys, flag_given, flags_first, overrides_of, parse_overrides
+from composer.config.keys import (
+    as_hydra_names,
+    as_typed,
+    check_keys,
+    flag_given,
+    flags_first,
+    overrides_of,
+    parse_overrides,
+)
 from composer.config.paths import CONF_DIR
 from composer.errors import ComposerError, RunInterrupted, UsageError, one_line
 from composer.files import display_path, read_json, safe_name, unwritable
@@ -372,7 +380,7 @@ def hydra_command(
         )
     if flag_given(arguments, "shell-completion"):
         raise UsageError('--shell-completion: eval "$(composer completion bash)" turns it on; also zsh, fish')
-    arguments = enable_plugins(flags_first(arguments), command)
+    arguments = as_typed(enable_plugins(flags_first(arguments), command), command)
     register()
     check_keys(parse_overrides(overrides_of(arguments)), command)
     # `composer train` or `scripts/train.py`, without what follows.

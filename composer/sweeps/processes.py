@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from composer.config.keys import quoted
+from composer.config.texts import quoted
 from composer.errors import ComposerError
 from composer.files import display_path, main_process, read_json, write_text
 from composer.runs import code as source

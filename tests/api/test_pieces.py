@@ -53,5 +53,5 @@ def test_a_wrong_argument_is_named(arguments: dict[str, str], message: str, two_
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ComposerError, match="absent.mid: cannot be read"):
+    with pytest.raises(ComposerError, match="absent.mid: not found"):
         composer.read(tmp_path / "absent.mid")

@@ -24,7 +24,7 @@ from composer.compare.reading import read_sweep
 from composer.compare.runs import Arm, Run
 from composer.compare.table_formats import Table, digits, latex, tex_escape
 from composer.config.compose import compose
-from composer.config.keys import folder_first, parse_overrides
+from composer.config.keys import path_first
 from composer.config.run_file import read_values
 from composer.errors import ComposerError, UsageError
 
@@ -136,7 +136,7 @@ def sweep(tmp_path: Path) -> Path:
 
 
 def config(sweep: Path, *overrides: str) -> Any:
-    return compose(*folder_first([str(sweep), *overrides], "sweep", ("baseline", "output")), command="compare")
+    return compose(*path_first([str(sweep), *overrides], "sweep", "compare"), command="compare")
 
 
 def of(sweep: Path, *overrides: str) -> Comparison:
@@ -504,14 +504,19 @@ def test_a_sweep_in_which_all_failed(tmp_path: Path) -> None:
 
 
 def test_the_folder_stands_first_and_labels_need_no_quotes() -> None:
-    assert folder_first(["a/b"], "sweep", ()) == ["sweep='a/b'"]
+    assert path_first(["a/b"], "sweep", "compare") == ["sweep='a/b'"]
     for value in ("it's, here", "C:\\x\\", "a=b, c=d", "q\\'e"):
-        (argument,) = folder_first([f"baseline={value}"], "sweep", ("baseline",))
-        assert parse_overrides([argument])[0].value() == value
-    assert folder_first(["--cfg", "job"], "sweep", ()) == ["--cfg", "job"]
-    assert folder_first(["s", "baseline=null"], "sweep", ("baseline",))[1] == "baseline=null"
-    with pytest.raises(UsageError, match="b: one folder at a time"):
-        folder_first(["a", "b"], "sweep", ())
+        assert compose("sweep=s", f"baseline={value}", command="compare").baseline == value
+    assert path_first(["--cfg", "job"], "sweep", "compare") == ["--cfg", "job"]
+    assert compose("sweep=s", "baseline=null", command="compare").baseline is None
+    with pytest.raises(UsageError, match="b: one sweep at a time"):
+        path_first(["a", "b"], "sweep", "compare")
+
+
+def test_a_folder_whose_name_looks_like_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("l1=0").mkdir()
+    assert path_first(["l1=0", "metric=loss/val"], "sweep", "compare") == ["sweep='l1=0'", "metric=loss/val"]
 
 
 # The files

@@ -322,4 +322,4 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     (tmp_path / "file").write_text("in the way")
     assert cli.run("explore", ["data=midi", f"data.path={piece}", "output=file/below"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("composer explore: file/below/explore.json: cannot be written")
+    assert line == "composer explore: file: a file, not a folder; choose another name"

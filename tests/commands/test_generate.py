@@ -181,7 +181,7 @@ def test_a_notebook_gives_primers_as_files_offsets_or_classes(trained: Path, tmp
         assert np.array_equal(classes[:30], events[offset : offset + 30])
     with pytest.raises(ComposerError, match=r"long\.mid has \d+ events; a primer of 30 begins at 0 to "):
         player.primer(f"{tmp_path / 'long.mid'}:999")
-    with pytest.raises(ComposerError, match=r"gone\.mid: cannot be read"):
+    with pytest.raises(ComposerError, match=r"gone\.mid: not found"):
         player.primer(f"{tmp_path / 'gone.mid'}:3")
     assert np.array_equal(player.generate(events=2, primer=0).classes, player.generate(events=2).classes)
     with pytest.raises(ComposerError, match="beyond the vocabulary's sizes"):

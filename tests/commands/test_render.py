@@ -403,7 +403,7 @@ NAMES = ["a.mid", "a b.mid", "it's.mid", "k=v.mid", "back\\slash.mid", "q\\'.mid
 def test_any_file_can_be_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path(name).touch()
-    assert compose(*cli.file_first([name]), command="render").file == name
+    assert compose(*cli.file_first([name], "render"), command="render").file == name
 
 
 @pytest.mark.slow

@@ -1022,7 +1022,7 @@ def test_a_misspelt_preset_is_refused_with_the_nearest(override: str, words: str
 
 def test_a_config_that_is_absent_or_no_text_gets_one_line_too(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(b"name: \xff\n")
-    for name, words in [("absent", "not a run directory"), (".", "cannot be read"), ("latin", "cannot be read")]:
+    for name, words in [("absent", "not a run directory"), (".", "not a regular file"), ("latin", "not UTF-8")]:
         path = tmp_path / name
         with pytest.raises(ComposerError, match=words) as caught:
             run_file.read_config(path)
