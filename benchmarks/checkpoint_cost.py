@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from composer.commands.train import start
 from composer.config.compose import compose
 from composer.runs import checkpoint as ckpt
+from composer.runs.layout import LAST, PREVIOUS
 
 REPEATS = 30
 CADENCE_SECONDS = 30
@@ -34,11 +35,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
                 start(config, Path(folder) / "run")
-            path = Path(folder) / "run" / "checkpoints" / ckpt.LAST
+            path = Path(folder) / "run" / "checkpoints" / LAST
             values, times = ckpt.load(path), []
             for _ in range(REPEATS):
                 started = time.perf_counter()
-                ckpt.keep(path, path.with_name(ckpt.PREVIOUS))
+                ckpt.keep(path, path.with_name(PREVIOUS))
                 ckpt.save(path, values)
                 times.append(1000 * (time.perf_counter() - started))
             share = statistics.median(times) / 1000 / CADENCE_SECONDS

@@ -9,8 +9,10 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from composer import __version__, plugins
+from composer.commands import requests
 from composer.config.commands import (
     SCHEMAS,
     CompareConfig,
@@ -40,6 +42,7 @@ def train(arguments: list[str]) -> None:
     end_with_parent()
     resumed = [argument for argument in arguments if argument.startswith("resume=")]
     if resumed:
+        requests.run_directory(resumed[-1].removeprefix("resume="))
         from composer.commands.train import resume
 
         rest = plugins.enable_named([a for a in arguments if a not in resumed], record=False)
@@ -53,7 +56,7 @@ def train(arguments: list[str]) -> None:
 
         return objective_of(start(config, folder))
 
-    hydra_command("train", arguments, job, _load_summary)
+    _run_command("train", arguments, job, _load_summary)
 
 
 def _load_summary() -> Callable[[Path], None]:
@@ -85,7 +88,7 @@ def generate(arguments: list[str]) -> None:
 
         return [str(path) for path in run(config)]
 
-    hydra_command("generate", run_first(arguments, "generate"), job)
+    _run_command("generate", run_first(arguments, "generate"), job)
 
 
 def evaluate(arguments: list[str]) -> None:
@@ -96,7 +99,7 @@ def evaluate(arguments: list[str]) -> None:
 
         return str(run(config))
 
-    hydra_command("evaluate", run_first(arguments, "evaluate"), job)
+    _run_command("evaluate", run_first(arguments, "evaluate"), job)
 
 
 def compare(arguments: list[str]) -> None:
@@ -109,7 +112,7 @@ def compare(arguments: list[str]) -> None:
 
     if not arguments:
         raise UsageError("name the folder of the runs: composer compare SWEEP_DIR")
-    hydra_command("compare", path_first(arguments, "sweep", "compare"), job)
+    _run_command("compare", path_first(arguments, "sweep", "compare"), job)
 
 
 def export(arguments: list[str]) -> None:
@@ -120,7 +123,7 @@ def export(arguments: list[str]) -> None:
 
         return str(run(config))
 
-    hydra_command("export", run_first(arguments, "export"), job)
+    _run_command("export", run_first(arguments, "export"), job)
 
 
 def explore(arguments: list[str]) -> None:
@@ -131,7 +134,7 @@ def explore(arguments: list[str]) -> None:
 
         return str(run(config))
 
-    hydra_command("explore", arguments, job)
+    _run_command("explore", arguments, job)
 
 
 def render(arguments: list[str]) -> None:
@@ -142,7 +145,7 @@ def render(arguments: list[str]) -> None:
 
         return str(run(config))
 
-    hydra_command("render", file_first(arguments, "render"), job)
+    _run_command("render", file_first(arguments, "render"), job)
 
 
 def report(arguments: list[str]) -> None:
@@ -153,7 +156,7 @@ def report(arguments: list[str]) -> None:
 
         return str(run(config))
 
-    hydra_command("report", path_first(arguments, "folder", "report"), job)
+    _run_command("report", path_first(arguments, "folder", "report"), job)
 
 
 def copying(arguments: list[str]) -> None:
@@ -164,7 +167,7 @@ def copying(arguments: list[str]) -> None:
 
         return str(run(config))
 
-    hydra_command("copying", run_first(file_first(arguments, "copying"), "copying"), job)
+    _run_command("copying", run_first(file_first(arguments, "copying"), "copying"), job)
 
 
 def live(arguments: list[str]) -> None:
@@ -175,7 +178,22 @@ def live(arguments: list[str]) -> None:
 
         run(config)
 
-    hydra_command("live", run_first(arguments, "live"), job)
+    _run_command("live", run_first(arguments, "live"), job)
+
+
+def _run_command(
+    command: str,
+    arguments: list[str],
+    job: Callable[[Any, Path], Any],
+    load_summary: Callable[[], Callable[[Path], None]] | None = None,
+) -> None:
+    """Run a command by Hydra; each job first checks its paths, before it imports torch."""
+
+    def checked(config: Any, folder: Path) -> Any:
+        requests.check(command, config, folder)
+        return job(config, folder)
+
+    hydra_command(command, arguments, checked, *([] if load_summary is None else [load_summary]))
 
 
 def run_first(arguments: list[str], command: str) -> list[str]:

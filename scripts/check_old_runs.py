@@ -30,6 +30,7 @@ import numpy as np
 import torch
 
 from composer.runs import checkpoint as ckpt
+from composer.runs.layout import BEST, LAST
 
 SMALL = (
     *("model.hidden_size=8", "data.window_size=10", "data.batch_size=64", "trainer.threads=1"),
@@ -97,7 +98,7 @@ def write_music(folder: Path, pieces: int = 6) -> None:
 
 def differences(one: Path, other: Path) -> list[str]:
     """Return what differs between two finished runs."""
-    weights = [ckpt.load(run / "checkpoints" / ckpt.LAST)["state_dict"] for run in (one, other)]
+    weights = [ckpt.load(run / "checkpoints" / LAST)["state_dict"] for run in (one, other)]
     pieces = [[path.read_bytes() for path in sorted((run / "samples").iterdir())] for run in (one, other)]
     figures = [summary(run) for run in (one, other)]
     equal = {
@@ -154,7 +155,7 @@ def check_kill(old: Path, folder: Path, check: Check) -> None:
     own = command("train", *SMALL, "trainer.max_epochs=40", "hydra.run.dir=killed")
     with subprocess.Popen(own, cwd=folder, env=environment(old), stdout=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 120
-        while not (run / "checkpoints" / ckpt.BEST).exists() and time.monotonic() < deadline:
+        while not (run / "checkpoints" / BEST).exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
     composer(old, folder, "train", *SMALL, "trainer.max_epochs=40", "hydra.run.dir=killed-whole")

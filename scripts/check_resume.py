@@ -36,6 +36,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from composer.commands.train import resume, start
 from composer.config.compose import compose
 from composer.runs import checkpoint as ckpt
+from composer.runs.layout import BEST, LAST
 from composer.runs.record import event_files
 
 BASE = (
@@ -96,8 +97,8 @@ def launch(config: Any, folder: Path, log: Path) -> int:
 
 def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of everything that must not depend on interruptions."""
-    last = ckpt.load(folder / "checkpoints" / ckpt.LAST)
-    best = ckpt.load(folder / "checkpoints" / ckpt.BEST)
+    last = ckpt.load(folder / "checkpoints" / LAST)
+    best = ckpt.load(folder / "checkpoints" / BEST)
     summary = json.loads((folder / "summary.json").read_text())
     summary.pop("seconds")
     contents = {

@@ -156,6 +156,7 @@ def test_only_the_configuration_knows_hydra_and_omegaconf() -> None:
         "config.keys",
         "config.plain",
         "config.run_file",
+        "config.texts",
         "sweeps.hydra",
         "sweeps.job_configs",
     }

@@ -349,7 +349,9 @@ def test_an_interrupted_run_is_one_line(monkeypatch: pytest.MonkeyPatch, capfd: 
     assert seeds == [4]
 
 
-def test_resume_hands_over_the_folder_and_the_other_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resume_hands_over_the_folder_and_the_other_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("some where/a=b").mkdir(parents=True)
     calls: list[Any] = []
     monkeypatch.setattr(composer.commands.train, "resume", lambda run, arguments: calls.append((run, arguments)))
     assert cli.run("train", ["trainer.max_epochs=9", "resume=some where/a=b", "sampling.n=2"]) == 0

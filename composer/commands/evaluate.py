@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from composer.composing.composer import Composer, checkpoint_path
+from composer.composing.composer import Composer
 from composer.config import compose as configs
 from composer.config.commands import ContextConfig, EvaluateConfig
 from composer.config.data import DataConfig, OnError, of_midi
@@ -31,6 +31,7 @@ from composer.files import display_path, write_json, write_text
 from composer.progress import Counter
 from composer.reporting import evaluation_text as words
 from composer.reporting.run_tables import UNITS, split_name, table
+from composer.runs.layout import checkpoint_path
 from composer.training.terms import make_metrics
 
 # A run's training data and its split.
@@ -178,7 +179,7 @@ def run(config: EvaluateConfig) -> Path:
     """Score as configured, print the figures and write a folder; return the path of its `evaluation.json`."""
     composer = Composer.load(config.run, config.checkpoint)
     results = evaluate(composer, config.data.path, config.context, config.resamples, config.samples)
-    folder = Path(config.output) if config.output else Path("outputs") / "evaluate" / configs.run_id()
+    folder = Path(config.output).expanduser() if config.output else Path("outputs") / "evaluate" / configs.run_id()
     path = folder / "evaluation.json"
     scored_splits = [key for key in ("val", "test", "data") if results.get(f"windows_{key}")]
     names = {key: split_name(key, composer.config, results["pieces"]) for key in scored_splits}

@@ -23,7 +23,7 @@ FIGURES = "explore.json"
 def run(config: ExploreConfig) -> Path:
     """Measure as configured, print the report and write its files; their folder."""
     found = explore(config.data, config.encoding, config.seed)
-    folder = Path(config.output) if config.output else Path("outputs") / "explore" / configs.run_id()
+    folder = Path(config.output).expanduser() if config.output else Path("outputs") / "explore" / configs.run_id()
     print(text(found))
     write_json(folder / FIGURES, dataclasses.asdict(found))
     events = EventFile(folder / f"{EVENTS_PREFIX}000000")

@@ -16,7 +16,7 @@ from composer.runs import checkpoint as ckpt
 def run(config: ExportConfig) -> Path:
     """Write a run's weights as safetensors, or its network as ONNX; the file."""
     composer = Composer.load(config.run, config.checkpoint)
-    path = Path(config.output)
+    path = Path(config.output).expanduser()
     if path.suffix == onnxfile.SUFFIX:
         onnxfile.write(path, composer.model, composer.plain())
         print(f"{display_path(path)}  {path.stat().st_size:,} bytes; run it with onnxruntime (docs/compose.md)")

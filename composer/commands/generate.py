@@ -12,7 +12,7 @@ from composer.config.commands import GenerateConfig
 def run(config: GenerateConfig) -> list[Path]:
     """Compose as configured, write the pieces and print their paths."""
     composer = Composer.load(config.run, config.checkpoint)
-    folder = Path(config.output) if config.output else Path("outputs") / "generate" / configs.run_id()
+    folder = Path(config.output).expanduser() if config.output else Path("outputs") / "generate" / configs.run_id()
     paths = []
     if config.continue_from is not None:
         compositions = composer.continued(config, config.seed, Path(config.continue_from).expanduser())

@@ -57,8 +57,6 @@ def run(config: ReportConfig) -> Path:
         ComposerError: there is no run, or it has not begun.
     """
     folder = newest(Path("outputs")) if config.folder is None else Path(config.folder).expanduser()
-    if not folder.is_dir():
-        raise ComposerError(f"{folder}: no such folder; composer report takes a run's or a sweep's")
     one = (folder / CONFIG).is_file()
     page = run_page(folder, config) if one else sweep_page(folder, config)
     path = Path(config.output).expanduser() if config.output else folder / PAGE

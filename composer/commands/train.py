@@ -13,6 +13,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from composer import plugins
+from composer.commands.requests import run_directory
 from composer.composing.composer import Composer
 from composer.composing.setting import write_setting
 from composer.config import compose as configs
@@ -30,7 +31,7 @@ from composer.nets.build import check_representations
 from composer.progress import say
 from composer.reporting.run_tables import describe, report
 from composer.runs import checkpoint as ckpt
-from composer.runs.layout import CHECKPOINTS, CONFIG, FOLDER_VARIABLE, SUMMARY, locked
+from composer.runs.layout import BEST, CHECKPOINTS, CONFIG, FOLDER_VARIABLE, LAST, PREVIOUS, SUMMARY, locked
 from composer.runs.manifest import write_manifest
 from composer.runs.record import RunLog
 from composer.runs.summary import data_figures, early_end_recorded, stopped_by_signals
@@ -103,9 +104,7 @@ def resume(run: str, arguments: list[str]) -> dict[str, Any]:
     flags = [a for a in arguments if a.startswith("-")]
     if flags:
         raise UsageError(f"{flags[0]}: not used with resume={run}; resume runs one run in place")
-    folder = Path(run).expanduser()
-    if not run or not folder.is_dir():
-        raise ComposerError(f"resume={run}: no such run directory")
+    folder = run_directory(run)
     before = run_file.read_config(folder / CONFIG)
     overrides = keys.parse_overrides(keys.as_typed(arguments, "train"))
     keys.check_keys(overrides, "train")
@@ -278,7 +277,7 @@ def fit(run: Run) -> None:
 def finish(run: Run) -> dict[str, Any]:
     """Score the best weights, choose the sampling, compose the final pieces and write `summary.json`."""
     prepared, config, folder = run.prepared, run.prepared.config, run.prepared.folder
-    path = folder / CHECKPOINTS / ckpt.BEST
+    path = folder / CHECKPOINTS / BEST
     best = ckpt.load(path)
     composer = Composer.of_checkpoint(best, path)
     summary = {
@@ -333,9 +332,9 @@ def _begin(run: Run, changed: Sequence[str]) -> None:
     if not run.finished:
         (folder / SUMMARY).unlink(missing_ok=True)
         write_setting(folder, None)
-    if newest is not None and newest[0].name == ckpt.PREVIOUS:
+    if newest is not None and newest[0].name == PREVIOUS:
         # The next checkpoint renames last.ckpt to previous.ckpt: the damaged file must not replace the whole one.
-        ckpt.keep(newest[0], newest[0].with_name(ckpt.LAST))
+        ckpt.keep(newest[0], newest[0].with_name(LAST))
     say(describe(config, folder, run.prepared.data, run.module.model))
 
 

@@ -32,14 +32,13 @@ from composer.corpus.read_many import Parameters, read_as
 from composer.data.bar_position import BarStart, bar_start
 from composer.data.vocabulary import Vocabulary
 from composer.errors import ComposerError
-from composer.files import display_path
 from composer.music.events import Events, Piece, Timing, excerpt_of, in_unit, join, title_of, with_releases
 from composer.music.markings import Excerpt, Markings
 from composer.music.tonality import with_key
 from composer.nets.build import Network, build_model
 from composer.random_streams import RandomStream
 from composer.runs import checkpoint as ckpt
-from composer.runs.layout import CHECKPOINTS
+from composer.runs.layout import checkpoint_path
 
 # Pieces composed at once: more need memory and are not faster.
 _BATCH_PIECES = 64
@@ -502,28 +501,6 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def checkpoint_path(run: Path, checkpoint: str = "best") -> Path:
-    """Return the checkpoint file that a run directory or file stands for.
-
-    Raises:
-        ComposerError: there is none.
-    """
-    if run.is_file():
-        return run
-    if not run.is_dir():
-        raise ComposerError(f"run={run}: no such run directory or checkpoint file")
-    folder = run / CHECKPOINTS
-    path = folder / f"{checkpoint}.ckpt"
-    if path.is_file():
-        return path
-    if (folder / ckpt.LAST).is_file():
-        raise ComposerError(
-            f"run={run}: has no {checkpoint}.ckpt (it had not finished an epoch when it was last saved); "
-            f"finish it with composer train resume={display_path(run)}, or compose with checkpoint=last"
-        )
-    raise ComposerError(f"run={run}: has no checkpoints, so it is not a run directory of composer train")
 
 
 def drawn_at(composer: Composer, config: SamplingConfig) -> str:

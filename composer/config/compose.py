@@ -29,6 +29,7 @@ from composer.config.commands import SCHEMAS, GenerateConfig
 from composer.config.keys import (
     as_hydra_names,
     as_typed,
+    check_conflicts,
     check_keys,
     options_of_group,
     options_with,
@@ -259,7 +260,9 @@ def compose(*overrides: str, command: str = "train", conf: Path = CONF_DIR) -> A
         ComposerError: a key, option or value is wrong.
     """
     overrides = tuple(as_typed(enable_plugins(overrides, command), command))
-    check_keys(parse_overrides(overrides), command)
+    parsed = parse_overrides(overrides)
+    check_keys(parsed, command)
+    check_conflicts(parsed, command)
     try:
         node = compose_node(as_hydra_names(overrides, command), command, conf)
     except (HydraException, OmegaConfBaseException) as error:

@@ -234,6 +234,26 @@ def check_keys(overrides: Iterable[Override], command: str) -> None:
         raise ComposerError(f"{override.input_line}: there is no key {key}{_suggestion(key, sorted(known), command)}")
 
 
+# Keys of which one makes the other useless, by command; of several lengths one holds.
+_EITHER = {"generate": [("seconds", "events")], "live": [("seconds", "events")]}
+_EITHER |= {"train": [("sampling.seconds", "sampling.events")]}
+
+
+def check_conflicts(overrides: Iterable[Override], command: str) -> None:
+    """Refuse two overrides of which the command would ignore one.
+
+    Raises:
+        UsageError: names both.
+    """
+    given = {o.key_or_group: o for o in overrides if o.is_sweep_override() or o.value() is not None}
+    for first, second in _EITHER.get(command, ()):
+        if first in given and second in given:
+            raise UsageError(
+                f"{given[first].input_line} {given[second].input_line}: {first} sets the length and {second} would be "
+                "ignored; give one of them"
+            )
+
+
 def as_hydra_names(arguments: Iterable[str], command: str) -> list[str]:
     """Write the choice of a group as Hydra names it where its keys stand in another node, such as `sampling=bold`."""
     names = HYDRA_NAMES.get(command, {})

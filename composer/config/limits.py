@@ -48,6 +48,7 @@ class Range:
         most: highest number inside.
         above: highest number outside, below the range.
         below: lowest number outside, above the range.
+        for_zero: what to write in place of 0; empty where there is nothing.
     """
 
     words: str
@@ -55,6 +56,7 @@ class Range:
     most: float = math.inf
     above: float | None = None
     below: float | None = None
+    for_zero: str = ""
 
     def faults(self, value: Any) -> Iterator[object]:
         """Yield `value` if it is outside the bounds."""
@@ -209,7 +211,9 @@ class Group:
                 continue
             for limit in limits:
                 for fault in limit.faults(value):
-                    require(False, self.prefix + name, fault, _or_null(limit.words) if nullable else limit.words)
+                    hint = getattr(limit, "for_zero", "") if fault == 0 else ""
+                    words = (_or_null(limit.words) if nullable else limit.words) + (f"; {hint}" if hint else "")
+                    require(False, self.prefix + name, fault, words)
         self.check()
 
     def check(self) -> None:

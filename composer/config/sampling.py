@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, ClassVar
@@ -15,6 +16,7 @@ from composer.config.limits import (
     Each,
     Group,
     NotEmpty,
+    Range,
     Registered,
     at_least,
     between,
@@ -22,11 +24,14 @@ from composer.config.limits import (
 from composer.config.scales import SCALES, scale_pitches
 from composer.registry import NoKeys, keys_of
 
-Temperature = Annotated[float | None, POSITIVE]
+_GREEDY = "method=greedy takes the likeliest event"
+Temperature = Annotated[float | None, dataclasses.replace(POSITIVE, for_zero=_GREEDY)]
 TopK = Annotated[int | None, COUNT]
 TopP = Annotated[float | None, UP_TO_1]
 MinP = Annotated[float | None, between(0, 1)]
 _EACH = ", each of them"
+# Of all pieces of one command: minutes of computing, and hundreds of megabytes.
+MAX_EVENTS, MAX_SECONDS = 1_000_000, 86_400
 
 
 class Mode(Enum):
@@ -57,9 +62,9 @@ class SamplingConfig(Group):
 
     prefix: ClassVar[str] = "sampling."
 
-    events: Annotated[int, COUNT]
+    events: Annotated[int, between(1, MAX_EVENTS)]
     """Events composed after the primer."""
-    seconds: Annotated[float | None, POSITIVE]
+    seconds: Annotated[float | None, Range(f"above 0 and at most {MAX_SECONDS} (a day)", above=0, most=MAX_SECONDS)]
     """Compose this many seconds of music instead of a number of events; null goes by `events`."""
     n: Annotated[int, COUNT]
     """Pieces composed."""
@@ -119,6 +124,10 @@ class SamplingConfig(Group):
 
     def check(self) -> None:
         """Check relations between keys, and the scale; raises a `ComposerError`."""
+        limit = f"at most {MAX_EVENTS:,} events in all, and n={self.n} pieces of {self.events:,} are more"
+        self.require(self.seconds is not None or self.n * self.events <= MAX_EVENTS, "events", limit)
+        limit = f"at most {MAX_SECONDS:,} seconds in all, and n={self.n} pieces of this length are more"
+        self.require(self.seconds is None or self.n * self.seconds <= MAX_SECONDS, "seconds", limit)
         limit = f"at most beams={self.beams} with method=beam"
         self.require(self.method != "beam" or self.n <= self.beams, "n", limit)
         low, high = self.pitch_low or 0, self.pitch_high

@@ -7,13 +7,17 @@ The columns that are read are `midi_filename`, a path below the folder of the pi
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path, PurePosixPath
 
 from composer.errors import ComposerError
+from composer.files import read_text
 
 _NAME, _SPLIT = "midi_filename", "split"
+# A row of a million files needs less.
+_MAX_BYTES = 256 << 20
 
 
 class SplitPart(Enum):
@@ -79,15 +83,14 @@ def read_groups(path: Path, column: str) -> dict[str, str]:
 def _rows(path: Path, column: str) -> Iterator[tuple[int, str, str]]:
     """Yield the line of each row, the path that it names, and its value of a column."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            there = reader.fieldnames or ()
-            lacking = [name for name in (_NAME, column) if name not in there]
-            if lacking:
-                has = f"; it has {', '.join(map(str, there))}" if _NAME in there else ""
-                raise ComposerError(f"{path}: has no column {lacking[0]}; it needs {_NAME} and {column}{has}")
-            for row in reader:
-                name = PurePosixPath((row[_NAME] or "").strip().replace("\\", "/")).as_posix()
-                yield reader.line_num, name, (row[column] or "").strip()
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reader = csv.DictReader(io.StringIO(read_text(path, _MAX_BYTES), newline=""))
+        there = reader.fieldnames or ()
+        lacking = [name for name in (_NAME, column) if name not in there]
+        if lacking:
+            has = f"; it has {', '.join(map(str, there))}" if _NAME in there else ""
+            raise ComposerError(f"{path}: has no column {lacking[0]}; it needs {_NAME} and {column}{has}")
+        for row in reader:
+            name = PurePosixPath((row[_NAME] or "").strip().replace("\\", "/")).as_posix()
+            yield reader.line_num, name, (row[column] or "").strip()
+    except csv.Error as error:
         raise ComposerError(f"{path}: cannot be read as CSV ({error})") from error

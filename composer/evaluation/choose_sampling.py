@@ -21,7 +21,7 @@ from composer.data.splits import split_rule
 from composer.evaluation.reference import ReferenceMusic
 from composer.music.events import Piece
 from composer.runs import checkpoint as ckpt
-from composer.runs.layout import CHECKPOINTS
+from composer.runs.layout import BEST, CHECKPOINTS
 
 # Copied runs of 8 notes above those of held-out music, as a share of all runs, that a setting may have.
 MAX_COPIED_EXCESS = 0.1
@@ -175,5 +175,5 @@ def choose_setting(
         composer.setting = setting
         # The file alone then composes as the run does.
         values = {**best, "composer": {**best["composer"], "sampling": setting.to_plain()}}
-        ckpt.save(folder / CHECKPOINTS / ckpt.BEST, values)
+        ckpt.save(folder / CHECKPOINTS / BEST, values)
     return setting.to_plain() if choice is None else choice.to_plain()

@@ -27,9 +27,8 @@ from composer.errors import ComposerError
 from composer.files import read_regular, temporary_name, unwritable, write_atomic
 from composer.music.events import Timing, valid_division
 from composer.music.markings import Excerpt
-from composer.runs.layout import CHECKPOINTS
+from composer.runs.layout import CHECKPOINTS, LAST, PREVIOUS
 
-LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 FORMAT = 1
 # Keys of `callbacks`, where Lightning saves the state of each callback: position and metrics, lengths of the record.
 PROGRESS_KEY, RECORD_KEY = "ProgressCallback", "RecordCallback"

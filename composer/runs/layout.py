@@ -9,13 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from composer.errors import ComposerError
-from composer.files import display_path, main_process, unwritable
+from composer.files import check_writable_name, display_path, main_process, unwritable
 
 CONFIG = "config.yaml"
 MANIFEST = "manifest.json"
 SUMMARY = "summary.json"
 METRICS = "metrics.csv"
 CHECKPOINTS = "checkpoints"
+# In it: the newest state, the one before, and the weights with the lowest validation loss.
+LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 SAMPLES = "samples"
 SAMPLING = "sampling.json"
 LOCK = ".lock"
@@ -39,6 +41,7 @@ def locked(folder: Path) -> Iterator[None]:
     if not main_process():
         yield  # the first process holds it for all
         return
+    check_writable_name(folder / LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         stream = (folder / LOCK).open("a+")
@@ -64,3 +67,25 @@ def locked(folder: Path) -> Iterator[None]:
             if not (folder / CONFIG).exists():
                 # No run began here; whoever made the folder may remove it.
                 (folder / LOCK).unlink(missing_ok=True)
+
+
+def checkpoint_path(run: Path, checkpoint: str = "best") -> Path:
+    """Return the checkpoint file that a run directory or file stands for.
+
+    Raises:
+        ComposerError: there is none.
+    """
+    if run.is_file():
+        return run
+    if not run.is_dir():
+        raise ComposerError(f"run={run}: no such run directory or checkpoint file")
+    folder = run / CHECKPOINTS
+    path = folder / f"{checkpoint}.ckpt"
+    if path.is_file():
+        return path
+    if (folder / LAST).is_file():
+        raise ComposerError(
+            f"run={run}: has no {checkpoint}.ckpt (it had not finished an epoch when it was last saved); "
+            f"finish it with composer train resume={display_path(run)}, or compose with checkpoint=last"
+        )
+    raise ComposerError(f"run={run}: has no checkpoints, so it is not a run directory of composer train")

@@ -19,6 +19,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from torch import nn
 
 from composer.config.limits import CHANNELS
+from composer.files import check_writable_name
 from composer.runs.layout import METRICS
 from composer.runs.tensorboard import EVENTS_PREFIX, EventFile, Layout
 
@@ -48,6 +49,7 @@ class RunLog:
             next_epoch: the first epoch (from 1) that a resumed run writes.
         """
         self.folder = folder
+        check_writable_name(folder / METRICS)
         cut_back(folder, lengths or {})
         # TensorBoard reads the files of a run in the order of their names.
         number = len(event_files(folder))

@@ -16,6 +16,8 @@ from tensorboard.plugins.custom_scalar import layout_pb2, metadata
 from tensorboard.plugins.histogram import metadata as histogram_metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from composer.files import check_writable_name
+
 EVENTS_PREFIX = "events.out.tfevents."
 
 # What a chart shows: lines, as regular expressions of their tags, or a band, as the tags of (value, lower, upper).
@@ -28,7 +30,9 @@ class EventFile:
 
     def __init__(self, path: Path) -> None:
         """Args: `path`, replaced if it exists; its name begins with `EVENTS_PREFIX`."""
-        self.stream = path.open("wb")
+        check_writable_name(path)
+        path.unlink(missing_ok=True)  # not written through a link
+        self.stream = path.open("xb")
         self.records = RecordWriter(self.stream)
         self.write(Event(file_version="brain.Event:2"))
 

@@ -29,6 +29,7 @@ from composer.config.compose import enable_plugins, readable, register, typed
 from composer.config.keys import (
     as_hydra_names,
     as_typed,
+    check_conflicts,
     check_keys,
     flag_given,
     flags_first,
@@ -382,7 +383,9 @@ def hydra_command(
         raise UsageError('--shell-completion: eval "$(composer completion bash)" turns it on; also zsh, fish')
     arguments = as_typed(enable_plugins(flags_first(arguments), command), command)
     register()
-    check_keys(parse_overrides(overrides_of(arguments)), command)
+    overrides = parse_overrides(overrides_of(arguments))
+    check_keys(overrides, command)
+    check_conflicts(overrides, command)
     # `composer train` or `scripts/train.py`, without what follows.
     jobs = _Jobs(command, run, sys.argv[: len(sys.argv) - len(arguments)])
     with _sweep_session(load_summary) as began:

@@ -20,6 +20,7 @@ from composer.config.compose import plugin_package, readable, typed
 from composer.config.keys import parse_overrides
 from composer.config.paths import CONF_DIR
 from composer.errors import ComposerError
+from composer.music.midi import find_files
 from composer.plugins import CONF
 
 
@@ -127,12 +128,14 @@ def check_values(config: DictConfig) -> None:
         else:
             values[key] = [str(override.input_line)]
     first = {key: found[0] for key, found in values.items() if found}
-    for key, found in values.items():
-        for override_text in found if len(found) > 1 else []:
-            try:
-                job = loader.load_sweep_config(config, list((first | {key: override_text}).values()))
-                with open_dict(job):
-                    del job["hydra"]
-                typed(job, SCHEMAS["train"])
-            except (HydraException, OmegaConfBaseException) as error:
-                raise readable(error) from error
+    others = [first | {key: text} for key, found in values.items() for text in found[1:]]
+    for chosen in [first, *others] if others else []:
+        try:
+            job = loader.load_sweep_config(config, list(chosen.values()))
+            with open_dict(job):
+                del job["hydra"]
+            data = typed(job, SCHEMAS["train"]).data
+            if data.source == "midi" and data.path:
+                find_files(Path(data.path).expanduser())
+        except (HydraException, OmegaConfBaseException) as error:
+            raise readable(error) from error

@@ -17,7 +17,7 @@ from typing import Any
 
 from composer.config.texts import quoted
 from composer.errors import ComposerError
-from composer.files import display_path, main_process, read_json, write_text
+from composer.files import check_writable_name, display_path, main_process, read_json, write_text
 from composer.runs import code as source
 from composer.runs.layout import JOB, SWEEP
 from composer.sweeps.jobs import LOG, STOP, Job, describe, objective, stop_signal, sweep_stopped
@@ -64,6 +64,7 @@ def run_job(sweep: Path, job: Job, cwd: Path | None = None) -> float:
     log_begins = (job.folder / LOG).stat().st_size if (job.folder / LOG).exists() else 0
     outer = {number: signal.getsignal(number) for number in _SIGNALS}
     with _busy:
+        check_writable_name(job.folder / LOG)
         with (job.folder / LOG).open("ab") as log:
             code, stopped = _run(sweep, _command(job, sweep), _environment(sweep), cwd, log)
         job.seconds = round(time.monotonic() - started, 1)

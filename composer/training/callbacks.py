@@ -25,7 +25,7 @@ from composer.files import display_path
 from composer.nets.network import Network
 from composer.progress import Progress
 from composer.runs import checkpoint as ckpt
-from composer.runs.layout import CHECKPOINTS
+from composer.runs.layout import BEST, CHECKPOINTS, LAST
 from composer.runs.record import RunLog
 from composer.training.metrics import score
 from composer.training.module import ComposerModule
@@ -186,7 +186,7 @@ class RecordCallback(Callback):
         """
         if trainer.is_global_zero:
             if self.state.new and (self.folder / CHECKPOINTS).exists():
-                last = display_path(self.folder / CHECKPOINTS / ckpt.LAST)
+                last = display_path(self.folder / CHECKPOINTS / LAST)
                 raise ComposerError(f"{self.folder}: holds a training; resume it with ckpt_path={str(last)!r}")
             self.folder.mkdir(parents=True, exist_ok=True)
             self.record = RunLog(self.folder, self.state.lengths, self.state.position[0] + 1)
@@ -276,7 +276,7 @@ class CheckpointCallback(Checkpoint):
         if self.state.new:
             # In a folder of another name first: once `checkpoints` exists, it has held a whole checkpoint.
             beginning = self.folder / f".{CHECKPOINTS}.tmp"
-            trainer.save_checkpoint(beginning / ckpt.LAST)
+            trainer.save_checkpoint(beginning / LAST)
             if trainer.is_global_zero:
                 beginning.rename(self.folder / CHECKPOINTS)
 
@@ -346,9 +346,9 @@ class CheckpointCallback(Checkpoint):
         module.check_finite()
         folder = self.folder / CHECKPOINTS
         if self.best_unsaved is not None and trainer.is_global_zero:
-            ckpt.save(folder / ckpt.BEST, self.best_unsaved)
+            ckpt.save(folder / BEST, self.best_unsaved)
         self.best_unsaved = None
-        trainer.save_checkpoint(folder / ckpt.LAST)
+        trainer.save_checkpoint(folder / LAST)
         self.saved_at = time.monotonic()
 
 

@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import composer
 from composer import files, registry
-from composer.composing.composer import Composer, checkpoint_path
+from composer.composing.composer import Composer
 from composer.config import compose as configs
 from composer.config import keys, limits, paths, run_file
 from composer.config.commands import SCHEMAS, GenerateConfig
@@ -36,6 +36,7 @@ from composer.config.training import TrainConfig
 from composer.corpus.read_many import Parameters
 from composer.errors import ComposerError, UsageError
 from composer.music.midi import read_parts, read_piece
+from composer.runs.layout import checkpoint_path
 from composer.sweeps import hydra as hydra_sweeps
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

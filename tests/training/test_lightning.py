@@ -20,8 +20,8 @@ from composer.config.plain import to_plain
 from composer.data.datamodule import MusicDataModule
 from composer.data.windows import Supervised
 from composer.errors import ComposerError
-from composer.runs import checkpoint as ckpt
 from composer.runs.checkpoint import AtomicCheckpointIO
+from composer.runs.layout import BEST, LAST
 from composer.training.callbacks import run_callbacks
 from composer.training.module import ComposerModule
 
@@ -264,6 +264,6 @@ def test_best_checkpoint_of_a_run_loads_into_lightning(tmp_path: Path) -> None:
 
     config = compose(*SMALL, "trainer.max_epochs=1", "sampling.events=20", "logging.sample_media=false")
     start(config, tmp_path / "run")
-    for name in (ckpt.BEST, ckpt.LAST):
+    for name in (BEST, LAST):
         loaded = ComposerModule.load_from_checkpoint(tmp_path / "run" / "checkpoints" / name)
         assert loaded.hparams["model"]["hidden_size"] == 8
