@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -11,8 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from composer import __version__, plugins
-from composer.commands import requests
+from composer import __version__, plugins, standard_streams
 from composer.config.commands import (
     SCHEMAS,
     CompareConfig,
@@ -42,6 +42,8 @@ def train(arguments: list[str]) -> None:
     end_with_parent()
     resumed = [argument for argument in arguments if argument.startswith("resume=")]
     if resumed:
+        from composer.commands import requests
+
         requests.run_directory(resumed[-1].removeprefix("resume="))
         from composer.commands.train import resume
 
@@ -190,6 +192,8 @@ def _run_command(
     """Run a command by Hydra; each job first checks its paths, before it imports torch."""
 
     def checked(config: Any, folder: Path) -> Any:
+        from composer.commands import requests
+
         requests.check(command, config, folder)
         return job(config, folder)
 
@@ -233,25 +237,35 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit with its status."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    standard_streams.set_up()
+    # A log that cannot be written, on a full disk, is no reason for a traceback: the record's own files tell it.
+    logging.raiseExceptions = False
+    status = _main(sys.argv[1:] if arguments is None else arguments)
+    problem = standard_streams.failure()
+    if problem is not None:
+        print(f"composer: {problem}", file=sys.stderr)
+    sys.exit(status or int(problem is not None))
+
+
+def _main(arguments: list[str]) -> int:
     if arguments in ([], ["-h"], ["--help"], ["help"]):
-        _print_text(usage())
-        sys.exit(0 if arguments else 2)
+        print(usage())
+        return 0 if arguments else 2
     if arguments == ["--version"]:
-        _print_text(f"composer {__version__}")
-        sys.exit(0)
+        print(f"composer {__version__}")
+        return 0
     command, *rest = arguments
     if command == "completion":
         try:
-            _print_text(completion(rest, [*COMMANDS, "completion"]))
+            print(completion(rest, [*COMMANDS, "completion"]))
         except UsageError as error:
             print(f"composer: {error}", file=sys.stderr)
-            sys.exit(error.exit_status)
-        sys.exit(0)
+            return error.exit_status
+        return 0
     if command not in COMMANDS:
         print(f"composer: there is no command {command}; there are {', '.join(COMMANDS)}", file=sys.stderr)
-        sys.exit(2)
-    sys.exit(run(command, rest))
+        return 2
+    return run(command, rest)
 
 
 def usage() -> str:
@@ -289,23 +303,7 @@ def run(command: str, arguments: list[str]) -> int:
             raise
         print(f"composer {command}: {fault}", file=sys.stderr)
         return fault.exit_status
-    except BrokenPipeError:
-        _discard_output()
-        return 0
     return 0
-
-
-def _print_text(text: str) -> None:
-    """Print text, and accept that the reader closes the pipe, as in `composer --help | head -1`."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        _discard_output()
-
-
-def _discard_output() -> None:
-    # The reader of our output has gone; Python would complain once more when it flushes.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *rest: object) -> None:

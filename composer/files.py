@@ -45,8 +45,18 @@ def safe_name(text: str) -> str:
     if len(name) > room:
         # `model.dropout` as `dropout`.
         name = re.sub(r"(^|_)[a-z_]+\.(?=[a-z])", r"\1", name)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    digest = hashlib.sha256(os.fsencode(text)).hexdigest()[:8]
     return f"{name[:room]}-{digest}"
+
+
+def user_path(path: str | os.PathLike[str]) -> Path:
+    """Return a path as a user gives it, `~` being the home folder where there is one."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111, Path.expanduser raises without a home folder
+
+
+def printable(text: str) -> str:
+    """Return a text with escapes for what UTF-8 cannot say: bytes of a file name that are not UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def display_path(path: Path) -> Path:
@@ -228,8 +238,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file all or nothing."""
-    write_bytes(path, text.encode("utf-8"))
+    """Write a text file all or nothing; bytes of a file name that are not UTF-8 are written as escapes."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from composer.cli import run
+from composer.cli import main
 
 if __name__ == "__main__":
-    sys.exit(run("render", sys.argv[1:]))
+    main(["render", *sys.argv[1:]])

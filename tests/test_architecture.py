@@ -14,6 +14,7 @@ ORDER = [
     *(
         "errors",
         "random_streams",
+        "standard_streams",
         "progress",
         "files",
         "registry",

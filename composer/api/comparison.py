@@ -20,6 +20,7 @@ from composer.compare.effects import Comparison as Analysis
 from composer.config.compose import compose
 from composer.config.texts import quoted
 from composer.errors import ComposerError
+from composer.files import user_path
 
 # The figures that a notebook shows with a comparison.
 _SHOWN = ("curves", "differences")
@@ -136,7 +137,7 @@ class Comparison:
         Raises:
             ComposerError: the folder cannot be written.
         """
-        path = Path(folder).expanduser()
+        path = user_path(folder)
         command.write(self.analysis, self.tables, path, figures=figures)
         return path
 
@@ -174,4 +175,4 @@ def compare(
 
 
 def _folder_of(run: Run | str | Path) -> Path:
-    return run.folder if isinstance(run, Run) else Path(run).expanduser()
+    return run.folder if isinstance(run, Run) else user_path(run)

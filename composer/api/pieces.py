@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from composer.config.data import Order, Pedal
 from composer.errors import ComposerError
+from composer.files import user_path
 from composer.music.events import Piece
 from composer.music.interchange import unit_of
 from composer.music.midi import read_piece
@@ -45,7 +46,7 @@ def read(
         ComposerError: the file is missing, damaged or without notes in the part, or an argument has no such value.
     """
     return read_piece(
-        Path(path).expanduser(),
+        user_path(path),
         part=part,
         time_unit=unit_of(unit),
         drums=drums,

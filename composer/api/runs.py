@@ -20,7 +20,7 @@ from composer.config.run_file import read_config, read_values
 from composer.config.texts import quoted
 from composer.config.training import TrainConfig
 from composer.errors import ComposerError
-from composer.files import display_path, read_json
+from composer.files import display_path, read_json, user_path
 from composer.progress import messages_logged
 from composer.runs.layout import CHECKPOINTS, CONFIG, MANIFEST, SAMPLES, SUMMARY
 
@@ -55,7 +55,7 @@ class Run:
             ComposerError: the folder is no run directory, or there is no such checkpoint by name.
         """
         # Absolute: a notebook may change its working directory.
-        self.folder, self.checkpoint = Path(folder).expanduser().absolute(), checkpoint
+        self.folder, self.checkpoint = user_path(folder).absolute(), checkpoint
         if checkpoint not in ("best", "last"):
             raise ComposerError(f"checkpoint={checkpoint}: must be best or last")
         if not is_run(self.folder) and not (self.folder / CHECKPOINTS).is_dir():
@@ -250,7 +250,7 @@ def load(path: str | Path, checkpoint: str = "best") -> Run | Composer:
     Raises:
         ComposerError: the path is not a run or checkpoint, or the file is damaged; one line that says what to do.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     if path.is_dir():
         return Run(path, checkpoint)
     # torch is imported here and not at the top, so that reading runs stays quick.
@@ -270,7 +270,7 @@ def runs(folder: str | Path = "outputs") -> list[Run]:
     Raises:
         ComposerError: there is no such folder.
     """
-    root = Path(folder).expanduser()
+    root = user_path(folder)
     if not root.is_dir():
         raise ComposerError(f"{display_path(root)}: no such folder")
     found: list[tuple[str, Run]] = []

@@ -17,7 +17,7 @@ from composer.api.runs import Run
 from composer.config.paths import PACKAGE
 from composer.config.texts import quoted
 from composer.errors import ComposerError, RunInterrupted
-from composer.files import display_path
+from composer.files import display_path, user_path
 from composer.progress import LOG, in_notebook
 from composer.runs.layout import CONFIG, SWEEP
 from composer.sweeps.jobs import FOLDER_LINE, Job, jobs
@@ -39,7 +39,7 @@ class Sweep:
         Raises:
             ComposerError: the folder is no sweep's.
         """
-        self.folder = Path(folder).expanduser().absolute()
+        self.folder = user_path(folder).absolute()
         if not (self.folder / SWEEP).is_file():
             raise ComposerError(f"{display_path(self.folder)}: has no {SWEEP}, so it is not the folder of a sweep")
 
@@ -91,7 +91,7 @@ def sweep(overrides: Iterable[str], *, folder: str | Path | None = None) -> Swee
     """
     given = listed(overrides)
     if folder is not None:
-        given.append(f"hydra.sweep.dir={quoted(str(Path(folder).expanduser()))}")
+        given.append(f"hydra.sweep.dir={quoted(str(user_path(folder)))}")
     lines, status = _run([sys.executable, "-m", "composer", "train", "-m", *given])
     if status:
         raise _error(lines, status)

@@ -13,7 +13,7 @@ from composer.api.runs import Run
 from composer.config.compose import compose, run_id
 from composer.config.keys import parse_overrides
 from composer.errors import ComposerError, UsageError
-from composer.files import safe_name
+from composer.files import safe_name, user_path
 from composer.progress import messages_logged
 from composer.runs.layout import FOLDER_VARIABLE
 
@@ -50,14 +50,14 @@ def train(overrides: Iterable[str] = (), *, folder: str | Path | None = None) ->
         raise UsageError(f"{resumed[-1]}: a run is resumed in its own folder, so that folder={folder} cannot be given")
     # Imported late: it imports torch, and a mistake in the overrides is found before.
     if resumed:
-        target = Path(resumed[-1].removeprefix("resume=")).expanduser()
+        target = user_path(resumed[-1].removeprefix("resume="))
         with _called_by_program(target):
             from composer.commands.train import resume
 
             resume(str(target), rest)
         return Run(target)
     config = compose(*rest)
-    target = Path("outputs") / safe_name(config.name) / run_id() if folder is None else Path(folder).expanduser()
+    target = Path("outputs") / safe_name(config.name) / run_id() if folder is None else user_path(folder)
     with _called_by_program(target):
         from composer.commands.train import start
 

@@ -15,7 +15,7 @@ from composer.compare.reading import read_runs, read_sweep
 from composer.compare.runs import COMPLETED
 from composer.config.commands import CompareConfig
 from composer.errors import ComposerError
-from composer.files import display_path, write_text
+from composer.files import display_path, user_path, write_text
 
 REPORT = "report.md"
 
@@ -33,7 +33,7 @@ def compare(config: CompareConfig, folders: Sequence[Path] = ()) -> Comparison:
     if folders:
         sweep = read_runs(folders, config.weights)
     else:
-        sweep = read_sweep(Path(config.sweep).expanduser(), config.weights)
+        sweep = read_sweep(user_path(config.sweep), config.weights)
     baseline = find_arm(sweep, config.baseline)
     check(sweep, baseline)
     if not sweep.counted:
@@ -47,7 +47,7 @@ def run(config: CompareConfig) -> Path:
     c = compare(config)
     for note in c.sweep.notes:
         warnings.warn(note, stacklevel=2)
-    folder = Path(config.output).expanduser() if config.output else c.sweep.folder / "compare"
+    folder = user_path(config.output) if config.output else c.sweep.folder / "compare"
     made = all_tables(c, config.resamples)
     figures = write(c, made, folder, figures=config.figures)
     print("\n".join([f"{c.title(c.metric)}, {_weights(c)}", "", *typeset.text(made[0]), "", *conclusions(c)]))

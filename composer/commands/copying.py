@@ -15,7 +15,7 @@ from composer.errors import ComposerError
 from composer.evaluation.copying import LEAST, ORDERS
 from composer.evaluation.judgements import Copying
 from composer.evaluation.reference import ReferenceMusic
-from composer.files import display_path, read_json, safe_name, write_json, write_text
+from composer.files import display_path, read_json, safe_name, user_path, write_json, write_text
 from composer.music.midi import read_piece
 from composer.render.listening import player
 from composer.render.player import player_page
@@ -31,14 +31,14 @@ def run(config: CopyingConfig) -> Path:
     Raises:
         ComposerError: the file, the run or its data cannot be read.
     """
-    path = Path(config.file).expanduser()
+    path = user_path(config.file)
     data = config.data
     piece = read_piece(path, part=data.part, drums=data.drums, clip=data.clip)
     if left_out := str(piece.left_out):
         print(f"left out {left_out}")
-    reference, pieces = of_run(Path(config.run).expanduser())
+    reference, pieces = of_run(user_path(config.run))
     copying, passages = reference.copying([piece]), reference.passages(piece)
-    folder = Path(config.output).expanduser() if config.output else Path("outputs") / "copying" / safe_name(path.stem)
+    folder = user_path(config.output) if config.output else Path("outputs") / "copying" / safe_name(path.stem)
     found = {"file": config.file, "run": config.run, **copying.to_plain(), "passages": passages}
     write_json(folder / "copying.json", found)
     page = player(piece, path.stem, f"compared with the training data of {config.run}", passages)

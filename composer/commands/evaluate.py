@@ -27,7 +27,7 @@ from composer.evaluation.reference import ReferenceMusic
 from composer.evaluation.samples import judge
 from composer.evaluation.scores import Seconds, over_pieces, score_windows
 from composer.evaluation.scores import pieces_csv as pieces_table
-from composer.files import display_path, write_json, write_text
+from composer.files import display_path, user_path, write_json, write_text
 from composer.progress import Counter
 from composer.reporting import evaluation_text as words
 from composer.reporting.run_tables import UNITS, split_name, table
@@ -179,7 +179,7 @@ def run(config: EvaluateConfig) -> Path:
     """Score as configured, print the figures and write a folder; return the path of its `evaluation.json`."""
     composer = Composer.load(config.run, config.checkpoint)
     results = evaluate(composer, config.data.path, config.context, config.resamples, config.samples)
-    folder = Path(config.output).expanduser() if config.output else Path("outputs") / "evaluate" / configs.run_id()
+    folder = user_path(config.output) if config.output else Path("outputs") / "evaluate" / configs.run_id()
     path = folder / "evaluation.json"
     scored_splits = [key for key in ("val", "test", "data") if results.get(f"windows_{key}")]
     names = {key: split_name(key, composer.config, results["pieces"]) for key in scored_splits}

@@ -9,14 +9,14 @@ from composer.composing import safetensors_file as export
 from composer.composing.composer import Composer
 from composer.config import run_file
 from composer.config.commands import ExportConfig
-from composer.files import display_path
+from composer.files import display_path, user_path
 from composer.runs import checkpoint as ckpt
 
 
 def run(config: ExportConfig) -> Path:
     """Write a run's weights as safetensors, or its network as ONNX; the file."""
     composer = Composer.load(config.run, config.checkpoint)
-    path = Path(config.output).expanduser()
+    path = user_path(config.output)
     if path.suffix == onnxfile.SUFFIX:
         onnxfile.write(path, composer.model, composer.plain())
         print(f"{display_path(path)}  {path.stat().st_size:,} bytes; run it with onnxruntime (docs/compose.md)")

@@ -7,15 +7,16 @@ from pathlib import Path
 from composer.composing.composer import Composer, Composition, drawn_at
 from composer.config import compose as configs
 from composer.config.commands import GenerateConfig
+from composer.files import user_path
 
 
 def run(config: GenerateConfig) -> list[Path]:
     """Compose as configured, write the pieces and print their paths."""
     composer = Composer.load(config.run, config.checkpoint)
-    folder = Path(config.output).expanduser() if config.output else Path("outputs") / "generate" / configs.run_id()
+    folder = user_path(config.output) if config.output else Path("outputs") / "generate" / configs.run_id()
     paths = []
     if config.continue_from is not None:
-        compositions = composer.continued(config, config.seed, Path(config.continue_from).expanduser())
+        compositions = composer.continued(config, config.seed, user_path(config.continue_from))
     else:
         compositions = composer.compose(config, config.seed, composer.primed(config.primer))
     for number, composition in enumerate(compositions):

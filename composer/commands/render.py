@@ -11,7 +11,7 @@ from pathlib import Path
 
 from composer.config.commands import RenderConfig, Synth
 from composer.errors import MissingExtra
-from composer.files import display_path, safe_name, write_atomic, write_json, write_text
+from composer.files import display_path, safe_name, user_path, write_atomic, write_json, write_text
 from composer.music.midi import read_piece, write_midi
 from composer.music.notes import Performance, from_file
 from composer.render import audio, pianoroll
@@ -29,11 +29,11 @@ def run(config: RenderConfig) -> Path:
     """
     if config.synth is Synth.fluidsynth:
         audio.require_fluidsynth(config.soundfont)
-    path = Path(config.file).expanduser()
+    path = user_path(config.file)
     performance = _read(config, path, config.title)
-    original = None if config.original is None else _read(config, Path(config.original).expanduser(), None)
+    original = None if config.original is None else _read(config, user_path(config.original), None)
     notation = notate(performance, meter=config.meter, key=config.key)
-    folder = Path(config.output).expanduser() if config.output else Path("outputs") / "render" / safe_name(path.stem)
+    folder = user_path(config.output) if config.output else Path("outputs") / "render" / safe_name(path.stem)
 
     write_text(folder / "score.musicxml", notation.musicxml)
     _tell("score", folder / "score.musicxml", _about(notation))

@@ -27,7 +27,7 @@ from composer.corpus.corpus import read_pieces
 from composer.errors import ComposerError
 from composer.evaluation import legend
 from composer.evaluation.copying import LEAST
-from composer.files import display_path, write_text
+from composer.files import display_path, user_path, write_text
 from composer.music.events import Piece, title_of
 from composer.music.markings import Markings
 from composer.music.midi import find_files, read_piece
@@ -56,10 +56,10 @@ def run(config: ReportConfig) -> Path:
     Raises:
         ComposerError: there is no run, or it has not begun.
     """
-    folder = newest(Path("outputs")) if config.folder is None else Path(config.folder).expanduser()
+    folder = newest(Path("outputs")) if config.folder is None else user_path(config.folder)
     one = (folder / CONFIG).is_file()
     page = run_page(folder, config) if one else sweep_page(folder, config)
-    path = Path(config.output).expanduser() if config.output else folder / PAGE
+    path = user_path(config.output) if config.output else folder / PAGE
     write_text(path, page)
     print(f"{'page':<13}{display_path(path)}")
     return path
@@ -316,7 +316,7 @@ def _as_written(data: DataConfig, piece: Piece) -> Performance | None:
     """
     if data.source != "midi" or data.path is None:
         return None
-    root = Path(data.path).expanduser()
+    root = user_path(data.path)
     paths = [path for path in find_files(root) if path.name == piece.name]
     if len(paths) != 1:
         return None

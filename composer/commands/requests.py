@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from composer.errors import ComposerError
-from composer.files import check_folder_name, check_writable_name, display_path, special
+from composer.files import check_folder_name, check_writable_name, display_path, special, user_path
 from composer.music.midi import find_files
 from composer.runs.layout import checkpoint_path
 
@@ -33,19 +33,19 @@ def check(command: str, config: Any, folder: Path) -> None:
     """
     run, data = getattr(config, "run", None), getattr(config, "data", None)
     if isinstance(run, str) and hasattr(config, "checkpoint"):
-        checkpoint_path(Path(run).expanduser(), config.checkpoint)
+        checkpoint_path(user_path(run), config.checkpoint)
     for key in _FILES:
         if isinstance(path := getattr(config, key, None), str):
-            check_readable(Path(path).expanduser())
+            check_readable(user_path(path))
     primer = getattr(config, "primer", None)
     if isinstance(primer, str) and primer.lower().endswith((".mid", ".midi")):
-        check_readable(Path(primer).expanduser())
+        check_readable(user_path(primer))
     if isinstance(font := getattr(config, "soundfont", None), str):
-        check_readable(Path(font).expanduser())
-    if command == "report" and config.folder is not None and not Path(config.folder).expanduser().is_dir():
+        check_readable(user_path(font))
+    if command == "report" and config.folder is not None and not user_path(config.folder).is_dir():
         raise ComposerError(f"{config.folder}: no such folder; composer report takes a run's or a sweep's")
     if isinstance(path := getattr(data, "path", None), str) and getattr(data, "source", "midi") == "midi":
-        find_files(Path(path).expanduser())
+        find_files(user_path(path))
     if command == "train":
         _check_folder(folder)
     elif hasattr(config, "output"):
@@ -58,7 +58,7 @@ def run_directory(run: str) -> Path:
     Raises:
         ComposerError: there is none.
     """
-    folder = Path(run).expanduser()
+    folder = user_path(run)
     if not run or not folder.is_dir():
         raise ComposerError(f"resume={run}: no such run directory")
     return folder
@@ -68,7 +68,7 @@ def _check_output(command: str, output: str | None) -> None:
     if output is None:
         _check_folder(Path("outputs") / command)
         return
-    path = Path(output).expanduser()
+    path = user_path(output)
     if command in _WRITE_A_FILE:
         check_writable_name(path)
         _check_folder(path.parent)

@@ -26,7 +26,7 @@ from composer.evaluation.baselines import measure
 from composer.evaluation.choose_sampling import choose_setting
 from composer.evaluation.reference import ReferenceMusic
 from composer.evaluation.samples import EpochSamples, origin_of, write_samples
-from composer.files import display_path, main_process, read_json, write_json, write_text
+from composer.files import display_path, main_process, read_json, user_path, write_json, write_text
 from composer.nets.build import check_representations
 from composer.progress import say
 from composer.reporting.run_tables import describe, report
@@ -75,7 +75,7 @@ def start(config: TrainConfig, folder: Path) -> dict[str, Any]:
         folder = Path(os.environ.get(FOLDER_VARIABLE, folder))
     if config.data.path is not None:
         # The run may be resumed or composed with from another working directory.
-        path = str(Path(config.data.path).expanduser().absolute())
+        path = str(user_path(config.data.path).absolute())
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, path=path))
     config = run_file.with_plugins(config)
     changed: list[str] = []

@@ -32,6 +32,7 @@ from composer.corpus.read_many import Parameters, read_as
 from composer.data.bar_position import BarStart, bar_start
 from composer.data.vocabulary import Vocabulary
 from composer.errors import ComposerError
+from composer.files import user_path
 from composer.music.events import Events, Piece, Timing, excerpt_of, in_unit, join, title_of, with_releases
 from composer.music.markings import Excerpt, Markings
 from composer.music.tonality import with_key
@@ -124,7 +125,7 @@ class Composer:
         Raises:
             ComposerError: there is no such run or checkpoint, or it is damaged.
         """
-        folder = Path(run).expanduser()
+        folder = user_path(run)
         path = checkpoint_path(folder, checkpoint)
         values = export.read(path) if path.suffix == export.SUFFIX else ckpt.load(path)
         composer = cls.of_checkpoint(values, path)
@@ -186,7 +187,7 @@ class Composer:
         if continue_from is not None:
             if primer is not None or config.include_primer:
                 raise ComposerError("continue_from: used without primer and include_primer")
-            return self.continued(config, seed, Path(continue_from).expanduser())[0]
+            return self.continued(config, seed, user_path(continue_from))[0]
         return self.compose(config, seed, self.primed(primer))[0]
 
     @property
@@ -239,7 +240,7 @@ class Composer:
         if str(source).removeprefix("-").isdecimal() and int(source) < 0:  # type: ignore[arg-type]
             raise ComposerError(f"primer={source}: must be a MIDI file, an offset from 0 on, or none")
         if not str(source).isdecimal():
-            path, offset = Path(source).expanduser(), 0  # type: ignore[arg-type]
+            path, offset = user_path(source), 0  # type: ignore[arg-type]
             name, colon, number = str(path).rpartition(":")
             if colon and number.isdecimal() and not path.exists():
                 path, offset = Path(name), int(number)

@@ -7,7 +7,6 @@ import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -15,6 +14,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, Quote
 from hydra.errors import HydraException
 
 from composer.config.limits import OneOf, Registered
+from composer.files import user_path
 
 # Backslashes before an interpolation; an odd number makes it literal.
 _INTERPOLATION = re.compile(r"(\\*)\$\{")
@@ -127,6 +127,6 @@ def _element(element: Any) -> str:
 def exists(path: str) -> bool:
     """Return whether a text is the path of a file or folder."""
     try:
-        return Path(path).expanduser().exists()
+        return user_path(path).exists()
     except (OSError, ValueError, RuntimeError):
         return False

@@ -29,7 +29,7 @@ from composer.config.data import TimeUnit
 from composer.corpus.read_many import Entry, Parameters, from_bytes, read_all
 from composer.corpus.store import EVENTS, FORMAT, MANIFEST, MAX_TIMES, TIMES, Store, encode, rows
 from composer.errors import ComposerError, MidiError, RunInterrupted
-from composer.files import sync_folder, unwritable, write_atomic, write_text
+from composer.files import sync_folder, unwritable, user_path, write_atomic, write_text
 from composer.music.events import Events
 from composer.music.midi import load
 from composer.progress import Counter, say
@@ -44,7 +44,7 @@ _MAX_UNMERGED_TIMES = 1 << 22
 def cache_folder(given: str | None) -> Path:
     """Return the folder of all stores: as given, or the user's cache."""
     if given is not None:
-        return Path(given).expanduser().absolute()
+        return user_path(given).absolute()
     base = os.environ.get("XDG_CACHE_HOME", "")
     # The XDG base directory specification: a relative path is invalid and ignored.
     return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "composer"

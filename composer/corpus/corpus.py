@@ -21,6 +21,7 @@ from composer.corpus.metadata import SplitPart, read_groups, read_split_file, sp
 from composer.corpus.read_many import Parameters, read_as
 from composer.corpus.store import StoredPieces
 from composer.errors import ComposerError, MidiError
+from composer.files import user_path
 from composer.music.events import Piece, prelude_piece
 from composer.music.midi import check_part, find_files, load
 from composer.music.pieces import Pieces, ReadPieces
@@ -199,7 +200,7 @@ class MidiSource(FolderSource):
     def root(self) -> Path:
         """Return `data.path`."""
         assert self.config.path is not None
-        return Path(self.config.path).expanduser()
+        return user_path(self.config.path)
 
 
 @implements("data", "chorales")

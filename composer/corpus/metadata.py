@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import Path, PurePosixPath
 
 from composer.errors import ComposerError
-from composer.files import read_text
+from composer.files import read_text, user_path
 
 _NAME, _SPLIT = "midi_filename", "split"
 # A row of a million files needs less.
@@ -40,7 +40,7 @@ def split_file(root: Path, given: str | None, setting: str = "data.split=file") 
         ComposerError: there is no such file, or several.
     """
     if given is not None:
-        path = Path(given).expanduser()
+        path = user_path(given)
         for candidate in (path, root / path):
             if candidate.is_file():
                 return candidate

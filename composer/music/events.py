@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.config.data import TimeUnit
+from composer.files import printable, user_path
 from composer.music import prelude
 from composer.music.markings import DEFAULT_MICROSECONDS_PER_BEAT, Excerpt, Markings
 
@@ -214,8 +215,8 @@ class Piece:
         """
         from composer.music.midi import write_midi
 
-        write_midi(Path(path).expanduser(), self, audible=True)
-        return Path(path).expanduser()
+        write_midi(user_path(path), self, audible=True)
+        return user_path(path)
 
     def piano_roll(self, steps: int = 12, unit: TimeUnit | str = "beats") -> NDArray[np.uint8]:
         """Return the piano roll (128, T): the velocity of each MIDI pitch at each step, 0 where it is silent.
@@ -273,6 +274,7 @@ class Piece:
 
 def title_of(name: str) -> str:
     """Return a readable title made from a file's name: `Fur Elise` for `fur-elise.mid`."""
+    name = printable(name)
     stem = re.sub(r"\.midi?$", "", name, flags=re.IGNORECASE)
     words = re.sub(r"[_\s-]+", " ", stem).strip()
     if stem == name or not words:

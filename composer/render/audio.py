@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.errors import ComposerError, MissingExtra
+from composer.files import user_path
 from composer.music.notes import Note
 
 Samples = NDArray[np.float32]
@@ -159,7 +160,7 @@ def _knock(pitch: int, frames: int, rate: int) -> Samples:
 def find_soundfont(given: str | None) -> Path | None:
     """Return the given soundfont, or the first one in the usual places."""
     places = [given] if given is not None else _SOUNDFONTS
-    return next((Path(place).expanduser() for place in places if Path(place).expanduser().is_file()), None)
+    return next((user_path(place) for place in places if user_path(place).is_file()), None)
 
 
 def has_fluidsynth(soundfont: str | None) -> bool:

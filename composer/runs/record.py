@@ -19,7 +19,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from torch import nn
 
 from composer.config.limits import CHANNELS
-from composer.files import check_writable_name
+from composer.files import check_writable_name, printable
 from composer.runs.layout import METRICS
 from composer.runs.tensorboard import EVENTS_PREFIX, EventFile, Layout
 
@@ -156,4 +156,4 @@ def cut_back(folder: Path, lengths: dict[str, int]) -> None:
 
 
 def _hyperparameter(value: Any) -> str | bool | int | float:
-    return value if isinstance(value, (str, bool, int, float)) else str(value)
+    return value if isinstance(value, (bool, int, float)) else printable(str(value))

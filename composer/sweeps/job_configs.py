@@ -20,6 +20,7 @@ from composer.config.compose import plugin_package, readable, typed
 from composer.config.keys import parse_overrides
 from composer.config.paths import CONF_DIR
 from composer.errors import ComposerError
+from composer.files import user_path
 from composer.music.midi import find_files
 from composer.plugins import CONF
 
@@ -136,6 +137,6 @@ def check_values(config: DictConfig) -> None:
                 del job["hydra"]
             data = typed(job, SCHEMAS["train"]).data
             if data.source == "midi" and data.path:
-                find_files(Path(data.path).expanduser())
+                find_files(user_path(data.path))
         except (HydraException, OmegaConfBaseException) as error:
             raise readable(error) from error
