@@ -126,9 +126,9 @@ class Progress:
 class Counter:
     """Shows how many of some things are done, once it takes long enough to wonder."""
 
-    def __init__(self, verb: str, unit: str, total: int, stream: TextIO | None = None) -> None:
+    def __init__(self, verb: str, unit: str, total: float, stream: TextIO | None = None) -> None:
         """Args: what is done (`reading`) to how many of what (`files`)."""
-        self.verb, self.unit, self.total, self.done = verb, unit, total, 0
+        self.verb, self.unit, self.total, self.done = verb, unit, total, 0.0
         self.stream = stream or _default_stream()
         self.started_at = self.said_at = time.monotonic()
         self.bar: tqdm[None] | None = None
@@ -143,18 +143,18 @@ class Counter:
                 delay=1,
             )
 
-    def advance(self) -> None:
-        """One more is done."""
-        self.done += 1
+    def advance(self, number: float = 1) -> None:
+        """One more is done, or so many."""
+        self.done += number
         if self.bar is not None:
-            self.bar.update()
+            self.bar.update(number)
             return
         now = time.monotonic()
         # Ever more rarely, so that a log of hours stays short.
         if now - self.said_at >= max(_PATIENCE, (now - self.started_at) / 4):
             self.said_at = now
-            left = (now - self.started_at) / self.done * (self.total - self.done)
-            line = f"{self.verb} {self.done:,} of {self.total:,} {self.unit}, about {left:,.0f} s left"
+            left = (now - self.started_at) / max(self.done, 1e-9) * (self.total - self.done)
+            line = f"{self.verb} {self.done:,.0f} of {self.total:,.0f} {self.unit}, about {left:,.0f} s left"
             say(line, self.stream)
 
     def close(self) -> None:

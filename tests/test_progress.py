@@ -70,3 +70,15 @@ def test_a_notebook_shows_a_bar_on_its_output(monkeypatch: pytest.MonkeyPatch) -
     counter.close()
     assert "epoch 1/2:" in stream.getvalue()
     assert "val (shuffled) loss 0.500 accuracy 0.500" in stream.getvalue()
+
+
+def test_a_counter_takes_shares_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    stream = io.StringIO()
+    counter = Counter("composing", "events", 1000, stream=stream)
+    clock[0] = 1.0
+    counter.advance(100)
+    clock[0] = 3.0
+    counter.advance(150.4)
+    assert stream.getvalue() == "composing 250 of 1,000 events, about 9 s left\n"

@@ -8,6 +8,7 @@ from composer.composing.composer import Composer, Composition, drawn_at
 from composer.config import compose as configs
 from composer.config.commands import GenerateConfig
 from composer.files import user_path
+from composer.progress import Counter
 
 
 def run(config: GenerateConfig) -> list[Path]:
@@ -15,10 +16,17 @@ def run(config: GenerateConfig) -> list[Path]:
     composer = Composer.load(config.run, config.checkpoint)
     folder = user_path(config.output) if config.output else Path("outputs") / "generate" / configs.run_id()
     paths = []
+    length, unit = (config.events, "events") if config.seconds is None else (config.seconds, "seconds")
+    counter = Counter("composing", unit, config.n * length)
+
+    def advanced(share: float) -> None:
+        counter.advance(share * counter.total)
+
     if config.continue_from is not None:
-        compositions = composer.continued(config, config.seed, user_path(config.continue_from))
+        compositions = composer.continued(config, config.seed, user_path(config.continue_from), advanced)
     else:
-        compositions = composer.compose(config, config.seed, composer.primed(config.primer))
+        compositions = composer.compose(config, config.seed, composer.primed(config.primer), advanced)
+    counter.close()
     for number, composition in enumerate(compositions):
         path = folder / f"{composer.config.name}-seed{config.seed}-{number:03d}.mid"
         paths.append(composition.save(path))

@@ -336,6 +336,16 @@ def _begin(run: Run, changed: Sequence[str]) -> None:
         # The next checkpoint renames last.ckpt to previous.ckpt: the damaged file must not replace the whole one.
         ckpt.keep(newest[0], newest[0].with_name(LAST))
     say(describe(config, folder, run.prepared.data, run.module.model))
+    if newest is not None:
+        say(f"resumes    {_position(run)} ({display_path(newest[0])})")
+
+
+def _position(run: Run) -> str:
+    """Return where a run goes on, in words."""
+    (epoch, batch), epochs = run.state.position, run.prepared.config.trainer.max_epochs
+    inside = f" and {batch:,} batches of the next" if batch else ""
+    end = ", its last: only its end is missing" if epoch == epochs else ""
+    return f"after epoch {epoch:,} of {epochs:,}{inside}{end}"
 
 
 def _figures(run: Run) -> dict[str, Any]:

@@ -6,9 +6,10 @@ One class of some 400 lines, because its ways of composing share the primer, the
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -277,13 +278,20 @@ class Composer:
         # Nothing is known of the primer's place: a bar begins.
         return origin.markings.after(None, origin.length)
 
-    def compose(self, sampling: SamplingConfig, seed: int, primer: Tensor | Primed | None = None) -> list[Composition]:
+    def compose(
+        self,
+        sampling: SamplingConfig,
+        seed: int,
+        primer: Tensor | Primed | None = None,
+        advanced: Callable[[float], None] | None = None,
+    ) -> list[Composition]:
         """Compose `sampling.n` pieces; the k-th depends on (seed, k) alone.
 
         The pieces have the usual tempo and metre of the primer's piece and go on in its bar: the rest of that bar
-        stands before their first whole one.
+        stands before their first whole one. `advanced` gets the share of the work that has been done since its last
+        call.
         """
-        return self._composed(self.setting.fill(sampling), seed, primer, None)
+        return self._composed(self.setting.fill(sampling), seed, primer, None, advanced)
 
     def compose_each(self, sampling: SamplingConfig, settings: Sequence[Setting], seed: int) -> list[list[Composition]]:
         """Compose `sampling.n` pieces with each setting, from the same random numbers, in one batch.
@@ -304,6 +312,7 @@ class Composer:
         seed: int,
         primer: Tensor | Primed | None,
         settings: Sequence[Setting] | None,
+        advanced: Callable[[float], None] | None = None,
     ) -> list[Composition]:
         primed = primer if isinstance(primer, Primed) else self.primed(primer)
         primer = primed.classes
@@ -313,7 +322,7 @@ class Composer:
             raise ComposerError(f"primer: holds classes beyond the vocabulary's sizes {self.vocabulary.sizes}")
         timing = self.timing(primed.place)
         begun = self.vocabulary.decode(primer.numpy()) if sampling.include_primer else None
-        rows = self._rows(sampling, seed, primed, begun, timing, settings)
+        rows = self._rows(sampling, seed, primed, begun, timing, settings, advanced)
         nothing = self.vocabulary.decode(primer[:0].numpy())
         markings, silence = self.markings(primed, begun is not None)
         title = f"After {primed.piece}" if primed.piece else "Composed"
@@ -321,7 +330,9 @@ class Composer:
         longest = self.longest(sampling)
         return [self._composition(source, begun, primer, row, longest, k, silence) for k, row in enumerate(rows)]
 
-    def continued(self, sampling: SamplingConfig, seed: int, path: Path) -> list[Composition]:
+    def continued(
+        self, sampling: SamplingConfig, seed: int, path: Path, advanced: Callable[[float], None] | None = None
+    ) -> list[Composition]:
         """Compose as `compose` does, from the end of a MIDI file; the pieces begin with its part as it was read.
 
         Raises:
@@ -331,7 +342,7 @@ class Composer:
         source = with_key(self._read(path))
         context = torch.from_numpy(self.vocabulary.encode(source.events))
         primed = Primed(context, title_of(source.name), excerpt_of(source, 0, len(context)))
-        rows = self._rows(sampling, seed, primed, source.events, source.timing)
+        rows = self._rows(sampling, seed, primed, source.events, source.timing, None, advanced)
         markings = source.markings.extended(float(source.beats()[-1]))
         named = replace(source, name=f"{title_of(source.name)}, continued", markings=markings)
         longest = self.longest(sampling)
@@ -393,6 +404,7 @@ class Composer:
         begun: Events | None,
         timing: Timing,
         settings: Sequence[Setting] | None = None,
+        advanced: Callable[[float], None] | None = None,
     ) -> list[Tensor]:
         """Return (N, 3) classes of each piece after a primer; `begun` are the events that the pieces begin with.
 
@@ -408,6 +420,7 @@ class Composer:
         rows: list[Tensor] = []
         with one_thread():
             for first in range(0, len(streams), _BATCH_PIECES):
+                part = min(_BATCH_PIECES, len(streams) - first) / len(streams)
                 rows += compose_rows(
                     self.model,
                     primed.classes.long().to(playing.now.device),
@@ -420,6 +433,7 @@ class Composer:
                     bars=bars,
                     smoothing=self.smoothing,
                     settings=None if each is None else each[first : first + _BATCH_PIECES],
+                    advanced=None if advanced is None else partial(_scaled, advanced, part),
                 )
         return [row.cpu() for row in rows]
 
@@ -482,6 +496,10 @@ class Composer:
             )
         classes = torch.from_numpy(self.vocabulary.encode(events[offset : offset + size]))
         return Primed(classes, title_of(piece.name), excerpt_of(piece, offset, size))
+
+
+def _scaled(advanced: Callable[[float], None], part: float, share: float) -> None:
+    advanced(share * part)
 
 
 def _generators(seed: int, count: int) -> list[torch.Generator]:

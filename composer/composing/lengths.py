@@ -5,7 +5,7 @@ B = pieces, N = events composed so far
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -56,6 +56,7 @@ def compose_rows(
     smoothing: float,
     bars: BarStart | None = None,
     settings: Sequence[Setting] | None = None,
+    advanced: Callable[[float], None] | None = None,
 ) -> list[Tensor]:
     """Return classes (N, 3) of each piece.
 
@@ -71,6 +72,7 @@ def compose_rows(
         bars: the primer's places in the bar, for a network that reads them.
         smoothing: label smoothing that the network was trained with, 0 for none.
         settings: temperature and top_p of each piece in place of the config's, with `method=sample`.
+        advanced: gets the share of the length by which the pieces have advanced, again and again.
 
     Raises:
         ComposerError: the time does not advance, or a search finds fewer pieces than asked for.
@@ -107,9 +109,13 @@ def compose_rows(
         )
         pieces = _Drawn(session)
     if limit is None:
-        pieces.advance(config.events)
+        for done in range(0, config.events, _CHUNK):
+            more = min(_CHUNK, config.events - done)
+            pieces.advance(more)
+            if advanced is not None:
+                advanced(more / config.events)
     else:
-        _reach(pieces, config, limit)
+        _reach(pieces, config, limit, advanced)
     assert pieces.playing is not None
     rows = pieces.rows()[: len(generators)]
     if len(rows) < len(generators):
@@ -117,9 +123,11 @@ def compose_rows(
     return _trimmed(rows, config, limit, rules, pieces.playing)
 
 
-def _reach(pieces: _Drawn | BeamSearch, config: SamplingConfig, limit: float) -> None:
+def _reach(
+    pieces: _Drawn | BeamSearch, config: SamplingConfig, limit: float, advanced: Callable[[float], None] | None
+) -> None:
     """Compose until all pieces have passed the limit, or are closed."""
-    composed = 0
+    composed, share = 0, 0.0
     while composed == 0 or not _finished(pieces.playing, limit):
         assert config.seconds is not None
         if composed > config.seconds * _EVENTS_PER_SECOND_LIMIT + _CHUNK:
@@ -129,6 +137,10 @@ def _reach(pieces: _Drawn | BeamSearch, config: SamplingConfig, limit: float) ->
             )
         pieces.advance(_CHUNK)
         composed += _CHUNK
+        if advanced is not None and pieces.playing is not None:
+            now = min(1.0, float(pieces.playing.now.min()) / limit)
+            advanced(now - share)
+            share = now
 
 
 def _finished(playing: Playing | None, limit: float) -> bool:

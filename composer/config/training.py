@@ -116,6 +116,7 @@ class CheckpointConfig(Group):
     prefix: ClassVar[str] = "checkpoint."
 
     every_minutes: Annotated[float | None, ABOVE_0]
+    """Most minutes between two; at the beginning of a process it is done sooner, the first time after an epoch."""
     every_epochs: Annotated[int | None, ABOVE_0]
     every_steps: Annotated[int | None, ABOVE_0]
 

@@ -122,6 +122,7 @@ class SplitRule:
     Attributes:
         meaning: what a figure of the validation says, in a sentence.
         reuses_passages: whether events of validation windows also occur in training windows.
+        whole_pieces: whether all windows of a piece are in one part.
         least: pieces (and groups) that are needed without a test.
         config: the keys of the group `data`.
         seed: of the run.
@@ -129,6 +130,7 @@ class SplitRule:
 
     meaning: ClassVar[str] = "val figures are of windows that training has not seen"
     reuses_passages: ClassVar[bool] = False
+    whole_pieces: ClassVar[bool] = False
     least: ClassVar[int] = 1
 
     def __init__(self, config: DataConfig, seed: int) -> None:
@@ -245,6 +247,7 @@ class PieceSplit(SplitRule):
     """Whole pieces are held out, in whole groups."""
 
     meaning = _NEW_PIECES
+    whole_pieces = True
     least = 2
 
     def divide(
@@ -271,6 +274,7 @@ class FileSplit(SplitRule):
     """The parts that a file beside the pieces names."""
 
     meaning = _NEW_PIECES
+    whole_pieces = True
 
     def divide(
         self,

@@ -22,7 +22,7 @@ from composer.errors import ComposerError
 from composer.explore.histograms import Histogram, equal_bins, equal_ratios, whole_numbers
 from composer.music.pieces import Counts, Pieces
 from composer.random_streams import RandomStream
-from composer.reporting.run_tables import group_lines, leak_lines
+from composer.reporting.run_tables import group_lines, held_out_lines, leak_lines
 
 _TIME_BINS = 60
 # Longest runs of events whose repetitions are counted, besides those of a window.
@@ -132,6 +132,7 @@ class Exploration:
         on_grid: share of inter-onset intervals that are multiples of 1/12 beat; None where there are no beats.
         on_grid_encoded: the same after encoding and decoding.
         split: the windows of each part and the leak by the names of `summary.json`, or why there is no split.
+        groups, held_out, leak: lines on near-duplicates, whole pieces that are held out, and the leak.
     """
 
     pieces: int
@@ -156,6 +157,7 @@ class Exploration:
     on_grid_encoded: float | None
     split: dict[str, float | str]
     groups: list[str]
+    held_out: list[str]
     leak: list[str]
 
 
@@ -214,6 +216,7 @@ def explore(data: DataConfig, encoding: EncodingConfig, seed: int) -> Exploratio
         split=_split(music, data, problem),
         groups=[] if music is None else group_lines(music.groups, data, music.pieces.names),
         leak=[] if music is None else leak_lines(music.leak, data.split),
+        held_out=[] if music is None else held_out_lines(music, data),
     )
 
 

@@ -126,6 +126,9 @@ def _split_lines(found: Exploration) -> list[str]:
     lines = _labelled("windows", f"{counts} (data.split={split['split']})")
     for line in found.groups:
         lines += textwrap.wrap(line, WIDTH, subsequent_indent=" " * 11)
+    for line in found.held_out:
+        label, text = line[:11].strip(), line[11:]
+        lines += _labelled(label, text)
     for k, line in enumerate(found.leak):
         lines += _labelled("" if k else "leak", line)
     return lines

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from composer import plugins
 from composer.composing.setting import Setting
 from composer.config.data import DataConfig, EncodingConfig, TimeUnit, split_title
@@ -33,6 +35,8 @@ skill: where the accuracy lies between the best baseline of the split (0) and pe
 WIDTH = 100
 # Groups of near-duplicate pieces, and pieces of one, that are named.
 _MAX_GROUPS = 5
+# Times the share of windows that was asked for.
+_MUCH = 1.5
 # Titles of the rows of `Baselines`.
 _BASELINES = {
     "majority": "majority",
@@ -120,12 +124,31 @@ def describe(config: TrainConfig, folder: Path, music: PreparedData, model: Netw
             *rhythm_lines(music.rhythm, music.vocabulary.time_unit, config.encoding),
             f"windows    {len(parts.train):,} train, {len(parts.val):,} val ({config.data.split} split), "
             f"{len(parts.test):,} test",
+            *held_out_lines(music, config.data),
             *_drawn(config, music),
             *(f"{'' if k else 'leak':<11}{line}" for k, line in enumerate(leak_lines(music.leak, config.data.split))),
             f"model      {parameters:,} parameters, regularizer {config.regularizer.name} "
             f"{config.regularizer.weight:g}",
         ]
     )
+
+
+def held_out_lines(music: PreparedData, data: DataConfig) -> list[str]:
+    """Return which whole pieces are held out, and their share of the windows; none where parts of pieces are."""
+    if not split_rule(data.split).whole_pieces:
+        return []
+    windows = {"val": music.splits.val, "test": music.splits.test}
+    total = len(music.splits.train) + sum(map(len, windows.values()))
+    late = 0 if data.first_target is None else data.first_target - data.window_size
+    names, lines = music.pieces.names, []
+    for part, held in windows.items():
+        if len(held):
+            own = np.flatnonzero(held.contains(music.pieces.offsets + late))
+            listed = _listed([names[number] for number in own])
+            lines.append(f"{part} {len(held) / total:.0%} of the windows: {listed}")
+    if data.split == "by_piece" and len(windows["val"]) > _MUCH * data.val_fraction * total:
+        lines.append(f"data.val_fraction={data.val_fraction:g} is a share of the pieces, not of their windows")
+    return [f"{'' if k else 'held out':<11}{line}" for k, line in enumerate(lines)]
 
 
 def rhythm_lines(rhythm: Rhythm | None, unit: TimeUnit, encoding: EncodingConfig) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,10 +13,14 @@ from typing import Any
 from composer.config.training import TrainConfig
 from composer.data.prepare import PreparedData
 from composer.errors import ComposerError, RunInterrupted
-from composer.files import display_path, main_process, unwritable, write_json
+from composer.files import display_path, main_process, unwritable, write_bytes, write_json
 from composer.runs.layout import SUMMARY
 
 log = logging.getLogger(__name__)
+
+# Room for `summary.json`, given back when the training ends; `locked` removes what a killed run leaves.
+_RESERVE = ".summary.reserve.tmp"
+_RESERVED_BYTES = 64 << 10
 
 
 def data_figures(config: TrainConfig, data: PreparedData) -> dict[str, Any]:
@@ -57,12 +61,18 @@ def early_end_recorded(folder: Path, figures: Callable[[], dict[str, Any]]) -> I
         if not main_process():
             return
         line = reason.splitlines()[0] if reason else status
+        # On a full disk the summary takes this room.
+        reserve.unlink(missing_ok=True)
         try:
             write_json(folder / SUMMARY, {"status": status, "error": line, **figures()})
         except ComposerError as error:
             # The disk may be full: what ended the run matters more than this record of it.
             log.warning("%s", error)
 
+    reserve = folder / _RESERVE
+    if main_process():
+        with suppress(ComposerError):
+            write_bytes(reserve, bytes(_RESERVED_BYTES))
     again = f"stopped at once; continue with: composer train resume={display_path(folder)}"
     try:
         yield
@@ -88,6 +98,9 @@ def early_end_recorded(folder: Path, figures: Callable[[], dict[str, Any]]) -> I
     except Exception as error:
         record("failed", str(error))
         raise
+    finally:
+        if main_process():
+            reserve.unlink(missing_ok=True)
 
 
 @contextmanager

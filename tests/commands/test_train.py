@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from composer.commands.evaluate import evaluate
-from composer.commands.train import resume, start
+from composer.commands.train import prepare, resume, start
 from composer.composing.composer import Composer
 from composer.config.compose import CONF_DIR, compose
 from composer.config.data import TimeUnit
@@ -29,6 +30,7 @@ from composer.errors import ComposerError, RunInterrupted
 from composer.music.events import prelude_piece
 from composer.music.midi import write_midi
 from composer.progress import Progress
+from composer.reporting.run_tables import held_out_lines
 from composer.runs import checkpoint as ckpt
 
 # One thread: threads that wait for each other's cores make small runs many times slower.
@@ -240,6 +242,30 @@ def test_resuming_with_more_epochs_equals_longer_training(finished: Path, tmp_pa
     manifest = json.loads((run / "manifest.json").read_text())
     assert [entry["changed"] for entry in manifest["resumed"]] == [{"trainer.max_epochs": 3}]
     assert "max_epochs: 3" in (run / "config.yaml").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("validated", ["1", "5"], ids=["validated", "never validated"])
+def test_resuming_with_no_epoch_left_equals_shorter_training(
+    validated: str, tmp_path: Path, interrupt_at: Callable[[int, int], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, short = tmp_path / "run", tmp_path / "short"
+    often = ("checkpoint.every_epochs=1", f"trainer.check_val_every_n_epoch={validated}")
+    interrupt_at(2, 1)
+    with pytest.raises(RunInterrupted):
+        start(quick(*often, "trainer.max_epochs=5"), run)
+    # As after a kill just after the second epoch: its checkpoint is the newest.
+    checkpoints = run / "checkpoints"
+    (checkpoints / "previous.ckpt").replace(checkpoints / "last.ckpt")
+    assert last(run)["callbacks"]["ProgressCallback"]["position"] == [2, 0]
+    capsys.readouterr()
+    ended = resume(str(run), ["trainer.max_epochs=2"])
+    assert "resumes    after epoch 2 of 2, its last: only its end is missing" in capsys.readouterr().out
+    whole = start(quick(*often, "trainer.max_epochs=2"), short)
+    for figures in (ended, whole):
+        del figures["seconds"]
+    assert ended == whole
+    assert scalars(run)["accuracy/test"] == scalars(short)["accuracy/test"]
 
 
 def as_if_older(run: Path) -> None:
@@ -663,3 +689,40 @@ def test_best_ckpt_holds_weights_of_lowest_validation_loss(tmp_path: Path) -> No
 def test_the_cosine_schedule_is_half_way_down_in_the_middle(tmp_path: Path) -> None:
     start(quick("scheduler=cosine", "trainer.max_epochs=2"), tmp_path / "run")
     assert [float(row["lr"]) for row in rows(tmp_path / "run")] == pytest.approx([1e-3, 5e-4])
+
+
+def test_a_checkpoint_follows_the_first_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupt_at: Callable[[int, int], None]
+) -> None:
+    saved: list[list[int]] = []
+    save = ckpt.AtomicCheckpointIO.save_checkpoint
+
+    def noted(io: Any, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        saved.append(checkpoint["callbacks"]["ProgressCallback"]["position"])
+        save(io, checkpoint, path, storage_options)
+
+    monkeypatch.setattr(ckpt.AtomicCheckpointIO, "save_checkpoint", noted)
+    interrupt_at(2, 1)
+    with pytest.raises(RunInterrupted):
+        start(quick("checkpoint.every_minutes=60"), tmp_path / "run")
+    # At the start, after the first epoch, and at the signal; none else, since no second has passed.
+    assert saved[:2] == [[0, 0], [1, 0]]
+    assert saved[-1] == [2, 1]
+
+
+def test_held_out_pieces_are_named_with_their_windows(tmp_path: Path) -> None:
+    piece = prelude_piece(TimeUnit.beats)
+    for number, share in enumerate((1, 4, 4, 4, 4)):
+        part = replace(piece, events=piece.events[number * 50 : number * 50 + len(piece.events) // share])
+        write_midi(tmp_path / f"{number}.mid", part)
+    config = quick("data=midi", f"data.path={tmp_path}", "data.split=by_piece", "data.group_similarity=null", "seed=7")
+    lines = held_out_lines(prepare(config, tmp_path).data, config.data)
+    named = [re.fullmatch(r"(held out)? *(val|test) (\d+)% of the windows: (\d\.mid)", line) for line in lines[:2]]
+    assert all(named)
+    music = prepare(config, tmp_path).data
+    total = sum(map(len, (music.splits.train, music.splits.val, music.splits.test)))
+    for found, held in zip(named, (music.splits.val, music.splits.test), strict=True):
+        assert found is not None
+        number = music.pieces.names.index(found[4])
+        assert held.contains(music.pieces.offsets[[number]]).tolist() == [True]
+        assert int(found[3]) == round(100 * len(held) / total)
