@@ -17,8 +17,11 @@ from typing import Any, BinaryIO
 from composer.errors import ComposerError
 
 _NAME_LENGTH = 64
+_CHUNK = 1 << 20
 # Far above any JSON file that is written here.
 MAX_JSON_BYTES = 256 << 20
+# The key of the checksum of all others.
+_CHECKSUM = "checksum"
 
 
 def main_process() -> bool:
@@ -90,10 +93,14 @@ def read_regular(path: Path, limit: int, error: type[ComposerError] = ComposerEr
         # Without O_NONBLOCK, opening a pipe waits for a writer.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         with open(descriptor, "rb") as stream:
-            kind = kind_of(os.fstat(descriptor).st_mode)
+            status = os.fstat(descriptor)
+            kind = kind_of(status.st_mode)
             if kind is not None:
                 raise error(f"{path}: {kind}, not a regular file")
-            content = stream.read(limit + 1)
+            # Room is taken for what is asked for. One byte more than stated shows that the file grows.
+            content = stream.read(min(status.st_size, limit) + 1)
+            while status.st_size < len(content) <= limit and (more := stream.read(_CHUNK)):
+                content += more
     except FileNotFoundError as missing:
         raise error(f"{path}: not found") from missing
     except (OSError, ValueError) as problem:  # ValueError: a name with a null byte
@@ -242,10 +249,22 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write a JSON file all or nothing; NaN and infinity, which JSON lacks, become null."""
-    text = json.dumps(_plain(value), indent=2, allow_nan=False)
-    write_text(path, text + "\n")
+def write_json(path: Path, value: dict[str, Any], *, checked: bool = False) -> None:
+    """Write a JSON file all or nothing; NaN and infinity, which JSON lacks, become null.
+
+    Args:
+        path: the file.
+        value: what it holds.
+        checked: add a checksum of the values, by which `read_json` notices a changed digit.
+    """
+    plain = _plain(value)
+    if checked:
+        plain[_CHECKSUM] = _checksum(plain)
+    write_text(path, json.dumps(plain, indent=2, allow_nan=False) + "\n")
+
+
+def _checksum(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _plain(value: Any) -> Any:
@@ -259,10 +278,10 @@ def _plain(value: Any) -> Any:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
+    """Read a JSON object, without the checksum that `write_json` adds.
 
     Raises:
-        ComposerError: the file is missing or damaged.
+        ComposerError: the file is missing or damaged, or its checksum does not match.
     """
     text = read_text(path, MAX_JSON_BYTES)
     try:
@@ -271,4 +290,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ComposerError(f"{path}: damaged ({error})") from error
     if not isinstance(value, dict):
         raise ComposerError(f"{path}: damaged (not a JSON object)")
+    checksum = value.pop(_CHECKSUM, None)
+    if checksum is not None and checksum != _checksum(value):
+        raise ComposerError(f"{path}: damaged or edited (its checksum does not match)")
     return value

@@ -35,6 +35,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 
 from composer.commands.train import resume, start
 from composer.config.compose import compose
+from composer.files import read_json
 from composer.runs import checkpoint as ckpt
 from composer.runs.layout import BEST, LAST
 from composer.runs.record import event_files
@@ -99,7 +100,7 @@ def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of everything that must not depend on interruptions."""
     last = ckpt.load(folder / "checkpoints" / LAST)
     best = ckpt.load(folder / "checkpoints" / BEST)
-    summary = json.loads((folder / "summary.json").read_text())
+    summary = read_json(folder / "summary.json")
     summary.pop("seconds")
     contents = {
         "weights": tensors(last["state_dict"]),

@@ -62,6 +62,15 @@ def test_a_file_over_the_limit_is_refused(tmp_path: Path) -> None:
         read_regular(tmp_path / "file", 5)
 
 
+def test_a_file_that_grows_is_read_up_to_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(bytes(100))
+    status = os.stat_result((stat.S_IFREG, 0, 0, 1, 0, 0, 10, 0, 0, 0))
+    monkeypatch.setattr(os, "fstat", lambda descriptor: status)
+    assert len(read_regular(tmp_path / "file", 100)) == 100
+    with pytest.raises(ComposerError, match="larger than 99 bytes"):
+        read_regular(tmp_path / "file", 99)
+
+
 def test_a_name_with_a_null_byte_is_refused() -> None:
     with pytest.raises(ComposerError, match="cannot be read"):
         read_regular(Path("a\0b"), 5)

@@ -12,7 +12,7 @@ from composer.api.display import table_html
 from composer.api.frames import frame_of_columns
 from composer.api.overrides import from_keywords
 from composer.api.pieces import read
-from composer.compare.reading import find_runs, is_run, read_curves
+from composer.compare.reading import find_runs, is_run
 from composer.composing.arguments import shows_sampling_keys
 from composer.config.compose import compose
 from composer.config.keys import schema_keys
@@ -23,6 +23,7 @@ from composer.errors import ComposerError
 from composer.files import display_path, read_json, user_path
 from composer.progress import messages_logged
 from composer.runs.layout import CHECKPOINTS, CONFIG, MANIFEST, SAMPLES, SUMMARY
+from composer.runs.metrics_table import read_metrics
 
 if TYPE_CHECKING:
     from composer.composing.composer import Composer, Composition, Primer
@@ -122,7 +123,7 @@ class Run:
         Raises:
             ComposerError: the file is missing or damaged.
         """
-        return frame_of_columns(read_curves(self.folder), "epoch")
+        return frame_of_columns(read_metrics(self.folder), "epoch")
 
     @property
     def samples(self) -> list[Piece]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -31,9 +32,20 @@ from composer.nets.build import check_representations
 from composer.progress import say
 from composer.reporting.run_tables import describe, report
 from composer.runs import checkpoint as ckpt
-from composer.runs.layout import BEST, CHECKPOINTS, CONFIG, FOLDER_VARIABLE, LAST, PREVIOUS, SUMMARY, locked
+from composer.runs import metrics_table
+from composer.runs.layout import (
+    BEST,
+    CHECKPOINTS,
+    CONFIG,
+    FOLDER_VARIABLE,
+    LAST,
+    PREVIOUS,
+    SUMMARY,
+    check_config,
+    locked,
+)
 from composer.runs.manifest import write_manifest
-from composer.runs.record import RunLog
+from composer.runs.record import RunLog, changed_files
 from composer.runs.summary import data_figures, early_end_recorded, stopped_by_signals
 from composer.training.callbacks import run_callbacks
 from composer.training.loggers import make_loggers
@@ -134,8 +146,11 @@ def train(config: TrainConfig, folder: Path, changed: Sequence[str] = ()) -> dic
         ComposerError: see `start`.
     """
     with locked(folder):
-        run = build(prepare(config, folder))
+        prepared = prepare(config, folder)
+        _check_config(prepared, changed)
+        run = build(prepared)
         if run.finished and not changed and (summary := _completed(folder)) is not None:
+            _check_record(run)
             more = "trainer.max_epochs=N with a larger N goes on"
             say(f"{display_path(folder)} has finished its {run.state.position[0]} epochs; {more}")
             return summary
@@ -294,7 +309,8 @@ def finish(run: Run) -> dict[str, Any]:
     }
     with _reopened(folder, run.state) if config.logging.sample_media else nullcontext() as record:
         summary |= write_samples(composer, folder, config, prepared.reference, record, run.state.position[0])
-    write_json(folder / SUMMARY, summary)
+    summary["metrics_sha256"] = metrics_table.digest(folder)
+    write_json(folder / SUMMARY, summary, checked=True)
     return summary
 
 
@@ -313,7 +329,70 @@ def _resume_at(prepared: Prepared, module: ComposerModule, datamodule: MusicData
         if max_epochs < epoch:
             finished = f"{display_path(prepared.folder)} has finished {epoch} epochs"
             raise ComposerError(f"trainer.max_epochs={max_epochs}: {finished}")
+        _check_best(prepared, state, epoch, epoch >= max_epochs)
     return state.position[0] >= max_epochs
+
+
+def _check_config(prepared: Prepared, changed: Sequence[str]) -> None:
+    """Refuse a config that is not the one of the run's newest checkpoint, except in keys that may change.
+
+    One of those that differs is told, unless the command line has changed it.
+
+    Raises:
+        ComposerError: `config.yaml` is damaged, or was edited.
+    """
+    if prepared.newest is None:
+        return
+    path, values = prepared.newest
+    trained = run_file.parse_config(str(values["composer"].get("config")), str(path))
+    known = True
+    try:
+        check_config(prepared.folder)
+    except ComposerError:
+        known = False
+    for key in run_file.differing_keys(trained, prepared.config):
+        before = run_file.flatten(dataclasses.asdict(trained)).get(key)
+        if not known and key not in changed and _may_change(key):
+            path = display_path(prepared.folder / CONFIG)
+            warnings.warn(f"{path}: damaged or edited: its {key} was {before} in the training", stacklevel=2)
+        if not _may_change(key):
+            raise ComposerError(
+                f"{display_path(prepared.folder / CONFIG)}: damaged or edited: its {key} is not that of the training, "
+                f"{before}; write that value into it"
+            )
+
+
+def _check_best(prepared: Prepared, state: TrainingState, epoch: int, finished: bool) -> None:
+    """Look whether the best weights of a run that is resumed can be read, since its end needs them.
+
+    Raises:
+        ComposerError: they are lost, and no epoch is left to take their place.
+    """
+    assert prepared.newest is not None
+    best_epoch = prepared.newest[1]["callbacks"][ckpt.PROGRESS_KEY]["best_epoch"]
+    if not best_epoch:
+        return
+    try:
+        ckpt.load(prepared.folder / CHECKPOINTS / BEST)
+    except ComposerError as error:
+        here = display_path(prepared.folder)
+        if finished:
+            raise ComposerError(
+                f"{error}; the weights of epoch {best_epoch}, the best, are lost: composer generate {here} "
+                "checkpoint=last composes with the last ones"
+            ) from error
+        warnings.warn(f"{error}; the best of the epochs after {epoch} takes its place", stacklevel=2)
+        state.best_lost = True
+
+
+def _check_record(run: Run) -> None:
+    """Warn of files of a finished run's record that have changed."""
+    assert run.prepared.newest is not None
+    known = run.prepared.newest[1]["callbacks"][ckpt.RECORD_KEY]
+    for name in changed_files(run.prepared.folder, known["lengths"], known.get("digests", {})):
+        warnings.warn(
+            f"{display_path(run.prepared.folder / name)}: damaged since the run ended, or missing", stacklevel=2
+        )
 
 
 def _completed(folder: Path) -> dict[str, Any] | None:
@@ -355,6 +434,8 @@ def _figures(run: Run) -> dict[str, Any]:
         "exact_resume": not config.inexact(),
         # The keys of a trial, whose figures mean nothing.
         "no_result": config.no_result(),
+        # Files of the record that were found damaged when the run was resumed.
+        "damaged_record": state.damaged,
         "epochs": state.position[0],
         "steps": state.steps,
         "seconds": round(state.clocked, 3),
@@ -380,7 +461,7 @@ def _reopened(folder: Path, state: TrainingState) -> Iterator[RunLog]:
     The next to open the record, to end the run again or to train more epochs, truncates it to the last checkpoint, so
     that nothing is repeated.
     """
-    record = RunLog(folder, state.lengths, state.position[0] + 1)
+    record = RunLog(folder, state.lengths, state.position[0] + 1, state.digests)
     try:
         yield record
     finally:

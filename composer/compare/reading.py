@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from composer.compare.runs import (
     COMPLETED,
@@ -28,9 +27,11 @@ from composer.config.run_file import read_values
 from composer.errors import ComposerError
 from composer.files import display_path, read_json
 from composer.registry import KINDS
-from composer.runs.layout import CONFIG, JOB, MANIFEST, METRICS, SUMMARY, SWEEP
+from composer.runs.layout import CONFIG, JOB, MANIFEST, METRICS, SUMMARY, SWEEP, check_config
+from composer.runs.metrics_table import read_metrics
 
 # Accuracy and loss of training against validation: a metric of our own, a difference of two of the run's.
+_LEFT_OUT = "left out: "
 GAPS = {"gap/accuracy": ("accuracy/train", "accuracy/val"), "gap/loss": ("loss/val", "loss/train")}
 
 
@@ -74,6 +75,7 @@ def read_sweep(folder: Path, weights: str) -> Sweep:
     for run in runs:
         _read_run(run, weights, notes)
     if not jobs:
+        runs = _with_known_config(folder, runs, notes)
         _derive_swept(runs)
     name = about.get("name")
     return _by_arm(folder, name if isinstance(name, str) else folder.resolve().name, runs, notes)
@@ -96,6 +98,7 @@ def read_runs(folders: Sequence[Path], weights: str) -> Sweep:
     runs = [Run(folder=folder.absolute(), number=k, swept={}) for k, folder in enumerate(folders)]
     for run in runs:
         _read_run(run, weights, notes)
+    runs = _with_known_config(Path(os.path.commonpath([run.folder for run in runs])), runs, notes)
     _derive_swept(runs)
     common = Path(os.path.commonpath([run.folder.parent for run in runs]))
     return _by_arm(common, f"{len(runs)} runs", runs, notes)
@@ -122,11 +125,15 @@ def read_run(folder: Path) -> Run:
         ComposerError: its config or summary is damaged.
     """
     run = Run(folder=folder, number=0, swept={})
-    _read_run(run, "final", [])
+    notes: list[str] = []
+    _read_run(run, "final", notes)
+    for note in notes:
+        if not note.startswith(_LEFT_OUT):
+            warnings.warn(note, stacklevel=2)
     if run.status == "damaged":
         raise ComposerError(run.error)
-    if not run.curves and (folder / METRICS).exists():
-        run.curves = read_curves(folder)  # of a run that did not complete
+    if run.status != COMPLETED and (folder / METRICS).exists():
+        run.curves = read_metrics(folder)  # of a run that did not complete
     return run
 
 
@@ -160,7 +167,7 @@ def _read_job(folder: Path, notes: list[str]) -> Run | None:
         if not isinstance(swept, dict) or not isinstance(number, int):
             raise ComposerError(f"{folder / JOB}: damaged (no number or no swept values)")
     except ComposerError as error:
-        notes.append(f"left out: {folder.name}, because its arm is not known ({error})")
+        notes.append(f"{_LEFT_OUT}{folder.name}, because its arm is not known ({error})")
         return None
     return Run(
         folder=folder,
@@ -178,13 +185,17 @@ def _read_run(run: Run, weights: str, notes: list[str]) -> None:
             run.summary = read_json(run.folder / SUMMARY)
         if (run.folder / CONFIG).exists() or run.status == COMPLETED:
             run.config = read_values(run.folder / CONFIG)
+            check_config(run.folder)
     except ComposerError as error:
         run.status, run.error = "damaged", str(error)
+        notes.append(f"{_LEFT_OUT}{run.folder.name} ({error})")
         return
     if run.status in ("", "running"):
         # Not a sweep's job, or one that has just ended.
         run.status = str(run.summary.get("status") or run.status or "unfinished")
     run.error = run.error or _first_line(run.summary.get("error"))
+    if run.status == "unfinished":
+        notes.append(f"{_LEFT_OUT}{run.folder.name} (no {SUMMARY}: it has not ended)")
     if run.status != COMPLETED:
         return
     for name, reader in ((MANIFEST, _read_manifest), (METRICS, _fill_curves)):
@@ -219,25 +230,22 @@ def _read_manifest(run: Run) -> None:
 
 
 def _fill_curves(run: Run) -> None:
-    run.curves = read_curves(run.folder)
+    run.curves = read_metrics(run.folder, run.summary.get("metrics_sha256"))
 
 
-def read_curves(folder: Path) -> dict[str, NDArray[np.float64]]:
-    """Return the columns of a run's `metrics.csv` by key, one element per epoch; NaN where a metric was not taken.
+def _with_known_config(folder: Path, runs: list[Run], notes: list[str]) -> list[Run]:
+    """Return the runs whose config can be read, without which their arm is not known; note the others.
 
     Raises:
-        ComposerError: the file is missing or damaged.
+        ComposerError: there is none.
     """
-    path = folder / METRICS
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            header, *rows = list(csv.reader(stream))
-        table = np.array([[float(cell or "nan") for cell in row] for row in rows], dtype=np.float64)
-        if table.ndim != 2 or table.shape[1] != len(header):
-            raise ValueError("no table")
-    except (OSError, ValueError, csv.Error) as error:
-        raise ComposerError(f"{path}: damaged ({error})") from error
-    return {name: table[:, k] for k, name in enumerate(header)}
+    for run in runs:
+        if not run.config:
+            notes.append(f"{_LEFT_OUT}{run.folder.name}, because its arm is not known ({run.error or f'no {CONFIG}'})")
+    known = [run for run in runs if run.config]
+    if not known:
+        raise ComposerError(f"{display_path(folder)}: no run of it can be used ({'; '.join(notes[:3])})")
+    return known
 
 
 def _derive_swept(runs: list[Run]) -> None:
@@ -251,9 +259,7 @@ def _derive_swept(runs: list[Run]) -> None:
     differing = [key for key in keys if len({shown_value(run.config.get(key)) for run in known}) > 1]
     differing = [key for key in differing if not _follows_from_part(key, differing, known)]
     for run in runs:
-        run.swept = (
-            {key: shown_value(run.config.get(key)) for key in differing} if run.config else {"config": "unknown"}
-        )
+        run.swept = {key: shown_value(run.config.get(key)) for key in differing}
 
 
 def _follows_from_part(key: str, differing: Sequence[str], runs: Sequence[Run]) -> bool:

@@ -158,6 +158,7 @@ class Composer:
             ckpt.check_fits(path, values, build_model(config.model, vocabulary.sizes))
         model = build_model(config.model, vocabulary.sizes)
         model.load_state_dict(ckpt.model_state(values))
+        _check_probabilities(path, model.eval(), origin.primer)
         return cls(model, vocabulary, origin, config, setting)
 
     @shows_sampling_keys
@@ -496,6 +497,22 @@ class Composer:
             )
         classes = torch.from_numpy(self.vocabulary.encode(events[offset : offset + size]))
         return Primed(classes, title_of(piece.name), excerpt_of(piece, offset, size))
+
+
+@torch.no_grad()
+def _check_probabilities(path: Path, model: Network, primer: Tensor) -> None:
+    """Refuse weights that are finite, but so large that what they compute is not.
+
+    Raises:
+        ComposerError: see above.
+    """
+    tokens = primer.long()[None]
+    if bool((tokens >= torch.tensor(model.sizes)).any() or (tokens < 0).any()):
+        raise ComposerError(f"{path}: its primer holds classes beyond the vocabulary's: damaged")
+    if model.bar_position:
+        tokens = torch.cat([tokens, torch.zeros_like(tokens[..., :1])], dim=-1)
+    if tokens.shape[1] and not all(bool(torch.isfinite(channel).all()) for channel in model(tokens)):
+        raise ComposerError(f"{path}: its weights are too large for finite probabilities: damaged")
 
 
 def _scaled(advanced: Callable[[float], None], part: float, share: float) -> None:

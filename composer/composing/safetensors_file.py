@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from composer.errors import ComposerError
-from composer.files import write_atomic
-from composer.runs.checkpoint import FORMAT, MAX_BYTES
+from composer.files import read_regular, write_atomic
+from composer.runs.checkpoint import FORMAT, MAX_BYTES, check_finite
 
 SUFFIX = ".safetensors"
 _KEY = "composer"
@@ -53,17 +53,15 @@ def read(path: Path) -> dict[str, Any]:
     """
     safetensors = _safetensors()
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ComposerError(f"{path}: larger than any file of composer ({MAX_BYTES} bytes)")
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {f"model.{name}": file.get_tensor(name) for name in file.keys()}
-        values = json.loads(metadata[_KEY])
+        content = read_regular(path, MAX_BYTES)
+        # The header is JSON of a length that the first eight bytes state.
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        state = {f"model.{name}": tensor for name, tensor in safetensors.torch.load(content).items()}
+        values = json.loads(header["__metadata__"][_KEY])
         values["origin"]["primer"] = torch.tensor(values["origin"]["primer"], dtype=torch.uint8)
         if values["format"] != FORMAT:
             raise ComposerError(f"{path}: written by another version of composer")
-    except OSError as error:
-        raise ComposerError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, RecursionError, safetensors.SafetensorError) as error:
         raise ComposerError(f"{path}: not weights that composer exported, or damaged ({error})") from error
+    check_finite(path, state)
     return {"state_dict": state, "composer": values}

@@ -103,6 +103,11 @@ class LossConfig(Group):
     targets of validation and test windows; `stream` likewise, on pieces read from end to end, `data.batch_size` side
     by side, the state carried from batch to batch and backpropagation cut after `data.window_size` steps."""
 
+    def check(self) -> None:
+        """Check that something is trained; raises a `ComposerError`."""
+        words = "above 0, or velocity_weight or time_weight is: with all three 0 nothing is trained"
+        self.require(any(self.weights), "note_weight", words)
+
     @property
     def weights(self) -> tuple[float, float, float]:
         """The factors in the order of the channels."""

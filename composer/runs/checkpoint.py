@@ -13,6 +13,7 @@ import math
 import os
 import struct
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,8 @@ MAX_GRID = 96
 _MARK = b"sha256:"
 # Far above any network that this project trains; a file beyond it is not one of ours.
 MAX_BYTES = 4 << 30
+# Of the values besides the tensors: texts and numbers.
+MAX_PICKLE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,17 +145,83 @@ def load(path: Path) -> dict[str, Any]:
         body = content
     elif hashlib.sha256(body).hexdigest().encode() != comment[len(_MARK) :]:
         raise ComposerError(f"{path}: damaged (its checksum does not match its content)")
+    check_archive(path, body)
     try:
         values = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a foreign archive
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ComposerError(f"{path}: holds more than tensors and plain values, not loaded ({reason})") from error
     if not isinstance(values, dict) or not isinstance(values.get("composer"), dict):
         raise ComposerError(f"{path}: not a checkpoint of composer")
     if values["composer"].get("format") != FORMAT:
         raise ComposerError(f"{path}: written by another version of composer")
+    _check_tensors(path, values)
     _split_combined_state(values)
     return values
+
+
+def check_archive(path: Path, content: bytes) -> None:
+    """Refuse an archive that would need more memory than its own size, before anything in it is read.
+
+    torch stores every entry as it is: a compressed entry, or one that overlaps another, is no work of torch.
+
+    Args:
+        path: for messages.
+        content: of the file.
+
+    Raises:
+        ComposerError: no whole archive of this kind.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            entries = archive.infolist()
+    except Exception as error:  # zipfile raises many kinds for a damaged archive
+        raise ComposerError(f"{path}: damaged (not an archive of torch: {error})") from error
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise ComposerError(f"{path}: its archive is compressed, which no checkpoint is; not loaded")
+    if sum(entry.file_size for entry in entries) > len(content) or len({e.filename for e in entries}) < len(entries):
+        raise ComposerError(f"{path}: its archive states more than the file holds; not loaded")
+    if any(entry.file_size > MAX_PICKLE_BYTES for entry in entries if entry.filename.endswith(".pkl")):
+        raise ComposerError(f"{path}: more than {MAX_PICKLE_BYTES:,} bytes besides its tensors; not loaded")
+
+
+def _check_tensors(path: Path, values: dict[str, Any]) -> None:
+    """Refuse tensors that no training writes: sparse ones, ones larger than their memory, weights that are not finite.
+
+    Raises:
+        ComposerError: names the tensor.
+    """
+    waiting: list[tuple[str, Any]] = [("", values)]
+    seen: set[int] = set()
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, dict | list | tuple):
+            if id(value) in seen:
+                continue  # it may hold itself
+            seen.add(id(value))
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            waiting += [(f"{name}.{key}" if name else str(key), item) for key, item in items]
+        elif isinstance(value, torch.Tensor):
+            if value.layout is not torch.strided or value.is_quantized or value.device.type != "cpu":
+                raise ComposerError(f"{path}: {name} is no dense tensor; not loaded")
+            if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+                raise ComposerError(f"{path}: {name} is larger than its content; not loaded")
+    check_finite(path, values.get("state_dict"))
+
+
+def check_finite(path: Path, weights: Any) -> None:
+    """Refuse weights that are not finite; training never writes them.
+
+    Args:
+        path: of the file, for messages.
+        weights: tensors by name.
+
+    Raises:
+        ComposerError: names the first such tensor.
+    """
+    for name, value in weights.items() if isinstance(weights, dict) else ():
+        if isinstance(value, torch.Tensor) and not bool(torch.isfinite(value).all()):
+            raise ComposerError(f"{path}: {name} holds NaN or infinity, which no training writes: damaged")
 
 
 def _split_combined_state(values: dict[str, Any]) -> None:

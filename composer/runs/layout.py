@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from composer.errors import ComposerError
-from composer.files import check_writable_name, display_path, main_process, unwritable
+from composer.files import (
+    MAX_JSON_BYTES,
+    check_writable_name,
+    display_path,
+    main_process,
+    read_json,
+    read_regular,
+    unwritable,
+)
 
 CONFIG = "config.yaml"
 MANIFEST = "manifest.json"
@@ -89,3 +98,23 @@ def checkpoint_path(run: Path, checkpoint: str = "best") -> Path:
             f"finish it with composer train resume={display_path(run)}, or compose with checkpoint=last"
         )
     raise ComposerError(f"run={run}: has no checkpoints, so it is not a run directory of composer train")
+
+
+def check_config(folder: Path) -> None:
+    """Refuse a `config.yaml` that the run's manifest does not know: it is not what was trained.
+
+    Manifests of earlier versions, and ones that cannot be read, refuse none.
+
+    Raises:
+        ComposerError: see above.
+    """
+    try:
+        manifest = read_json(folder / MANIFEST)
+    except ComposerError:
+        return  # told where it is read
+    resumed = manifest.get("resumed")
+    abouts = [manifest, *(resumed if isinstance(resumed, list) else [])]
+    known = {about.get("config_sha256") for about in abouts if isinstance(about, dict)} - {None}
+    path = folder / CONFIG
+    if known and hashlib.sha256(read_regular(path, MAX_JSON_BYTES)).hexdigest() not in known:
+        raise ComposerError(f"{path}: damaged or edited (it is not what the run was trained with, by its manifest)")

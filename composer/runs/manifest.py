@@ -77,7 +77,7 @@ def write_manifest(config: TrainConfig, folder: Path, music: PreparedData, chang
         account["changed"] = {key: values[key] for key in changed}
         manifest.setdefault("resumed", []).append(account)
         account = manifest
-    write_json(path, account)
+    write_json(path, account, checked=True)
 
 
 def _device(config: TrainConfig) -> str:

@@ -1,16 +1,19 @@
 """The record of a run: `metrics.csv` and TensorBoard's event files, with one row and one point per epoch.
 
-A checkpoint holds the length of each file at the time of its writing. A resumed run truncates the files to these
-lengths, so that no point is repeated and none is left of lost work, and continues in a new event file.
+A checkpoint holds the length of each file at the time of its writing, and a digest of its content. A resumed run
+truncates the files to these lengths, so that no point is repeated and none is left of lost work, and continues in a new
+event file; a file whose content has changed is told.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import math
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +22,10 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from torch import nn
 
 from composer.config.limits import CHANNELS
-from composer.files import check_writable_name, printable
+from composer.errors import ComposerError
+from composer.files import check_writable_name, printable, special
 from composer.runs.layout import METRICS
-from composer.runs.tensorboard import EVENTS_PREFIX, EventFile, Layout
+from composer.runs.tensorboard import EVENTS_PREFIX, DigestedFile, EventFile, Layout
 
 # Train and validation in one chart each.
 _CHARTS = {
@@ -35,11 +39,19 @@ _COMPOSED = (
     *("quality/overlap_mean", "quality/pitch_class_entropy", "quality/polyphony", "quality/note_density"),
 )
 
+_CHANGED = "damaged since its checkpoint was written, or missing"
+
 
 class RunLog:
     """Writer of the record of one run directory."""
 
-    def __init__(self, folder: Path, lengths: dict[str, int] | None = None, next_epoch: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        lengths: dict[str, int] | None = None,
+        next_epoch: int = 0,
+        digests: Mapping[str, str] | None = None,
+    ) -> None:
         """Open the files of a new or a resumed run.
 
         Args:
@@ -47,17 +59,24 @@ class RunLog:
             lengths: file lengths in bytes from a checkpoint; files are truncated to them and other files of the record
                 removed. None starts a new record.
             next_epoch: the first epoch (from 1) that a resumed run writes.
+            digests: SHA-256 of files from the same checkpoint; a file that differs is named in `damaged`.
         """
         self.folder = folder
         check_writable_name(folder / METRICS)
         cut_back(folder, lengths or {})
+        self.damaged = changed_files(folder, lengths or {}, digests or {})
+        for name in self.damaged:
+            warnings.warn(f"{folder / name}: {_CHANGED}; going on with it as it is", stacklevel=2)
+        self._older = {path.name: _digest(path) for path in event_files(folder)}
         # TensorBoard reads the files of a run in the order of their names.
         number = len(event_files(folder))
         self.events = EventFile(folder / f"{EVENTS_PREFIX}{number:06d}")
         if lengths is not None:
             # A running TensorBoard then drops its points of the lost epochs.
             self.events.write(Event(step=next_epoch, session_log=SessionLog(status=SessionLog.START)))
-        self.csv = (folder / METRICS).open("a", encoding="utf-8", newline="")
+        path = folder / METRICS
+        before = path.read_bytes() if path.exists() else b""
+        self.csv, self._has_rows = DigestedFile(path.open("ab"), before), bool(before)
 
     def describe(self, hyperparameters: dict[str, Any]) -> None:
         """Write the hyperparameters and the layout of charts, once per run."""
@@ -87,10 +106,11 @@ class RunLog:
         row = {"epoch": epoch, "step": step, **metrics}
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, fieldnames=list(row), lineterminator="\n")
-        if self.csv.tell() == 0:
+        if not self._has_rows:
             writer.writeheader()
+        self._has_rows = True
         writer.writerow(row)
-        self.csv.write(buffer.getvalue())
+        self.csv.write(buffer.getvalue().encode("utf-8"))
         self.csv.flush()
         # The table has the same columns in each row; TensorBoard draws a NaN as a point.
         self.add_scalars(epoch, {key: value for key, value in metrics.items() if not math.isnan(value)})
@@ -130,6 +150,11 @@ class RunLog:
                 lengths[path.name] = os.fstat(stream.fileno()).st_size
         return lengths
 
+    def digests(self) -> dict[str, str]:
+        """Return the SHA-256 of each file by name, of what has been written so far."""
+        newest = event_files(self.folder)[-1].name
+        return {**self._older, METRICS: self.csv.sha256, newest: self.events.stream.sha256}
+
     def close(self) -> None:
         """Close the files."""
         self.events.close()
@@ -141,9 +166,38 @@ def event_files(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"{EVENTS_PREFIX}*"))
 
 
+def _digest(path: Path, length: int | None = None) -> str:
+    """Return the SHA-256 of a file, or of its first `length` bytes."""
+    found, left = hashlib.sha256(), path.stat().st_size if length is None else length
+    with path.open("rb") as stream:
+        while left > 0 and (content := stream.read(min(left, 1 << 20))):
+            found.update(content)
+            left -= len(content)
+    return found.hexdigest()
+
+
+def changed_files(folder: Path, lengths: Mapping[str, int], digests: Mapping[str, str]) -> list[str]:
+    """Return the names of files of a record that are missing, or whose content is not what a checkpoint knows.
+
+    Args:
+        folder: the run directory.
+        lengths: in bytes, by name.
+        digests: SHA-256 of the first bytes, as many as the length says, by name; empty in checkpoints of earlier
+            versions.
+    """
+    return [
+        name
+        for name, digest in digests.items()
+        if special(folder / name) or not (folder / name).exists() or _digest(folder / name, lengths[name]) != digest
+    ]
+
+
 def cut_back(folder: Path, lengths: dict[str, int]) -> None:
     """Truncate the files of a record to the given lengths in bytes; remove files without one."""
     for path in [folder / METRICS, *event_files(folder)]:
+        kind = special(path)
+        if kind is not None:
+            raise ComposerError(f"{path}: {kind}, not a regular file; remove it")
         if not path.exists():
             continue
         length, size = lengths.get(path.name), path.stat().st_size

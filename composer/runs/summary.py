@@ -64,7 +64,7 @@ def early_end_recorded(folder: Path, figures: Callable[[], dict[str, Any]]) -> I
         # On a full disk the summary takes this room.
         reserve.unlink(missing_ok=True)
         try:
-            write_json(folder / SUMMARY, {"status": status, "error": line, **figures()})
+            write_json(folder / SUMMARY, {"status": status, "error": line, **figures()}, checked=True)
         except ComposerError as error:
             # The disk may be full: what ended the run matters more than this record of it.
             log.warning("%s", error)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from tensorboard.compat.proto.event_pb2 import Event
@@ -25,6 +27,32 @@ Chart = list[str] | tuple[str, str, str]
 Layout = dict[str, dict[str, Chart]]
 
 
+class DigestedFile:
+    """A binary file, written from a place on, with the SHA-256 of its content."""
+
+    def __init__(self, stream: BinaryIO, before: bytes = b"") -> None:
+        """Args: `stream` to write to; `before`, what the file holds already."""
+        self.stream, self._sha256 = stream, hashlib.sha256(before)
+
+    @property
+    def sha256(self) -> str:
+        """The digest of all that was written, in hexadecimal digits."""
+        return self._sha256.hexdigest()
+
+    def write(self, content: bytes) -> None:
+        """Append bytes."""
+        self.stream.write(content)
+        self._sha256.update(content)
+
+    def flush(self) -> None:
+        """Hand what was written to the operating system."""
+        self.stream.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.stream.close()
+
+
 class EventFile:
     """One event file, from its beginning."""
 
@@ -32,7 +60,7 @@ class EventFile:
         """Args: `path`, replaced if it exists; its name begins with `EVENTS_PREFIX`."""
         check_writable_name(path)
         path.unlink(missing_ok=True)  # not written through a link
-        self.stream = path.open("xb")
+        self.stream = DigestedFile(path.open("xb"))
         self.records = RecordWriter(self.stream)
         self.write(Event(file_version="brain.Event:2"))
 

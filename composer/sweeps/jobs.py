@@ -67,7 +67,8 @@ class Job:
 
     def write(self) -> None:
         """Write `job.json` atomically."""
-        write_json(self.folder / JOB, {key: value for key, value in asdict(self).items() if key != "folder"})
+        values = {key: value for key, value in asdict(self).items() if key != "folder"}
+        write_json(self.folder / JOB, values, checked=True)
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -138,6 +139,7 @@ def begin(
             "code_sha256": now,
             "git": source.git_state(),
         },
+        checked=True,
     )
     return False
 

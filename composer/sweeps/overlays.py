@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 import warnings
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from composer.config.limits import CHANNELS
 from composer.errors import ComposerError
 from composer.files import safe_name
 from composer.runs.layout import METRICS
+from composer.runs.metrics_table import read_metrics
 from composer.runs.tensorboard import EVENTS_PREFIX, EventFile, Layout
 from composer.sweeps.jobs import Job
 
@@ -24,6 +24,7 @@ ARMS = "arms"
 _REPLICATES = ("seed", "data.fold")
 _METRICS = ["loss", "accuracy", "accuracy_joint", *(f"{kind}_{c}" for kind in ("nll", "accuracy") for c in CHANNELS)]
 _SPLITS = ("train", "val")
+_KEYS = [f"{metric}/{split}" for metric in _METRICS for split in _SPLITS]
 _LAYOUT: Layout = {
     "arms: mean over the seeds": {key: [f"^mean/{key}/{split}$" for split in _SPLITS] for key in _METRICS},
     "arms: mean and one standard deviation": {
@@ -65,7 +66,7 @@ def write_overlays(sweep: Path, jobs: Sequence[Job], figures: Sequence[Path] = (
             # Runs that stopped early count up to their last epoch.
             rows = [table for table in tables if len(table["epoch"]) >= epoch]
             points: dict[str, float] = {"seeds": len(rows)}
-            for key in (f"{metric}/{split}" for metric in _METRICS for split in _SPLITS):
+            for key in _KEYS:
                 values = np.array([table[key][epoch - 1] for table in rows])
                 deviation = values.std(ddof=1) if len(values) > 1 else 0.0
                 mean = float(values.mean())
@@ -79,26 +80,15 @@ def write_overlays(sweep: Path, jobs: Sequence[Job], figures: Sequence[Path] = (
         file.close()
 
 
-def read_metrics(path: Path) -> dict[str, NDArray[np.float64]]:
-    """Return the columns of a `metrics.csv` by name, a value per epoch.
-
-    Raises:
-        ComposerError: the file is missing or damaged.
-    """
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            header, *rows = csv.reader(stream)
-        values = np.array(rows, np.float64).reshape(len(rows), len(header))
-    except (OSError, ValueError) as error:
-        raise ComposerError(f"{path}: cannot be read ({error})") from error
-    return {name: values[:, k] for k, name in enumerate(header)}
-
-
 def _tables(members: Sequence[Job]) -> list[dict[str, NDArray[np.float64]]]:
     tables = []
     for job in members:
         try:
-            tables.append(read_metrics(job.folder / METRICS))
+            table = read_metrics(job.folder)
+            lacking = next((key for key in _KEYS if key not in table), None)
+            if lacking is not None:
+                raise ComposerError(f"{job.folder / METRICS}: damaged (no column {lacking})")
+            tables.append(table)
         except ComposerError as error:
             warnings.warn(f"{error}; left out of TensorBoard's means", stacklevel=2)
     return tables

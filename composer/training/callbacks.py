@@ -173,11 +173,13 @@ class RecordCallback(Callback):
     def state_dict(self) -> dict[str, Any]:
         """Write the files to disk and return their lengths, so that a resumed run cuts them back to this checkpoint."""
         self.keep()
-        return {"lengths": self.state.lengths}
+        state = self.state
+        return {"lengths": state.lengths, "digests": state.digests, "damaged": state.damaged}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the lengths of a checkpoint."""
+        """Restore the lengths and digests of a checkpoint; those of earlier versions have no digests."""
         self.state.lengths = state_dict["lengths"]
+        self.state.digests, self.state.damaged = state_dict.get("digests", {}), state_dict.get("damaged", [])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the files, truncated to the last checkpoint.
@@ -194,7 +196,9 @@ class RecordCallback(Callback):
                 last = display_path(self.folder / CHECKPOINTS / LAST)
                 raise ComposerError(f"{self.folder}: holds a training; resume it with ckpt_path={str(last)!r}")
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.record = RunLog(self.folder, self.state.lengths, self.state.position[0] + 1)
+            state = self.state
+            self.record = RunLog(self.folder, state.lengths, state.position[0] + 1, state.digests)
+            state.damaged = sorted({*state.damaged, *self.record.damaged})
             if self.state.new:
                 self.record.describe(self.hyperparameters)
 
@@ -226,7 +230,7 @@ class RecordCallback(Callback):
     def keep(self) -> None:
         """Count what was written since the last checkpoint as part of the record, so that opening it again keeps it."""
         if self.record is not None:
-            self.state.lengths = self.record.lengths()
+            self.state.lengths, self.state.digests = self.record.lengths(), self.record.digests()
 
     def _close(self) -> None:
         if self.record is not None:

@@ -20,7 +20,10 @@ class TrainingState:
         best_value: the lowest `loss/val`.
         metrics: of the last finished epoch, and of the test windows after the last one.
         lengths: length in bytes of each file of the record at the last checkpoint; None before the first. Saved by
-            `RecordCallback`, all else by `ProgressCallback`.
+            `RecordCallback`, like `digests` and `damaged`; all else by `ProgressCallback`.
+        digests: SHA-256 of these files.
+        damaged: names of files of the record that had changed when the run was resumed.
+        best_lost: whether the weights of the best epoch can no longer be read, so that a later one takes its place.
         ended: whether the training ended before `trainer.max_epochs`, so that a resumed run does not go on.
         last: whether the epoch that just ended is the last one; not saved.
     """
@@ -31,6 +34,9 @@ class TrainingState:
     best_value: float = float("inf")
     metrics: dict[str, float] = field(default_factory=dict)
     lengths: dict[str, int] | None = None
+    digests: dict[str, str] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
+    best_lost: bool = False
     ended: bool = False
     last: bool = False
     _seconds: float = 0.0
@@ -85,6 +91,9 @@ class TrainingState:
         self.position = (epoch, batch)
         self.steps = plain["steps"]
         self.best_epoch, self.best_value = plain["best_epoch"], plain["best_value"]
+        if self.best_lost:
+            # `trainer.early_stopping_patience` counts from here.
+            self.best_epoch, self.best_value = epoch, float("inf")
         self.metrics, self._seconds = plain["metrics"], plain["seconds"]
         # Checkpoints of earlier versions do not say it: only `trainer.early_stopping_patience` ended their runs.
         self.ended = plain.get("ended", False)

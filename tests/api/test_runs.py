@@ -1,7 +1,6 @@
 """Runs in Python: training, finding, reading, composing, scoring, resuming."""
 
 import inspect
-import json
 import logging
 import os
 import shutil
@@ -21,7 +20,7 @@ from composer.commands import evaluate
 from composer.composing.composer import Composer
 from composer.config.compose import compose
 from composer.errors import ComposerError, RunInterrupted, UsageError
-from composer.files import read_json
+from composer.files import read_json, write_json
 from composer.runs.layout import FOLDER_VARIABLE
 
 
@@ -234,8 +233,8 @@ def test_training_outside_the_main_thread_is_refused() -> None:
 def test_runs_come_in_the_order_of_their_start(trained: composer.Run, tmp_path: Path) -> None:
     for name, hour in (("a", 12), ("b", 11), ("c", 13)):
         folder = copy_of(trained, tmp_path / "outputs" / "train" / name)
-        manifest = json.loads((folder / "manifest.json").read_text())
-        (folder / "manifest.json").write_text(json.dumps({**manifest, "started": f"2026-11-22T{hour}:00:00+00:00"}))
+        manifest = read_json(folder / "manifest.json")
+        write_json(folder / "manifest.json", {**manifest, "started": f"2026-11-22T{hour}:00:00+00:00"})
     assert [run.folder.name for run in composer.runs(tmp_path / "outputs")] == ["b", "a", "c"]
 
 

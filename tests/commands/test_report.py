@@ -18,6 +18,7 @@ from composer.composing.setting import Setting, write_setting
 from composer.config.compose import compose
 from composer.config.data import TimeUnit
 from composer.evaluation.reference import ReferenceMusic
+from composer.files import read_json, write_json
 from composer.music.events import prelude_piece
 from composer.music.midi import read_piece, write_midi
 from composer.runs.layout import METRICS, SUMMARY
@@ -100,7 +101,7 @@ def test_the_newest_run_gets_a_page_that_plays(folder: Path, capsys: pytest.Capt
 @pytest.mark.slow
 def test_the_figures_of_the_pieces_are_in_words_and_per_cent(folder: Path) -> None:
     run = folder / "outputs/train/one"
-    summary = json.loads((run / SUMMARY).read_text())
+    summary = read_json(run / SUMMARY)
     summary["quality"] |= {
         "composed": {"on_grid": 0.315, "polyphony": 3.0, "silence": 0.051},
         "training": {"on_grid": 0.89, "polyphony": 2.0, "silence": 0.05},
@@ -111,7 +112,7 @@ def test_the_figures_of_the_pieces_are_in_words_and_per_cent(folder: Path) -> No
         "distance_by_figure": {"silence": 0.2, "on_grid": 3.6},
         "noise": "its notes are a surprise",
     }
-    (run / SUMMARY).write_text(json.dumps(summary))
+    write_json(run / SUMMARY, summary)
     assert cli.run("report", [str(run), "events=30"]) == 0
     page = html.unescape((run / "report.html").read_text())
     assert "Distance to held-out music: 1.2 (held-out excerpts among themselves: 0.5)." in page
@@ -124,10 +125,10 @@ def test_the_figures_of_the_pieces_are_in_words_and_per_cent(folder: Path) -> No
 @pytest.mark.slow
 def test_a_record_without_the_newer_figures_has_a_page(folder: Path) -> None:
     run = folder / "outputs/train/one"
-    summary = json.loads((run / SUMMARY).read_text())
+    summary = read_json(run / SUMMARY)
     old = {"composed": {"polyphony": 9.0}, "training": {"polyphony": 2.0}, "held_out": None, "collapse": None}
     summary["quality"] = old
-    (run / SUMMARY).write_text(json.dumps(summary))
+    write_json(run / SUMMARY, summary)
     assert cli.run("report", [str(run), "events=30"]) == 0
     page = html.unescape((run / "report.html").read_text())
     assert "notes sounding at once, while any does (notes)" in page

@@ -1,7 +1,6 @@
 """Composed music goes on in its primer's bar, tempo, metre and key."""
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from composer.composing.composer import Composer
 from composer.config.compose import compose
 from composer.config.data import TimeUnit
 from composer.errors import ComposerError
+from composer.files import read_json, write_json
 from composer.music.events import Events, Piece, prelude_piece
 from composer.music.markings import Markings
 from composer.music.midi import read_piece
@@ -153,9 +153,9 @@ def test_a_run_of_other_events_is_not_resumed(trained: Path, tmp_path: Path) -> 
     """Parts that were merged by an older rule gave other events, and so another split."""
     folder = tmp_path / "run"
     shutil.copytree(trained, folder)
-    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest = read_json(folder / "manifest.json")
     manifest["data"]["events"] += 5
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    write_json(folder / "manifest.json", manifest)
     with pytest.raises(ComposerError, match=r"merged by another rule now \(1,098 events, 1,103 when .*start a new run"):
         resume(str(folder), ["trainer.max_epochs=2"])
 

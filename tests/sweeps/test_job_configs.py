@@ -17,6 +17,7 @@ from composer.commands import train
 from composer.config import run_file
 from composer.config.compose import compose
 from composer.errors import ComposerError
+from composer.files import read_json, write_json
 from composer.runs import code as source
 from composer.sweeps import jobs as sweep
 from composer.sweeps import processes
@@ -114,9 +115,9 @@ def test_a_sweep_of_another_version_goes_on_with_its_keys(
     folder = tmp_path / "older"
     adam = source.frozen_conf(folder) / "optimizer" / "adam.yaml"
     adam.write_text("name: adam\nlr: 1.0e-3\nof_another_version: constant\n")
-    about = json.loads((folder / "sweep.json").read_text())
+    about = read_json(folder / "sweep.json")
     about["code_sha256"] = source.frozen_digest(folder)
-    (folder / "sweep.json").write_text(json.dumps(about))
+    write_json(folder / "sweep.json", about)
     shutil.rmtree(next(path for path in sorted(folder.iterdir()) if (path / "job.json").exists()))
     assert cli.run("train", command) == 0
     assert len(jobs_seen) == 3, "the job that was missing"

@@ -20,6 +20,7 @@ from composer.config import paths
 from composer.config.compose import compose
 from composer.corpus import chorales
 from composer.errors import ComposerError, RunInterrupted
+from composer.files import read_json
 from composer.render.player import TEMPLATE
 from composer.runs import code as source
 from composer.sweeps import jobs as sweep
@@ -191,7 +192,7 @@ def test_the_folds_of_an_arm_are_averaged_like_its_seeds() -> None:
 def test_run_with_damaged_metrics_is_excluded_and_named(stand_in: Any, here: Path) -> None:
     assert cli.run("train", ["-m", "seed=0,1"]) == 0
     (only(here) / "seed-0" / "metrics.csv").write_text("epoch,loss/val\n1,2,3\n")
-    with pytest.warns(UserWarning, match="seed-0/metrics.csv: cannot be read"):
+    with pytest.warns(UserWarning, match="seed-0/metrics.csv: damaged .rows of 3 cells below a head of 2"):
         overlays.write_overlays(only(here), sweep.jobs(only(here)))
     accumulator = EventAccumulator(str(only(here) / "arms" / "all"))
     accumulator.Reload()
@@ -426,7 +427,7 @@ def test_sweep_with_killed_job_continues_to_same_figures(tmp_path: Path) -> None
     command = [sys.executable, "-m", "composer.cli", "train", "-m", *QUICK, "trainer.max_epochs=20", "seed=0,1"]
 
     def summaries(folder: Path) -> dict[str, Any]:
-        found = {path.parent.name: json.loads(path.read_text()) for path in folder.glob("outputs/*/*/*/summary.json")}
+        found = {path.parent.name: read_json(path) for path in folder.glob("outputs/*/*/*/summary.json")}
         return {name: {k: v for k, v in summary.items() if k != "seconds"} for name, summary in found.items()}
 
     broken = tmp_path / "broken"
@@ -434,7 +435,7 @@ def test_sweep_with_killed_job_continues_to_same_figures(tmp_path: Path) -> None
     whole = {}
     for seed in (0, 1):
         start(compose(*QUICK, "trainer.max_epochs=20", f"seed={seed}"), tmp_path / f"seed-{seed}")
-        summary = json.loads((tmp_path / f"seed-{seed}" / "summary.json").read_text())
+        summary = read_json(tmp_path / f"seed-{seed}" / "summary.json")
         whole[f"seed-{seed}"] = {key: value for key, value in summary.items() if key != "seconds"}
 
     with subprocess.Popen([*command, "checkpoint.every_epochs=1"], cwd=broken, stdout=subprocess.PIPE) as process:
