@@ -82,7 +82,7 @@ class DataConfig(Group):
 
     source: str
     path: str | None
-    """A MIDI file or a folder of them (`.mid`, `.midi`, searched recursively); only for `data=midi`."""
+    """A MIDI file or a folder of them (`.mid`, `.midi`, `.rmi`, `.kar`, searched recursively); only for `data=midi`."""
     part: str
     """`first` (with notes), `all`, `track:N`, `channel:N` (both from 0), or `family:NAME` (General MIDI, `piano`)."""
     drums: bool

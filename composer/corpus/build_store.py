@@ -230,7 +230,7 @@ def _read(
             journal.add(entry, content)
             counter.advance()
     except KeyboardInterrupt as error:
-        kept = len(names) - len(missing) + counter.done
+        kept = len(names) - len(missing) + round(counter.done)
         raise RunInterrupted(
             f"SIGINT: stopped, {kept:,} of {len(names):,} files are read; the same command goes on", signal.SIGINT
         ) from error

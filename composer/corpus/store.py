@@ -27,7 +27,7 @@ from composer.files import read_json
 from composer.music.events import Events, LeftOut, Piece, Timing
 from composer.music.pieces import Counts, Pieces
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 EVENTS, TIMES = "events.npy", "times.npy"
 PITCH_BITS, EVENT_BITS = 7, 14

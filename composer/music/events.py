@@ -275,7 +275,7 @@ class Piece:
 def title_of(name: str) -> str:
     """Return a readable title made from a file's name: `Fur Elise` for `fur-elise.mid`."""
     name = printable(name)
-    stem = re.sub(r"\.midi?$", "", name, flags=re.IGNORECASE)
+    stem = re.sub(r"\.(midi?|rmi|kar)$", "", name, flags=re.IGNORECASE)
     words = re.sub(r"[_\s-]+", " ", stem).strip()
     if stem == name or not words:
         return name  # a title already

@@ -25,7 +25,7 @@ from composer.errors import ComposerError, MidiError
 from composer.files import read_regular, write_atomic
 from composer.music.events import Events, LeftOut, Piece, Timing, canonical, title_of, valid_division
 from composer.music.markings import DEFAULT_MICROSECONDS_PER_BEAT, Markings
-from composer.music.midi_bytes import CONTROL_CHANGE, MARK, NOTE_ON, PROGRAM_CHANGE, Contents, Track, of_mido, scan
+from composer.music.midi_bytes import CONTROL_CHANGE, MARK, NOTE_ON, PROGRAM_CHANGE, Contents, MidiFault, Track, parse
 
 DRUM_CHANNEL = 9  # counted from 0
 # Lowest value of the sustain pedal's controller at which the pedal is down.
@@ -49,7 +49,7 @@ FAMILIES = (
     "percussive",
     "sound_effects",
 )
-MIDI_SUFFIXES = (".mid", ".midi")
+MIDI_SUFFIXES = (".mid", ".midi", ".rmi", ".kar")
 # Limits far beyond any piece: a larger file, or a longer one (in seconds or in beats), is damaged or is not music.
 MAX_FILE_BYTES = 4 << 20
 MAX_PIECE_LENGTH = 7 * 24 * 3600
@@ -75,7 +75,7 @@ def find_files(path: Path) -> list[Path]:
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in MIDI_SUFFIXES and p.is_file())
         if not files:
-            raise MidiError(f"{path}: no .mid or .midi file in this folder or below it")
+            raise MidiError(f"{path}: no .mid, .midi, .rmi or .kar file in this folder or below it")
         return files
     if not path.exists():
         raise MidiError(f"{path}: no such file or folder")
@@ -309,34 +309,13 @@ def load(path: Path) -> bytes:
 def _parse(path: Path, content: bytes, clip: bool) -> Contents:
     if not content:
         raise MidiError(f"{path}: an empty file")
-    if not content.startswith(b"MThd"):
-        raise MidiError(f"{path}: not a MIDI file (it does not begin with MThd)")
-    scanned = scan(content)
-    if scanned is not None:
-        return scanned
     try:
-        return _parse_bytes(content, clip=False)
-    except MemoryError:
-        raise
-    except EOFError as error:
-        raise MidiError(f"{path}: truncated, the file ends in the middle of a track") from error
-    except Exception as error:  # mido raises OSError, ValueError, KeySignatureError, IndexError ... for damaged files
-        if "data byte must be in range" not in str(error):
-            raise MidiError(f"{path}: damaged ({error})") from error
-        if not clip:
-            raise MidiError(f"{path}: a data byte is over 127; data.clip=true reads it as 127") from error
-    warnings.warn(f"{path}: data bytes over 127 were read as 127 (data.clip=true)", stacklevel=2)
-    try:
-        return _parse_bytes(content, clip=True)
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise MidiError(f"{path}: damaged ({error})") from error
-
-
-def _parse_bytes(content: bytes, *, clip: bool) -> Contents:
-    # From memory: reading from a file would first allocate the length that a damaged header states.
-    return of_mido(mido.MidiFile(file=io.BytesIO(content), clip=clip))
+        found, ignored = parse(content, clip=clip)
+    except MidiFault as error:
+        raise MidiError(f"{path}: {error}") from error
+    if told := str(ignored):
+        warnings.warn(f"{path}: ignored {told}", stacklevel=2)
+    return found
 
 
 def _messages(tracks: dict[int, Track], *, extend: bool = False) -> list[_Message]:

@@ -1,15 +1,13 @@
-"""Fast reading of the messages of ordinary MIDI files, several times faster than with mido.
+"""Reading of the messages of MIDI files, several times faster than with mido, which makes an object of every message.
 
-mido makes an object of every message. This walk over the bytes keeps the few kinds that reading a piece needs, and
-returns None for every file that is not ordinary: damaged, truncated, with a data byte over 127 or an unusual meta
-message. mido then reads the file, so that mido alone decides which files are refused, and why.
-`tests/music/test_midi_bytes.py` compares the two.
+This walk over the bytes keeps the few kinds that reading a piece needs. It reads over what other programs read over,
+where mido refuses a file, and says at which byte a file is wrong. `tests/music/test_midi_bytes.py` holds it to mido on
+files that mido reads; `scripts/compare_readers.py` compares it with symusic and pretty_midi.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 NOTE_OFF, NOTE_ON, CONTROL_CHANGE, PROGRAM_CHANGE = 0x80, 0x90, 0xB0, 0xC0
 # Number of the sustain pedal's controller, the only controller that is kept.
@@ -17,18 +15,19 @@ PEDAL = 64
 _META, _SYSEX, _TEXT, _NAME, _TEMPO, _METER = 0xFF, (0xF0, 0xF7), 0x01, 0x03, 0x51, 0x58
 # Text event that marks the key signatures of a file as meant: other programs write C for an unknown key.
 MARK = "composer"
-# Meta messages of any content, and those of one length. Tempos are read; the rest (SMPTE offset, unusual key
-# signatures) is left to mido.
-_FREE_METAS = frozenset([*range(0x01, 0x10), 0x2F, 0x7F])
-_FIXED_METAS = {0x00: 2, 0x20: 1, 0x21: 1, 0x51: 3, 0x58: 4}
 _KEY_SIGNATURE = 0x59
+# The lengths of meta messages that are read, and their names.
+_LENGTHS = {_TEMPO: 3, _METER: 4, _KEY_SIGNATURE: 2}
+_NAMES = {_TEMPO: "tempo", _METER: "time signature", _KEY_SIGNATURE: "key signature"}
+# Data bytes of system messages that have some.
+_SYSTEM_DATA = {0xF1: 1, 0xF2: 2, 0xF3: 1}
+# The standard allows four; some writers pad with zeros.
+_MAX_NUMBER_BYTES = 8
 # Names of key signatures from seven flats to seven sharps, as mido has them.
 _MAJOR_KEYS = ("Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#")
 _MINOR_KEYS = ("Abm", "Ebm", "Bbm", "Fm", "Cm", "Gm", "Dm", "Am", "Em", "Bm", "F#m", "C#m", "G#m", "D#m", "A#m")
 # A larger denominator of a time signature is damage: no note value is shorter.
 _MAX_DENOMINATOR = 128
-# Longest message that mido accepts.
-_MAX_MESSAGE_BYTES = 1_000_000
 
 
 @dataclass(slots=True)
@@ -64,66 +63,111 @@ class Contents:
     tracks: list[Track]
 
 
-def of_mido(file: Any) -> Contents:
-    """Return the contents of a `mido.MidiFile`."""
-    tracks = []
-    for messages in file.tracks:
-        track, ticks = Track([], []), 0
-        for message in messages:
-            ticks += message.time
-            if message.type in ("note_on", "note_off"):
-                status = (NOTE_ON if message.type == "note_on" else NOTE_OFF) | message.channel
-                track.messages.append((ticks, status, message.note, message.velocity))
-            elif message.type == "program_change":
-                track.messages.append((ticks, PROGRAM_CHANGE | message.channel, message.program, 0))
-            elif message.type == "control_change" and message.control == PEDAL:
-                track.messages.append((ticks, CONTROL_CHANGE | message.channel, PEDAL, message.value))
-            elif message.type == "set_tempo":
-                track.tempos.append((ticks, message.tempo))
-            elif message.type == "time_signature":
-                _add_meter(track, ticks, message.numerator, message.denominator)
-            elif message.type == "key_signature":
-                track.keys.append((ticks, message.key))
-            elif message.type == "track_name" and not track.name:
-                track.name = _text(message.name.encode("latin-1", "replace"))
-            elif message.type == "text" and message.text == MARK:
-                track.marked = True
-        track.end = ticks
-        tracks.append(track)
-    return Contents(file.type, file.ticks_per_beat, tracks)
+class MidiFault(Exception):
+    """What is wrong with the bytes of a file, and at which byte: for a message, without the file's name."""
 
 
-def scan(content: bytes) -> Contents | None:
-    """Return the contents of an ordinary file, or None for a file that mido must read."""
-    if content[:4] != b"MThd" or content[4:8] != b"\0\0\0\6" or len(content) < 14:
-        return None
-    kind = int.from_bytes(content[8:10], "big")
-    count = int.from_bytes(content[10:12], "big", signed=True)
-    if kind > 2 or count < 1:
-        return None
-    tracks, place = [], 14
-    for _ in range(count):
-        end = place + 8 + int.from_bytes(content[place + 4 : place + 8], "big")
-        if content[place : place + 4] != b"MTrk" or end > len(content):
-            return None
-        try:
-            track = _track(content, place + 8, end)
-        except IndexError:
-            return None
-        if track is None:
-            return None
-        tracks.append(track)
+class Ignored:
+    """What of a file was read over, with the place of the first of each kind."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.found: dict[tuple[str, str], tuple[int, int]] = {}
+
+    def add(self, what: str, which: str, place: int) -> None:
+        """Count one of a kind, `what` in the singular, `which` behind it, at a byte of the file."""
+        count, first = self.found.get((what, which), (0, place))
+        self.found[what, which] = count + 1, first
+
+    def __str__(self) -> str:
+        told = []
+        for (what, which), (count, place) in self.found.items():
+            first = f"byte {place:,}" if count == 1 else f"the first at byte {place:,}"
+            told.append(f"{count:,} {what}{'s' * (count > 1)} {which} ({first})")
+        return ", ".join(told)
+
+
+def parse(content: bytes, *, clip: bool = False) -> tuple[Contents, Ignored]:
+    """Read the bytes of a standard MIDI file, also one in a RIFF file (`.rmi`).
+
+    What other programs read over is read over, and counted: meta messages of a wrong length or value, chunks that are
+    no tracks, messages that a file cannot have, and the tracks and bytes after the last track.
+
+    Args:
+        content: of the file.
+        clip: read data bytes over 127 as 127.
+
+    Returns:
+        The contents, and what was ignored.
+
+    Raises:
+        MidiFault: the file is no MIDI file, or is cut short, or a message in it cannot be told from its data.
+    """
+    ignored = Ignored()
+    place = _in_riff(content) if content[:4] == b"RIFF" else 0
+    if content[place : place + 4] != b"MThd":
+        raise MidiFault("not a MIDI file (it does not begin with MThd)")
+    length = int.from_bytes(content[place + 4 : place + 8], "big")
+    if len(content) < place + 14 or length < 6:
+        raise MidiFault(f"truncated: its header ends at byte {len(content):,}")
+    kind, count, division = (
+        int.from_bytes(content[place + k : place + k + 2], "big", signed=k > 8) for k in (8, 10, 12)
+    )
+    if kind > 2:
+        ignored.add("type", f"{kind} in its header, read as 1", place + 8)
+    tracks: list[Track] = []
+    place += 8 + length
+    while place < len(content) and len(tracks) < count:
+        name, begin = content[place : place + 4], place + 8
+        end = begin + int.from_bytes(content[place + 4 : begin], "big")
+        if name != b"MTrk":
+            if begin > len(content) or end > len(content) or not name.isascii():
+                raise MidiFault(f"damaged: byte {place:,} begins neither a track nor another chunk")
+            ignored.add("chunk", f"named {name.decode('ascii', 'replace')!r}", place)
+        else:
+            try:
+                tracks.append(_track(content, begin, end, clip, ignored))
+            except IndexError as error:
+                raise MidiFault(
+                    f"truncated: the file ends at byte {len(content):,}, in the middle of track {len(tracks)}"
+                ) from error
         place = end
-    return Contents(kind, int.from_bytes(content[12:14], "big", signed=True), tracks)
+    if len(tracks) < count:
+        raise MidiFault(f"truncated: the file ends at byte {len(content):,}, after {len(tracks)} of {count} tracks")
+    if content.find(b"MTrk", place) == place and place < len(content):
+        ignored.add("track", "more than the header counts", place)
+    return Contents(min(kind, 2) if kind < 3 else 1, division, tracks), ignored
 
 
-def _track(content: bytes, place: int, end: int) -> Track | None:
-    """Return the track between two places, or None; raise an IndexError where the track exceeds the file."""
+def _in_riff(content: bytes) -> int:
+    """Return where the MIDI file in a RIFF file begins: the chunk `data` of the form `RMID`."""
+    place = 12
+    while content[8:12] == b"RMID" and place + 8 <= len(content):
+        if content[place : place + 4] == b"data":
+            return place + 8
+        size = int.from_bytes(content[place + 4 : place + 8], "little")
+        place += 8 + size + size % 2
+    raise MidiFault("not a MIDI file (a RIFF file of another kind)")
+
+
+def _track(content: bytes, place: int, end: int, clip: bool, ignored: Ignored) -> Track:
+    """Return the track between two places.
+
+    Raises:
+        IndexError: the track exceeds the file.
+        MidiFault: see `parse`.
+    """
     track = Track([], [])
     add = track.messages.append
     ticks = running = 0
+    if end > len(content):
+        if content[-3:] != b"\xff\x2f\0":
+            raise IndexError
+        # The length is wrong, but the track has an end.
+        ignored.add("track length", "beyond the end of the file", place - 4)
+        end = len(content)
     while place < end:
-        byte = content[place]
+        begin, byte = place, content[place]
         place += 1
         if byte < 0x80:
             ticks += byte
@@ -132,34 +176,16 @@ def _track(content: bytes, place: int, end: int) -> Track | None:
             ticks += delta
         status = content[place]
         if status < 0x80:
+            # The running status goes on after meta and system exclusive messages: no file means anything else.
             status = running
             if not status:
-                return None
+                raise MidiFault(f"damaged: byte {place:,} is a data byte, and no status byte stands before it")
         else:
             place += 1
-            # A meta message keeps the running status; the status after system exclusive is left to mido.
-            if status != _META:
-                running = status if status < 0xF0 else 0
+            if status < 0xF0:
+                running = status
         if status >= 0xF0:
-            if status != _META and status not in _SYSEX:
-                return None
-            kind = content[place] if status == _META else -1
-            length, place = _number(content, place + (status == _META))
-            data = content[place : place + length]
-            place += length
-            if len(data) != length or length > _MAX_MESSAGE_BYTES or not _ordinary(kind, data):
-                return None
-            if kind == _TEMPO:
-                track.tempos.append((ticks, int.from_bytes(data, "big")))
-            elif kind == _TEXT and data == MARK.encode():
-                track.marked = True
-            elif kind == _NAME and not track.name:
-                track.name = _text(data)
-            elif kind == _METER:
-                _add_meter(track, ticks, data[0], 2 ** min(data[1], 8))
-            elif kind == _KEY_SIGNATURE:
-                names = _MINOR_KEYS if data[1] else _MAJOR_KEYS
-                track.keys.append((ticks, names[int.from_bytes(data[:1], "big", signed=True) + 7]))
+            place = _system(content, place, status, ticks, track, ignored)
             continue
         first = content[place]
         if 0xC0 <= status < 0xE0:
@@ -169,11 +195,47 @@ def _track(content: bytes, place: int, end: int) -> Track | None:
             second = content[place + 1]
             place += 2
         if (first | second) & 0x80:
-            return None
+            if not clip:
+                at = place - 1 if first < 0x80 else place - (1 if 0xC0 <= status < 0xE0 else 2)
+                raise MidiFault(f"byte {at:,} is {content[at]}, a data byte over 127; data.clip=true reads it as 127")
+            ignored.add("message", "with data bytes over 127, read as 127", begin)
+            first, second = min(first, 127), min(second, 127)
         if status < 0xA0 or status & 0xF0 == PROGRAM_CHANGE or (status & 0xF0 == CONTROL_CHANGE and first == PEDAL):
             add((ticks, status, first, second))
+    if place > end:
+        raise MidiFault(f"damaged: a message at byte {begin:,} goes beyond the end of its track at byte {end:,}")
     track.end = ticks
-    return track if place == end else None
+    return track
+
+
+def _system(content: bytes, place: int, status: int, ticks: int, track: Track, ignored: Ignored) -> int:
+    """Read a meta or system message, whose status byte stands before `place`; return the place after it."""
+    if status not in (_META, *_SYSEX):
+        # Messages of a cable, which a file cannot have.
+        ignored.add("system message", "that no file can have", place - 1)
+        return place + _SYSTEM_DATA.get(status, 0)
+    kind = content[place] if status == _META else -1
+    length, place = _number(content, place + (status == _META))
+    data = content[place : place + length]
+    if len(data) != length:
+        raise IndexError
+    if kind in _LENGTHS and len(data) != _LENGTHS[kind]:
+        ignored.add(_NAMES[kind], "of a wrong length", place)
+    elif kind == _TEMPO:
+        track.tempos.append((ticks, int.from_bytes(data, "big")))
+    elif kind == _TEXT and data == MARK.encode():
+        track.marked = True
+    elif kind == _NAME and not track.name:
+        track.name = _text(data)
+    elif kind == _METER:
+        _add_meter(track, ticks, data[0], 2 ** min(data[1], 8))
+    elif kind == _KEY_SIGNATURE:
+        sharps = int.from_bytes(data[:1], "big", signed=True)
+        if -7 <= sharps <= 7 and data[1] <= 1:
+            track.keys.append((ticks, (_MINOR_KEYS if data[1] else _MAJOR_KEYS)[sharps + 7]))
+        else:
+            ignored.add("key signature", "of no key", place)
+    return place + length
 
 
 def _text(data: bytes) -> str:
@@ -193,19 +255,12 @@ def _add_meter(track: Track, ticks: int, numerator: int, denominator: int) -> No
 
 def _number(content: bytes, place: int) -> tuple[int, int]:
     """Read a number of seven bits per byte; return it and the place after it."""
-    number = 0
+    number, begin = 0, place
     while True:
         byte = content[place]
         place += 1
         number = number << 7 | byte & 0x7F
         if byte < 0x80:
             return number, place
-
-
-def _ordinary(kind: int, data: bytes) -> bool:
-    """Return whether mido accepts a meta message (or, for kind -1, a system exclusive one) without fail."""
-    if kind == -1:
-        return data.isascii()
-    if kind == _KEY_SIGNATURE:
-        return len(data) == 2 and (data[0] <= 7 or data[0] >= 0xF9) and data[1] <= 1
-    return kind in _FREE_METAS or _FIXED_METAS.get(kind) == len(data)
+        if place - begin > _MAX_NUMBER_BYTES:
+            raise MidiFault(f"damaged: a number of more than {_MAX_NUMBER_BYTES} bytes at byte {begin:,}")

@@ -174,7 +174,7 @@ def test_clipped_bytes_are_warned_of_from_the_store_too(
 ) -> None:
     config = data_config(source="midi", path=str(shared_data), clip=True)
     for _ in range(2):
-        with pytest.warns(UserWarning, match=r"corrupt_control_168\.mid: data bytes over 127 were read as 127"):
+        with pytest.warns(UserWarning, match=r"corrupt_control_168\.mid: ignored 1 message with data bytes over 127"):
             read_corpus(config, encoding_config(pitch_low=0, pitch_high=127))
 
 

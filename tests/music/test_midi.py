@@ -318,15 +318,14 @@ def test_an_unknown_part_names_the_key_and_the_choices(band: Path, part: str) ->
         (raw(NOTE)[:-1], "truncated"),
         (raw(NOTE)[:20], "truncated"),
         (raw(NOTE)[:10], "truncated"),
-        (raw(NOTE).replace(b"MTrk", b"MTxx"), "damaged"),
-        (raw(b"\x00\x3c\x40"), "damaged"),  # running status without a status
-        (raw(b"\x00\xff\x59\x02\x0f\x00" + NOTE), "damaged"),  # a key of 15 sharps
-        (raw(b"\x00\xff\x51\x01\x07" + NOTE), "damaged"),  # a tempo of one byte
+        (raw(NOTE).replace(b"MTrk", b"MTxx"), "truncated: the file ends at byte"),
+        (raw(b"\x00\x3c\x40"), "damaged: byte 23 is a data byte, and no status byte stands before it"),
+        (raw(NOTE)[:22] + b"\xff" * 4_000_000, "damaged: a number of more than 8 bytes at byte 22"),
         (raw(), "no notes in part first"),
         (raw(b""), "no notes in part first"),
         (raw(b"\x00\x80\x3c\x40\x00\x90\x3c\x00"), "no notes in part first"),  # releases alone
         (raw(b"\x00\x99\x3c\x40\x00\x99\x3c\x00"), "no notes in part first"),  # drums alone
-        (raw(b"\x00\x90\x3c\xa8"), "a data byte is over 127; data.clip=true"),
+        (raw(b"\x00\x90\x3c\xa8"), "byte 25 is 168, a data byte over 127; data.clip=true reads it as 127"),
     ],
 )
 def test_unusable_file_gives_one_line_with_its_path(tmp_path: Path, content: bytes, reason: str) -> None:
@@ -352,7 +351,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
 def test_clip_reads_a_data_byte_over_127_as_127_and_warns(tmp_path: Path) -> None:
     path = tmp_path / "clip.mid"
     path.write_bytes(raw(b"\x00\x90\x3c\xa8\x60\x90\xbc\x00"))
-    with pytest.warns(UserWarning, match="clip.mid: data bytes over 127 were read as 127"):
+    with pytest.warns(UserWarning, match="clip.mid: ignored 2 messages with data bytes over 127, read as 127"):
         piece = read_piece(path, clip=True)
     assert rows(piece) == [(60, 127, 0.0), (127, 0, 0.1)]
 
@@ -371,7 +370,7 @@ def test_any_damage_is_read_or_explained(tmp_path_factory: pytest.TempPathFactor
     path = tmp_path_factory.getbasetemp() / "damaged.mid"
     path.write_bytes(content)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*were read as 127")
+        warnings.filterwarnings("ignore", message=".*: ignored ")
         try:
             piece = read_piece(path, part="all", drums=True, clip=True)
         except MidiError:
@@ -393,7 +392,7 @@ def test_find_files_searches_folders_by_name(tmp_path: Path) -> None:
 def test_find_files_explains_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(MidiError) as empty:
         find_files(tmp_path)
-    assert str(empty.value) == f"{tmp_path}: no .mid or .midi file in this folder or below it"
+    assert str(empty.value) == f"{tmp_path}: no .mid, .midi, .rmi or .kar file in this folder or below it"
     with pytest.raises(MidiError) as missing:
         find_files(tmp_path / "none")
     assert str(missing.value) == f"{tmp_path / 'none'}: no such file or folder"
@@ -436,8 +435,8 @@ def test_real_files_give_their_messages(shared_data: Path, name: str, part: str,
 def test_real_bad_files_are_explained_or_clipped(shared_data: Path) -> None:
     assert error_line(shared_data / "empty.mid").startswith("no notes in part first")
     corrupt = shared_data / "corrupt_control_168.mid"
-    assert error_line(corrupt) == "a data byte is over 127; data.clip=true reads it as 127"
-    with pytest.warns(UserWarning, match="corrupt_control_168.mid: data bytes over 127"):
+    assert error_line(corrupt) == "byte 6,042 is 168, a data byte over 127; data.clip=true reads it as 127"
+    with pytest.warns(UserWarning, match="corrupt_control_168.mid: ignored 1 message with data bytes over 127"):
         assert len(read_piece(corrupt, clip=True).events) == 382
 
 
