@@ -31,6 +31,7 @@ from composer.config.keys import path_first, schema_keys
 from composer.config.texts import exists, quoted
 from composer.config.training import TrainConfig
 from composer.errors import ComposerError, UsageError
+from composer.files import printable
 from composer.runs.code import frozen_conf
 from composer.sweeps.hydra import hydra_command
 from composer.sweeps.jobs import jobs, objective_of
@@ -290,7 +291,7 @@ def run(command: str, arguments: list[str]) -> int:
     try:
         COMMANDS[command][0](arguments)
     except ComposerError as error:
-        print(f"composer {command}: {error}", file=sys.stderr)
+        print(printable(f"composer {command}: {error}"), file=sys.stderr)
         if os.environ.get("COMPOSER_DEBUG"):
             traceback.print_exception(error)
         return error.exit_status
@@ -307,7 +308,7 @@ def run(command: str, arguments: list[str]) -> int:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *rest: object) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+    print(printable(f"warning: {message}"), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -57,9 +57,28 @@ def user_path(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.expanduser(path))  # noqa: PTH111, Path.expanduser raises without a home folder
 
 
+# Control characters but for the tab and the line feed, which change a terminal; characters that turn the direction of
+# what follows; halves of characters, which stand for bytes of a file name that are not UTF-8.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
 def printable(text: str) -> str:
-    """Return a text with escapes for what UTF-8 cannot say: bytes of a file name that are not UTF-8."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return a text from outside, such as a file's name or title, with escapes for what is no printable character."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def csv_cell(value: object) -> object:
+    """Return a cell of a table in which a spreadsheet sees no formula: a text that begins like one gets an apostrophe.
+
+    Numbers stay as they are. (OWASP, "CSV Injection".)
+    """
+    if not isinstance(value, str) or value[:1] not in tuple("=+-@\t\r"):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def display_path(path: Path) -> Path:

@@ -16,6 +16,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from composer.files import printable
+
 LOG = logging.getLogger("composer")
 _LINES = 10
 # Seconds before a wait is worth a line.
@@ -38,7 +40,7 @@ def say(text: str, stream: TextIO | None = None) -> None:
     if _logged.get():
         LOG.info("%s", text)
     else:
-        print(text, file=stream, flush=True)
+        print(printable(text), file=stream, flush=True)
 
 
 def in_notebook() -> bool:

@@ -12,7 +12,7 @@ from composer.compare.comparability import check
 from composer.compare.conclusions import count, words
 from composer.compare.effects import SPLITS, Comparison, analyse, find_arm
 from composer.compare.reading import read_runs, read_sweep
-from composer.compare.runs import COMPLETED
+from composer.compare.runs import COMPLETED, Run
 from composer.config.commands import CompareConfig
 from composer.errors import ComposerError
 from composer.files import display_path, user_path, write_text
@@ -95,12 +95,12 @@ def write(c: Comparison, made: Sequence[typeset.Table], folder: Path, *, figures
 
 def report(c: Comparison, made: Sequence[typeset.Table], figures: Sequence[str]) -> str:
     """Return `report.md`: swept keys, conclusions, other differences, tables and figures."""
-    sweep = c.sweep
+    sweep, shown = c.sweep, typeset.markdown_text
     runs = [run for arm in sweep.arms for run in arm.runs]
     keys = ", ".join(f"`{key}`" for key in sweep.swept) or "nothing but the seed"
     seeds = sorted({run.seed for run in sweep.counted if run.seed is not None})
     lines = [
-        f"# {sweep.name}",
+        f"# {shown(sweep.name)}",
         "",
         f"Swept: {keys}. {count(len(sweep.arms), 'arm')}, {count(len(runs), 'run')}, of which {len(sweep.counted)} "
         f"count; seeds {', '.join(map(str, seeds))}. The figures are those of the {_weights(c)}.",
@@ -113,11 +113,16 @@ def report(c: Comparison, made: Sequence[typeset.Table], figures: Sequence[str])
         "",
     ]
     if sweep.notes:
-        lines += ["## Other differences between the runs", "", *(f"- {note}" for note in sweep.notes), ""]
+        lines += [
+            "## Other differences between the runs",
+            "",
+            *(f"- {shown(note)}" for note in sweep.notes),
+            "",
+        ]
     failed = [run for run in runs if run.status != COMPLETED]
     if failed:
         lines += ["## Failures", ""]
-        lines += [f"- {run.folder.name}: {run.status}" + f" ({run.error})" * bool(run.error) for run in failed] + [""]
+        lines += [*(f"- {shown(run.folder.name)}: {run.status}{_reason(run)}" for run in failed), ""]
     lines += ["## Tables", "", *(typeset.markdown(table) for table in made)]
     lines += [
         "`table.csv` has every figure, `runs.csv` one row per run, `table.tex` the tables for LaTeX.",
@@ -128,6 +133,10 @@ def report(c: Comparison, made: Sequence[typeset.Table], figures: Sequence[str])
         for name in figures:
             lines += [f"![{name}]({name}.png)", "", f"[{name}.pdf]({name}.pdf), [{name}.svg]({name}.svg)", ""]
     return "\n".join(lines)
+
+
+def _reason(run: Run) -> str:
+    return f" ({typeset.markdown_text(run.error)})" if run.error else ""
 
 
 def _weights(c: Comparison) -> str:

@@ -24,7 +24,7 @@ def run(config: ExploreConfig) -> Path:
     """Measure as configured, print the report and write its files; their folder."""
     found = explore(config.data, config.encoding, config.seed)
     folder = user_path(config.output) if config.output else Path("outputs") / "explore" / configs.run_id()
-    print(text(found))
+    print(printable(text(found)))
     write_json(folder / FIGURES, dataclasses.asdict(found))
     events = EventFile(folder / f"{EVENTS_PREFIX}000000")
     for channel, panels in _pages(found).items():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from composer.compare.effects import Estimate
 from composer.evaluation.statistics import Paired
+from composer.files import printable
 
 NOTHING = "-"
 _TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
@@ -58,11 +59,17 @@ def text(table: Table) -> list[str]:
     ]
 
 
+def markdown_text(text: str) -> str:
+    """Return text from outside, such as the name of a run, for a line or a table of Markdown: no markup, one line."""
+    shown = " ".join(printable(text).split("\n"))
+    return re.sub(r"([|`\[\]])", r"\\\1", shown).replace("<", "&lt;")
+
+
 def markdown(table: Table) -> str:
     """Return a Markdown table with its caption and notes."""
 
     def line(row: list[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+        return "| " + " | ".join(map(markdown_text, row)) + " |"
 
     rows = [line(row) for row in table.rows[: table.arms]]
     rest = [line([f"*{row[0]}*", *row[1:]]) for row in table.rows[table.arms :]]
@@ -78,6 +85,7 @@ def _sentence(note: str) -> str:
 
 def tex_escape(value: str) -> str:
     """Return text for LaTeX, with minus signs before numbers set as such."""
+    value = " ".join(printable(value).split())
     escaped = "".join(_TEX.get(character, character) for character in value)
     return re.sub(r"(?<![\w.])([-+])(?=\d)", r"$\1$", escaped)
 

@@ -23,6 +23,7 @@ from composer.compare.runs import COMPLETED, Arm
 from composer.compare.table_formats import NOTHING, Table, digits, interval_text, mean_text, spread
 from composer.config.limits import CHANNELS
 from composer.evaluation.statistics import Paired, mean_sd, paired
+from composer.files import csv_cell
 
 _ARM_COLUMNS = (
     *("arm", "metric", "split", "unit", "seeds", "mean", "sd", "baseline", "pairs", "difference", "difference_sd"),
@@ -261,5 +262,5 @@ def _csv_split(c: Comparison, metric: str) -> str:
 
 def _csv(rows: list[list[Any]]) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    csv.writer(buffer, lineterminator="\n").writerows([csv_cell(cell) for cell in row] for row in rows)
     return buffer.getvalue()

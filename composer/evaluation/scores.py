@@ -26,6 +26,7 @@ from composer.data.window_sets import Indices
 from composer.data.windows import Windows
 from composer.evaluation.calibration import Reliability
 from composer.evaluation.statistics import paired
+from composer.files import csv_cell
 from composer.nets.network import Logits, Network
 from composer.training.metrics import MetricSums
 from composer.training.terms import Metric, of_events
@@ -210,5 +211,5 @@ def pieces_csv(parts: dict[str, ByPiece]) -> str:
     for split, by_piece in parts.items():
         for number, figures in by_piece.items():
             cells = ["" if figures[column] is None else figures[column] for column in columns]
-            writer.writerow([split, number, *cells])
+            writer.writerow([csv_cell(cell) for cell in (split, number, *cells)])
     return out.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.util
 import logging
@@ -53,6 +54,8 @@ from composer.sweeps.job_configs import (
 )
 
 log = logging.getLogger(__name__)
+
+_OF_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
 
 # Imports what a sweep ends with, and returns it: a function of the sweep's folder.
 LoadSummary = Callable[[], Callable[[Path], None]]
@@ -274,7 +277,7 @@ class _Jobs:
         except RunInterrupted as error:
             raise _Stop(error) from error
         except Exception as raised:
-            fault = raised if isinstance(raised, ComposerError) else plugins.fault(raised)
+            fault = raised if isinstance(raised, ComposerError) else _disk_fault(raised) or plugins.fault(raised)
             if fault is None:
                 raise
             if fault is not raised:
@@ -296,6 +299,13 @@ class _Jobs:
         if self.failures:
             lines = [f"  {name}: {error}" for name, error in self.failures]
             raise ComposerError("\n".join([f"{len(lines)} of {self.count} jobs failed", *lines]))
+
+
+def _disk_fault(error: Exception) -> ComposerError | None:
+    """Return the line for a disk that is full or cannot be written; None for any other error."""
+    if isinstance(error, OSError) and error.errno in _OF_DISK:
+        return unwritable(Path(str(error.filename or "outputs")), error)
+    return None
 
 
 @contextmanager

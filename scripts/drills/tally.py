@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,12 +86,14 @@ def without_times(text: str) -> str:
     return _TIMES.sub("TIME", text)
 
 
-def command(*arguments: str | bytes, cwd: Path, timeout: float = 600, **environment: str) -> Outcome:
+def command(
+    *arguments: str | bytes, cwd: Path, timeout: float = 600, environment: Mapping[str, str] | None = None
+) -> Outcome:
     """Run `composer ARGUMENTS` in a process of its own."""
     done = subprocess.run(
         composer(*arguments),
         cwd=cwd,
-        env=surroundings(**environment),
+        env=surroundings() | dict(environment or {}),
         capture_output=True,
         timeout=timeout,
         check=False,
@@ -104,9 +107,9 @@ def composer(*arguments: str | bytes) -> list[str | bytes]:
     return [sys.executable, "-m", "composer.cli", *arguments]
 
 
-def surroundings(**environment: str) -> dict[str, str]:
+def surroundings() -> dict[str, str]:
     """Return the environment of a command: this one's, with one thread and this checkout."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
