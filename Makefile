@@ -11,7 +11,10 @@ TEST_JOBS := -n auto --dist worksteal
 UV := uv==0.13.9
 LOCK_VENV := build/lock-$(subst ==,-,$(UV))
 
-.PHONY: help setup demo test test-fast test-nightly lint format api hooks lock clean
+AUDIT_VENV := build/audit
+AUDIT := pip-audit==2.9.0
+
+.PHONY: help setup demo test test-fast test-nightly lint format api hooks lock sbom audit clean
 
 help:
 	@echo 'make demo       train on the included music, compose, make a page that plays'
@@ -22,6 +25,8 @@ help:
 	@echo 'make format     let ruff format and fix'
 	@echo 'make api        the reference of the Python API, in build/api'
 	@echo 'make setup      only make .venv (the others do so when needed)'
+	@echo 'make sbom       a software bill of materials of the locked packages, in build/sbom.json'
+	@echo 'make audit      look the locked packages up among known vulnerabilities (needs a package index)'
 	@echo 'make hooks      install the pre-commit hooks'
 	@echo 'make lock       rewrite requirements/lock.txt (UPGRADE=1: with newer versions)'
 	@echo 'make clean      remove .venv, build/ and caches; outputs/ stays'
@@ -67,6 +72,15 @@ lock:
 	  --extra dev --extra music21 --extra score --extra audio --extra onnx --extra wandb --extra mlflow --extra rich --extra device-stats \
 	  $(if $(UPGRADE),--upgrade) --custom-compile-command 'make lock' \
 	  --output-file requirements/lock.txt requirements/lock.in pyproject.toml
+
+sbom: setup
+	@$(BIN)/python scripts/sbom.py
+
+audit:
+	@test -x $(AUDIT_VENV)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT_VENV) && \
+	  $(AUDIT_VENV)/bin/python -m pip install -q $(AUDIT); } || \
+	  { echo 'make audit: $(AUDIT) cannot be installed: it needs a package index'; exit 1; }
+	@$(AUDIT_VENV)/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements/lock.txt
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

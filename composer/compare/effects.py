@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -175,7 +176,9 @@ def analyse(sweep: Sweep, baseline: Arm, *, metric: str, weights: str, resamples
     )
     if metric not in comparison.metrics:
         known = [key for key in comparison.metrics if key.endswith(("/val", "/test"))] or comparison.metrics
-        raise ComposerError(f"metric={metric}: no run has it; there are {', '.join(known)}")
+        near = difflib.get_close_matches(metric, comparison.metrics, n=2)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+        raise ComposerError(f"metric={metric}: no run has it; {hint}")
     for key in comparison.metrics:
         _compare(comparison, key, resamples)
     for (arm, split), predictor in best.items():

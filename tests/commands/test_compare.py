@@ -473,7 +473,7 @@ def test_a_resolved_config_is_read_as_plain_values(sweep: Path) -> None:
     ("overrides", "told"),
     [
         (["baseline=l3"], "baseline=l3: there is no such arm; the arms are regularizer=none; regularizer=l1"),
-        (["metric=accuracy/dev"], "metric=accuracy/dev: no run has it; there are accuracy/val, "),
+        (["metric=accuracy/dev"], "metric=accuracy/dev: no run has it; did you mean accuracy/val or"),
         (["weights=last"], "weights=last: must be final or best"),
         (["resamples=10"], "resamples=10: must be from 1000 to 1000000"),
     ],

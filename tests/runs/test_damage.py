@@ -87,6 +87,28 @@ def test_weights_that_no_training_writes_are_refused(
     assert not (tmp_path / "a.safetensors").exists()
 
 
+def test_damaged_safetensors_are_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    safetensors = pytest.importorskip("safetensors.torch")
+    path = tmp_path / "a.safetensors"
+    assert cli.run("export", [str(run), f"output={path}"]) == 0
+    content = path.read_bytes()
+    weights = safetensors.load(content)
+    weights["linear.weight"].fill_(torch.nan)
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    hostile = {
+        "NaN": safetensors.save(weights, header["__metadata__"]),
+        "cut": content[:-20],
+        "header of 2^63 bytes": b"\xff" * 7 + b"\x7f" + content[8:],
+        "nested header": (100_000).to_bytes(8, "little") + b"[" * 100_000,
+    }
+    capsys.readouterr()
+    for name, damaged in hostile.items():
+        path.write_bytes(damaged)
+        assert cli.run("generate", [str(path), f"output={tmp_path / 'out'}"]) == 1, name
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "holds NaN or infinity" in line or "not weights that composer exported" in line
+
+
 def test_a_tensor_larger_than_its_content_is_refused(run: Path) -> None:
     change_weights(run, lambda w: torch.zeros(1).expand(1 << 40))
     with pytest.raises(ComposerError, match=r"weight\w* is larger than its content"):
