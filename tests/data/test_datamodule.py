@@ -65,9 +65,9 @@ def test_a_folders_bad_files_are_left_out_with_the_reason(
         pieces, _, skipped = read_pieces(of_folder(), encoding_config())
     assert [(piece.name, len(piece.events)) for piece in pieces] == [("a_good.mid", 50), ("d_good.midi", 40)]
     assert skipped == [
-        f"{folder / 'b_not.mid'}: not a MIDI file (it does not begin with MThd)",
+        f"{folder / 'b_not.mid'}: not a MIDI file (a RIFF file of another kind)",
         f"{folder / 'c_empty.mid'}: an empty file",
-        f"{folder / 'e_cut.mid'}: truncated, the file ends in the middle of a track",
+        f"{folder / 'e_cut.mid'}: truncated: the file ends at byte 167, in the middle of track 0",
         f"{folder / 'f_short.mid'}: 4 events, too few for one window of data.window_size=5 and its target; "
         "use a smaller window or more music",
         f"{folder / 'g_high.mid'}: its pitches 120..120 leave the encoding's range 24..112; "
