@@ -17,7 +17,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from lightning_fabric.plugins import CheckpointIO
 
 from composer.data.vocabulary import Vocabulary
 from composer.errors import ComposerError
-from composer.files import read_regular, temporary_name, unwritable, write_atomic
+from composer.files import read_regular, special, temporary_name, unwritable, write_atomic
 from composer.music.events import Timing, valid_division
 from composer.music.markings import Excerpt
 from composer.runs.layout import CHECKPOINTS, LAST, PREVIOUS
@@ -135,6 +135,10 @@ def load(path: Path) -> dict[str, Any]:
     Raises:
         ComposerError: the file is missing, damaged, too large, or holds anything but tensors and plain values.
     """
+    if special(path) is None and path.is_file() and (size := path.stat().st_size) > MAX_PICKLE_BYTES:
+        # The directory of the archive first: a file that is none of ours may have gigabytes.
+        with path.open("rb") as stream:
+            _check_archive(path, stream, size)
     content = read_regular(path, MAX_BYTES)
     length = len(_MARK) + 64
     body, comment = content[: -length - 2] + b"\0\0", content[-length:]
@@ -145,7 +149,7 @@ def load(path: Path) -> dict[str, Any]:
         body = content
     elif hashlib.sha256(body).hexdigest().encode() != comment[len(_MARK) :]:
         raise ComposerError(f"{path}: damaged (its checksum does not match its content)")
-    check_archive(path, body)
+    _check_archive(path, io.BytesIO(body), len(body))
     try:
         values = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a foreign archive
@@ -160,26 +164,27 @@ def load(path: Path) -> dict[str, Any]:
     return values
 
 
-def check_archive(path: Path, content: bytes) -> None:
+def _check_archive(path: Path, stream: BinaryIO, size: int) -> None:
     """Refuse an archive that would need more memory than its own size, before anything in it is read.
 
     torch stores every entry as it is: a compressed entry, or one that overlaps another, is no work of torch.
 
     Args:
         path: for messages.
-        content: of the file.
+        stream: the content.
+        size: of it, in bytes.
 
     Raises:
         ComposerError: no whole archive of this kind.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        with zipfile.ZipFile(stream) as archive:
             entries = archive.infolist()
     except Exception as error:  # zipfile raises many kinds for a damaged archive
-        raise ComposerError(f"{path}: damaged (not an archive of torch: {error})") from error
+        raise ComposerError(f"{path}: damaged, or not a checkpoint of composer ({error})") from error
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise ComposerError(f"{path}: its archive is compressed, which no checkpoint is; not loaded")
-    if sum(entry.file_size for entry in entries) > len(content) or len({e.filename for e in entries}) < len(entries):
+    if sum(entry.file_size for entry in entries) > size or len({e.filename for e in entries}) < len(entries):
         raise ComposerError(f"{path}: its archive states more than the file holds; not loaded")
     if any(entry.file_size > MAX_PICKLE_BYTES for entry in entries if entry.filename.endswith(".pkl")):
         raise ComposerError(f"{path}: more than {MAX_PICKLE_BYTES:,} bytes besides its tensors; not loaded")

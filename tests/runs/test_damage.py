@@ -159,6 +159,7 @@ sys.exit(cli.run(sys.argv[1], sys.argv[2:]))
 @pytest.mark.skipif(sys.platform != "linux", reason="a limit of Linux")
 def test_devices_and_bombs_take_no_memory(run: Path, tmp_path: Path) -> None:
     archive(tmp_path / "bomb.ckpt", [("a/data.pkl", bytes(1 << 30))], zipfile.ZIP_DEFLATED)
+    archive(tmp_path / "values.ckpt", [("a/data.pkl", bytes(1 << 28))])
     (tmp_path / "zero.mid").symlink_to("/dev/zero")
     (tmp_path / "zero.ckpt").symlink_to("/dev/zero")
     (run / "metrics.csv").unlink()
@@ -167,6 +168,7 @@ def test_devices_and_bombs_take_no_memory(run: Path, tmp_path: Path) -> None:
         (["render", "zero.mid"], "zero.mid: a device, not a regular file"),
         (["generate", "zero.ckpt"], "run=zero.ckpt: no such run directory or checkpoint file"),
         (["generate", "bomb.ckpt"], "bomb.ckpt: its archive is compressed, which no checkpoint is"),
+        (["generate", "values.ckpt"], "values.ckpt: more than 67,108,864 bytes besides its tensors"),
         (["train", f"resume={run}", "trainer.max_epochs=3"], "metrics.csv: a device, which is never written over"),
     ):
         done = subprocess.run(
