@@ -45,7 +45,8 @@ def train(arguments: list[str]) -> None:
     if resumed:
         from composer.commands import requests
 
-        requests.run_directory(resumed[-1].removeprefix("resume="))
+        if not any(argument.startswith("-") for argument in arguments):
+            requests.run_directory(resumed[-1].removeprefix("resume="))
         from composer.commands.train import resume
 
         rest = plugins.enable_named([a for a in arguments if a not in resumed], record=False)

@@ -212,7 +212,7 @@ MISTAKES = [
     ("generate", ["run=/nope"], 1, ["run=/nope: no such run directory or checkpoint file"]),
     ("generate", ["run=."], 1, ["run=.: has no checkpoints"]),
     ("generate", ["run=/nope", "n=0"], 1, ["n=0: must be at least 1"]),
-    ("generate", ["run=/nope", "seconds=inf"], 1, ["seconds=inf: must be null, or finite and above 0"]),
+    ("generate", ["run=/nope", "seconds=inf"], 1, ["seconds=inf: must be null, or above 0 and at most 86400 (a day)"]),
     ("generate", ["run=/nope", "sampling.n=2"], 1, ["did you mean n"]),
     ("generate", ["run=/nope", "mode=statefull"], 1, ["statefull", "[window, stateful]"]),
     ("generate", ["run=/nope", "method=beam", "n=9"], 1, ["n=9: must be at most beams=8 with method=beam"]),

@@ -53,7 +53,7 @@ def test_every_documented_command_composes(page: str, line: str) -> None:
     arguments = cli.file_first(arguments, command) if command in ("render", "copying") else arguments
     with_run = ("generate", "live", "evaluate", "export", "copying")
     arguments = cli.run_first(arguments, command) if command in with_run else arguments
-    overrides = keys.overrides_of(arguments)
+    overrides = keys.overrides_of(keys.as_typed(arguments, command))
     keys.check_keys(keys.parse_overrides(overrides), command)
     # What a search draws, such as interval(0,1), is no value.
     resumed = [override for override in overrides if not override.startswith("resume=") and "(" not in override]

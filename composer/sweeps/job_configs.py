@@ -21,7 +21,6 @@ from composer.config.keys import parse_overrides
 from composer.config.paths import CONF_DIR
 from composer.errors import ComposerError
 from composer.files import user_path
-from composer.music.midi import find_files
 from composer.plugins import CONF
 
 
@@ -116,6 +115,8 @@ def check_values(config: DictConfig) -> None:
     """
     if config.hydra.runtime.choices["hydra/sweeper"] != "basic":
         return  # its values are drawn
+    from composer.music.midi import find_files  # slow to import, and only a sweep needs it
+
     task = texts(config.hydra.overrides.task)
     parameters = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
     loader = GlobalHydra.instance().config_loader()

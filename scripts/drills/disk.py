@@ -49,13 +49,13 @@ def run(tally: Tally, count: int, rng: random.Random, folder: Path) -> None:
     assert command(*_TRAIN, cwd=folder).status == 0
     expected = (folder / _RUN / "metrics.csv").read_text()
     (folder / _RUN).rename(folder / "whole")
-    needed = {}
-    for name, arguments in _COMMANDS.items():
-        with _mounted(folder / "disk", 500_000):
-            assert command(*arguments, cwd=folder).status == 0
-            needed[name] = sum(path.stat().st_blocks * 512 for path in (folder / "disk").rglob("*")) // 1024
+    needed: dict[str, int] = {}
     for number in range(count):
         name = list(_COMMANDS)[number % len(_COMMANDS)]
+        if name not in needed:
+            with _mounted(folder / "disk", 500_000):
+                assert command(*_COMMANDS[name], cwd=folder).status == 0
+                needed[name] = sum(path.stat().st_blocks * 512 for path in (folder / "disk").rglob("*")) // 1024
         size = rng.randrange(4, needed[name] + 40)
         case = f"{name} on {size} of {needed[name]} KiB"
         with _mounted(folder / "disk", size):

@@ -376,11 +376,11 @@ def test_fluidsynth_hears_only_the_part(tune: Path, stand_in: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["none.mid"], "none.mid: cannot be read (No such file or directory)"),
+        (["none.mid"], "none.mid: not found"),
         ([], "file is missing: add file=VALUE"),
         (["TUNE", "meter=5"], "meter=5: must be a time signature such as 4/4, 3/4 or 6/8"),
         (["TUNE", "key=H"], "key=H: must be a key such as C, F#, Bb, or with m for minor: Am, F#m"),
-        (["TUNE", "original=none.mid"], "none.mid: cannot be read (No such file or directory)"),
+        (["TUNE", "original=none.mid"], "none.mid: not found"),
         (["TUNE", "synth=fluidsynth", "soundfont=none.sf2"], None),
         (["TUNE", "kye=C"], "kye=C: there is no key kye; did you mean key?"),
     ],

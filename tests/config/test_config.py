@@ -918,7 +918,7 @@ DAMAGED = {
     "alias": (lambda: added("a: &a [1]\nb: *a\n"), "alias"),
     "alias bomb": (alias_bomb, "alias"),
     "deep": (lambda: "[" * 20_000, "levels"),
-    "huge": (lambda: added("# " + "x" * (1 << 20)), "larger than 1048576 bytes"),
+    "huge": (lambda: added("# " + "x" * (1 << 20)), "larger than 1,048,576 bytes"),
 }
 
 

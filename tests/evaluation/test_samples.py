@@ -23,6 +23,7 @@ from composer.config.data import TimeUnit
 from composer.errors import RunInterrupted
 from composer.evaluation.quality import polyphony
 from composer.evaluation.samples import judge, show
+from composer.files import read_json
 from composer.music.events import prelude_piece
 from composer.music.midi import write_midi
 from composer.music.notes import notes_of
@@ -213,7 +214,7 @@ def test_resumed_run_ends_with_same_samples_and_record(
     assert (run / "metrics.csv").read_bytes() == (sampled / "metrics.csv").read_bytes()
     for path in (sampled / "samples").iterdir():
         assert (run / "samples" / path.name).read_bytes() == path.read_bytes()
-    summaries = [json.loads((folder / "summary.json").read_text()) for folder in (run, sampled)]
+    summaries = [read_json(folder / "summary.json") for folder in (run, sampled)]
     assert all(summary.pop("seconds") > 0 for summary in summaries)
     assert summaries[0] == summaries[1]
 

@@ -158,8 +158,8 @@ sys.exit(cli.run(sys.argv[1], sys.argv[2:]))
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="a limit of Linux")
 def test_devices_and_bombs_take_no_memory(run: Path, tmp_path: Path) -> None:
-    archive(tmp_path / "bomb.ckpt", [("a/data.pkl", bytes(1 << 30))], zipfile.ZIP_DEFLATED)
-    archive(tmp_path / "values.ckpt", [("a/data.pkl", bytes(1 << 28))])
+    archive(tmp_path / "bomb.ckpt", [("a/data.pkl", bytes(1 << 27))], zipfile.ZIP_DEFLATED)
+    archive(tmp_path / "values.ckpt", [("a/data.pkl", bytes((64 << 20) + 1))])
     (tmp_path / "zero.mid").symlink_to("/dev/zero")
     (tmp_path / "zero.ckpt").symlink_to("/dev/zero")
     (run / "metrics.csv").unlink()
