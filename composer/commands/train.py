@@ -27,7 +27,7 @@ from composer.evaluation.baselines import measure
 from composer.evaluation.choose_sampling import choose_setting
 from composer.evaluation.reference import ReferenceMusic
 from composer.evaluation.samples import EpochSamples, origin_of, write_samples
-from composer.files import display_path, main_process, read_json, user_path, write_json, write_text
+from composer.files import check_writable_name, display_path, main_process, read_json, user_path, write_json, write_text
 from composer.nets.build import check_representations
 from composer.progress import say
 from composer.reporting.run_tables import describe, report
@@ -389,10 +389,15 @@ def _check_record(run: Run) -> None:
     """Warn of files of a finished run's record that have changed."""
     assert run.prepared.newest is not None
     known = run.prepared.newest[1]["callbacks"][ckpt.RECORD_KEY]
-    for name in changed_files(run.prepared.folder, known["lengths"], known.get("digests", {})):
-        warnings.warn(
-            f"{display_path(run.prepared.folder / name)}: damaged since the run ended, or missing", stacklevel=2
-        )
+    folder, lengths = run.prepared.folder, known["lengths"]
+    changed = set(changed_files(folder, lengths, known.get("digests", {})))
+    changed |= {name for name, length in lengths.items() if (folder / name).is_file() and _size(folder / name) > length}
+    for name in sorted(changed):
+        warnings.warn(f"{display_path(folder / name)}: damaged since the run ended, or missing", stacklevel=2)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
 
 
 def _completed(folder: Path) -> dict[str, Any] | None:
@@ -406,6 +411,7 @@ def _completed(folder: Path) -> dict[str, Any] | None:
 def _begin(run: Run, changed: Sequence[str]) -> None:
     """Write manifest and config; remove the summary and setting of an earlier end where more epochs follow."""
     config, folder, newest = run.prepared.config, run.prepared.folder, run.prepared.newest
+    check_writable_name(folder / SUMMARY)
     write_manifest(config, folder, run.prepared.data, changed)
     write_text(folder / CONFIG, run_file.to_yaml(config))
     if not run.finished:

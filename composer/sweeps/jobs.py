@@ -9,20 +9,22 @@ No torch: the process that waits stays small.
 
 from __future__ import annotations
 
+import fcntl
 import math
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from composer.errors import ComposerError, RunInterrupted
-from composer.files import display_path, program, read_json, unwritable, write_json
+from composer.files import check_writable_name, display_path, program, read_json, unwritable, write_json
 from composer.runs import code as source
-from composer.runs.layout import JOB, SUMMARY, SWEEP
+from composer.runs.layout import JOB, LOCK, SUMMARY, SWEEP
 
 LOG = "train.log"
 # Metrics reported for a finished job, and the one that a sweeper minimises.
@@ -102,6 +104,33 @@ def begin(
         ComposerError: the folder cannot be written, or its frozen copy was changed.
     """
     now = source.digest(search, with_plugins=True)
+    with _alone(folder):
+        return _begin(folder, name, overrides, swept, hydra, search, now)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Make the folder of a sweep, and let no other process begin the same sweep meanwhile."""
+    check_writable_name(folder / LOCK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / LOCK).open("a") as stream:
+            # The kernel drops it when the process ends, however it ends.
+            fcntl.lockf(stream, fcntl.LOCK_EX)
+            yield
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def _begin(
+    folder: Path,
+    name: str,
+    overrides: Sequence[str],
+    swept: Sequence[str],
+    hydra: Sequence[str],
+    search: Sequence[Path],
+    now: str,
+) -> bool:
     if (folder / SWEEP).exists():
         known = read_json(folder / SWEEP).get("code_sha256")
         if source.frozen_digest(folder) != known:
@@ -116,16 +145,15 @@ def begin(
         (folder / STOP).unlink(missing_ok=True)
         return bool(known != now)
     for other in sorted(folder.parent.glob(f"*/{SWEEP}")):
-        if read_json(other).get("overrides") == list(overrides):
+        same = False
+        with suppress(ComposerError):  # a damaged one is of another sweep
+            same = read_json(other).get("overrides") == list(overrides)
+        if same:
             print(
                 f"{display_path(other.parent)} is the same command with different code or configs; "
                 f"to continue it: hydra.sweep.dir={display_path(other.parent)}",
                 flush=True,
             )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(folder, error) from error
     if not (folder / source.FROZEN).exists():
         source.freeze(folder, search)
     write_json(

@@ -230,6 +230,13 @@ def test_a_record_that_changed_is_told_when_resuming(damage: Any, expected: str 
     assert summary["damaged_record"] == (["metrics.csv"] if expected else [])
 
 
+def test_a_longer_record_of_a_finished_run_is_told(run: Path) -> None:
+    with (run / "metrics.csv").open("a") as stream:
+        stream.write("3,12,0.5\n")
+    with pytest.warns(UserWarning, match=r"metrics\.csv: damaged since the run ended, or missing"):
+        resume(str(run), [])
+
+
 def test_events_that_changed_are_told_when_no_epoch_is_left(run: Path) -> None:
     path = run / "events.out.tfevents.000000"
     content = bytearray(path.read_bytes())
@@ -319,6 +326,8 @@ def test_a_folder_in_the_place_of_the_summary_is_told(run: Path, capsys: pytest.
     for command, arguments in (("report", [str(run)]), ("train", [f"resume={run}"])):
         assert cli.run(command, arguments) == 1
         assert "summary.json: a folder" in capsys.readouterr().err.splitlines()[-1]
+    assert cli.run("train", [f"resume={run}", "trainer.max_epochs=3"]) == 1
+    assert "summary.json: a folder, which is never written over" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_loss_of_nothing_is_refused() -> None:
