@@ -111,9 +111,9 @@ def begin(
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Make the folder of a sweep, and let no other process begin the same sweep meanwhile."""
-    check_writable_name(folder / LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        check_writable_name(folder / LOCK)
         with (folder / LOCK).open("a") as stream:
             # The kernel drops it when the process ends, however it ends.
             fcntl.lockf(stream, fcntl.LOCK_EX)
