@@ -100,7 +100,7 @@ def test_wheel_holds_every_module_and_config_only(wheel: Path) -> None:
             if name.startswith("composer/conf/")
         }
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "composer").rglob("*.py")}
-    pages = {"composer/render/player.html", "composer/corpus/chorales.csv", "composer/py.typed", "lstm_composer.py"}
+    pages = {"composer/render/page/page.html", "composer/corpus/chorales.csv", "composer/py.typed", "lstm_composer.py"}
     yaml = {f"composer/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
     assert "composer/conf/train.yaml" in yaml
     code = {name for name in files if ".dist-info/" not in name}
@@ -153,7 +153,7 @@ def test_package_data_is_found_through_importlib(installed: Path, tmp_path: Path
     code = (
         "from importlib.resources import files; "
         "print([files('composer').joinpath(name).is_file() for name in "
-        "('py.typed', 'conf/train.yaml', 'render/player.html', 'corpus/chorales.csv')])"
+        "('py.typed', 'conf/train.yaml', 'render/page/page.html', 'corpus/chorales.csv')])"
     )
     assert python("-P", "-c", code, cwd=tmp_path, PYTHONPATH=str(installed)) == "[True, True, True, True]\n"
 

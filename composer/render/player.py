@@ -1,7 +1,8 @@
 """HTML players: notes, score pages and sound in one HTML file that needs no network.
 
-All styles and scripts are in the template `player.html`, which is filled in here. All external text is escaped, and the
-page's Content-Security-Policy allows only the script with our digest, so that nothing else can run or be loaded.
+The folder `page/` holds the template, the styles and the scripts, which are put together here. All external text is
+escaped, and the page's Content-Security-Policy allows only the script with our digest, so that nothing else can run or
+be loaded.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from composer.errors import ComposerError
 
-TEMPLATE = Path(__file__).with_name("player.html")
+PAGE = Path(__file__).with_name("page")
+TEMPLATE = PAGE / "page.html"
+# In the order in which they need each other.
+SCRIPTS = ("common", "notes", "piano", "playback", "score", "roll", "player", "main")
 # First bytes of sound files.
 _SOUNDS = ((b"RIFF", "audio/wav"), (b"OggS", "audio/ogg"), (b"fLaC", "audio/flac"), (b"ID3", "audio/mpeg"))
 # A table cell that is aligned right: a number with a sign, a unit or a spread.
@@ -131,8 +136,7 @@ def gallery_page(title: str, sections: Sequence[Section], subtitle: str = "") ->
 
 
 def _page(title: str, kind: str, body: str) -> str:
-    template = TEMPLATE.read_text(encoding="utf-8")
-    (script,) = re.findall(r"<script>(.*?)</script>", template, flags=re.DOTALL)
+    template, style, script = _files()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = "; ".join(
         [
@@ -147,9 +151,20 @@ def _page(title: str, kind: str, body: str) -> str:
             "form-action 'none'",
         ]
     )
-    places = {"policy": policy, "title": _text(title), "kind": kind, "body": body}
+    places = {
+        **{"policy": policy, "title": _text(title), "kind": kind, "body": body},
+        **{"style": style, "script": script},
+    }
     # In one pass: text that was filled in is not substituted again.
     return re.sub(r"\{\{(\w+)\}\}", lambda place: places[place[1]], template)
+
+
+@cache
+def _files() -> tuple[str, str, str]:
+    """Return the template, the styles and the script of a page."""
+    style = (PAGE / "style.css").read_text(encoding="utf-8")
+    script = "\n".join((PAGE / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
+    return TEMPLATE.read_text(encoding="utf-8"), style, f"\n{script}"
 
 
 def _section(section: Section, number: int) -> str:
