@@ -8,12 +8,13 @@ be loaded.
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import html
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,10 @@ from composer.errors import ComposerError
 PAGE = Path(__file__).with_name("page")
 TEMPLATE = PAGE / "page.html"
 # In the order in which they need each other.
-SCRIPTS = ("common", "notes", "piano", "playback", "score", "roll", "player", "main")
+SCRIPTS = (
+    *("common", "notes", "tempo", "midi", "network", "compose", "piano", "playback"),
+    *("score", "roll", "keyboard", "player", "main"),
+)
 # First bytes of sound files.
 _SOUNDS = ((b"RIFF", "audio/wav"), (b"OggS", "audio/ogg"), (b"fLaC", "audio/flac"), (b"ID3", "audio/mpeg"))
 # A table cell that is aligned right: a number with a sign, a unit or a spread.
@@ -45,6 +49,11 @@ class Player:
             `source_start` (seconds of the source) and `transposition` (semitones up); the last two are optional. Notes
             that begin in a passage are coloured; the first of overlapping passages counts.
         subtitle: a line below the title.
+        name: of this version of the piece, where the page holds `others`.
+        narrow: the pages of the score for a screen as narrow as a phone's.
+        files: files to download by their suffix, `musicxml` and `pdf`; the page itself makes MIDI and WAV.
+        metre: tempos and bars, as `Markings.segments` gives them; without it no bars are drawn.
+        others: other versions, such as the original, shown and played at a switch; their audio is ignored.
     """
 
     title: str
@@ -53,6 +62,11 @@ class Player:
     audio: bytes | None = None
     passages: Sequence[Mapping[str, Any]] = ()
     subtitle: str = ""
+    name: str = ""
+    narrow: Sequence[str] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    metre: Mapping[str, Any] | None = None
+    others: Sequence[Player] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,12 +127,28 @@ def player_page(
     Raises:
         ComposerError: a number is missing or not finite, or `audio` has an unknown format.
     """
-    player = Player(title=title, notes=notes, pages=pages, audio=audio, passages=passages, subtitle=subtitle)
-    return _page(title, "single", _player(player, "h1"))
+    return piece_page(Player(title=title, notes=notes, pages=pages, audio=audio, passages=passages, subtitle=subtitle))
 
 
-def gallery_page(title: str, sections: Sequence[Section], subtitle: str = "") -> str:
+def piece_page(player: Player, network: Mapping[str, Any] | None = None) -> str:
+    """Return a page of one player; `network` as for `gallery_page`.
+
+    Raises:
+        ComposerError: as for `player_page`.
+    """
+    return _page(player.title, "single", _network(network) + _player(player, "h1"))
+
+
+def gallery_page(
+    title: str, sections: Sequence[Section], subtitle: str = "", network: Mapping[str, Any] | None = None
+) -> str:
     """Return a page of sections with text, images, tables and any number of players, of which one plays at a time.
+
+    Args:
+        title: the heading.
+        sections: in their order.
+        subtitle: a line below the heading.
+        network: a network with which the players compose, as `composing.page_network` gives it.
 
     Returns:
         HTML; the same arguments give the same text.
@@ -132,7 +162,19 @@ def gallery_page(title: str, sections: Sequence[Section], subtitle: str = "") ->
         links = (f'<li><a href="#section-{i}">{_text(s.heading)}</a></li>' for i, s in enumerate(sections, 1))
         contents = f'<nav aria-label="Contents"><ul>{"".join(links)}</ul></nav>'
     parts = (_section(section, number) for number, section in enumerate(sections, 1))
-    return _page(title, "gallery", f'<header class="top">{head}{contents}</header>\n' + "\n".join(parts))
+    top = f'{_network(network)}<header class="top">{head}{contents}</header>\n'
+    return _page(title, "gallery", top + "\n".join(parts))
+
+
+def packed(content: bytes) -> str:
+    """Return bytes as the page unpacks them: a gzip file in base64, the same for the same bytes."""
+    return base64.b64encode(gzip.compress(content, mtime=0)).decode()
+
+
+def _network(network: Mapping[str, Any] | None) -> str:
+    if network is None:
+        return ""
+    return f'<script type="application/json" id="network">{_json(dict(network))}</script>\n'
 
 
 def _page(title: str, kind: str, body: str) -> str:
@@ -195,7 +237,7 @@ def _table(table: Table) -> str:
     # A table wider than the page scrolls separately, also by keyboard.
     kind, label = "table listing" if table.listing else "table", _text(table.caption or "Table")
     return (
-        f'<div class="{kind}" role="region" tabindex="0" aria-label="{label}"><table>{caption}'
+        f'<div class="{kind}" role="group" tabindex="0" aria-label="{label}"><table>{caption}'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
@@ -207,6 +249,8 @@ def _numbers(cells: Sequence[str]) -> bool:
 
 
 def _cell(kind: str, text: str, number: bool) -> str:
+    # The corner of a table has no head.
+    kind = kind if text else "td"
     attributes = (' scope="col"' if kind == "th" else "") + (' class="number"' if number else "")
     return f"<{kind}{attributes}>{_text(text)}</{kind}>"
 
@@ -222,7 +266,14 @@ def _player(player: Player, heading: str) -> str:
 
 
 def _data(player: Player) -> dict[str, Any]:
-    """Return the input of the script, sorted by onset."""
+    """Return the input of the script."""
+    audio = None if player.audio is None else _data_uri(player.title, player.audio)
+    others = [_version(other) for other in player.others]
+    return {"title": player.title, **_version(player), "audio": audio, "others": others}
+
+
+def _version(player: Player) -> dict[str, Any]:
+    """Return what the script shows of one version of a piece, its notes sorted by onset."""
     try:
         notes = [
             {
@@ -249,11 +300,15 @@ def _data(player: Player) -> dict[str, Any]:
         raise ComposerError(f"{player.title}: a note or passage lacks {error}") from error
     except (TypeError, ValueError) as error:
         raise ComposerError(f"{player.title}: a note or passage has a value that is no number ({error})") from error
+    narrow = json.dumps(list(player.narrow), ensure_ascii=False).encode() if player.narrow else b""
     return {
+        "name": player.name or player.title,
         "notes": sorted(notes, key=lambda note: (note["onset"], note["pitch"])),
         "passages": sorted(passages, key=lambda passage: passage["start"]),
         "pages": list(player.pages),
-        "audio": None if player.audio is None else _data_uri(player.title, player.audio),
+        "narrow": packed(narrow) if narrow else "",
+        "files": {suffix: packed(content) for suffix, content in player.files.items()},
+        "metre": None if player.metre is None else dict(player.metre),
     }
 
 

@@ -1,3 +1,5 @@
+const network = document.getElementById("network");
+Player.composing = network && new Composing(JSON.parse(network.textContent));
 const players = [...document.querySelectorAll(".player")].map((root) => {
   const data = root.querySelector("script");
   return new Player(root, JSON.parse(data.textContent));
@@ -14,6 +16,7 @@ dark.addEventListener("change", () => {
   for (const player of players) {
     player.ramp();
     player.roll.draw();
+    player.keyboard.draw();
   }
 });
 
@@ -35,7 +38,9 @@ document.addEventListener("keydown", (event) => {
   if (!player) return;
   if (event.key === " " && tabbed && target.closest("button, a")) return;
   if (target.closest("select") && (event.key === " " || event.key.startsWith("Arrow") || /^(Home|End)$/.test(event.key))) return;
+  if (target.closest("summary, .takes button") && event.key === " ") return;
+  if (target.closest(".compose input, .compose select") && event.key !== "?") return;
   if (target.closest(".loudness") && (event.key.startsWith("Arrow") || /^(Home|End)$/.test(event.key))) return;
-  if (event.repeat && [" ", "m", "l", "f", "?"].includes(event.key)) return;
+  if (event.repeat && [" ", "m", "l", "f", "n", "?"].includes(event.key)) return;
   if (player.key(event)) event.preventDefault();
 });

@@ -101,6 +101,31 @@ class Synthesis {
     if (this.running) this.sound.volume(this.player.gain);
   }
 
+  /* Returns a WAV file of the whole piece at its own speed: -16 LUFS, or as loud as its peaks allow. */
+  static async wav(player, rate = 44100) {
+    const piece = { notes: player.notes, duration: player.duration, speed: 1, loop: null, gain: 1 };
+    const sound = await Synthesis.render(piece, 0, player.duration + 1.5, rate);
+    const channels = [sound.getChannelData(0), sound.getChannelData(1)];
+    let peak = 1e-9;
+    for (const data of channels) for (const one of data) peak = Math.max(peak, Math.abs(one));
+    const gain = Math.min(0.89 / peak, 10 ** ((-16 - (await loudness(sound))) / 20)), frames = sound.length;
+    const bytes = new Uint8Array(44 + 4 * frames), view = new DataView(bytes.buffer);
+    const text = (at, name) => [...name].forEach((letter, i) => (bytes[at + i] = letter.charCodeAt(0)));
+    text(0, "RIFF");
+    view.setUint32(4, 36 + 4 * frames, true);
+    text(8, "WAVEfmt ");
+    [[16, 4], [1, 2], [2, 2], [rate, 4], [4 * rate, 4], [4, 2], [16, 2]].reduce((at, [value, size]) => {
+      if (size === 4) view.setUint32(at, value, true);
+      else view.setUint16(at, value, true);
+      return at + size;
+    }, 16);
+    text(36, "data");
+    view.setUint32(40, 4 * frames, true);
+    for (let i = 0; i < frames; i++)
+      for (let k = 0; k < 2; k++) view.setInt16(44 + 4 * i + 2 * k, Math.round(clamp(channels[k][i] * gain, -1, 1) * 32767), true);
+    return bytes;
+  }
+
   /* Renders `seconds` of the piece from `start` at the player's speed, for measurements. */
   static async render(player, start, seconds, rate = 44100) {
     const context = new OfflineAudioContext(2, Math.ceil((seconds / player.speed + 0.1) * rate), rate);
@@ -110,6 +135,29 @@ class Synthesis {
     synthesis.schedule(0.1 + seconds / player.speed);
     return context.startRendering();
   }
+}
+
+/* Returns the loudness of a sound in LUFS (ITU-R BS.1770-4): gated, of both channels, after the K-weighting, whose two
+   filters are a shelf of 4 dB above 1.7 kHz and a high pass at 38 Hz. */
+async function loudness(sound) {
+  const context = new OfflineAudioContext(2, sound.length, sound.sampleRate);
+  const shelf = new BiquadFilterNode(context, { type: "highshelf", frequency: 1682, gain: 4 });
+  const pass = new BiquadFilterNode(context, { type: "highpass", frequency: 38.1, Q: 20 * Math.log10(0.5003) });
+  const source = new AudioBufferSourceNode(context, { buffer: sound });
+  source.connect(shelf).connect(pass).connect(context.destination);
+  source.start();
+  const weighted = await context.startRendering(), block = Math.round(0.4 * sound.sampleRate), step = block / 4, powers = [];
+  const channels = [weighted.getChannelData(0), weighted.getChannelData(1)];
+  for (let at = 0; at + block <= weighted.length; at += step) {
+    let power = 0;
+    for (const data of channels) for (let i = Math.round(at), end = i + block; i < end; i++) power += data[i] * data[i];
+    powers.push(power / block);
+  }
+  const level = (power) => -0.691 + 10 * Math.log10(power), mean = (list) => list.reduce((a, b) => a + b, 0) / list.length;
+  const audible = powers.filter((power) => level(power) > -70);
+  if (!audible.length) return -70;
+  const gate = level(mean(audible)) - 10;
+  return level(mean(audible.filter((power) => level(power) > gate)));
 }
 
 /* Plays a sound file embedded in the page. */

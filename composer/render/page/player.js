@@ -6,12 +6,12 @@ class Player {
   constructor(root, data) {
     this.root = root;
     root.player = this;
-    this.notes = new Notes(data.notes);
-    this.passages = data.passages;
-    // The number of the passage in which a note begins, or -1.
-    this.passageOf = data.notes.map((note) => data.passages.findIndex((p) => p.start <= note.onset && note.onset < p.end));
-    this.duration = this.notes.end;
+    this.title = data.title;
+    // Versions of the piece: what the page holds, files that were opened, and continuations.
+    this.takes = [data, ...data.others];
+    this.names = false;
     this.at = 0;
+    this.set(data);
     this.playing = false;
     this.speed = 1;
     this.level = 0.8;
@@ -22,27 +22,191 @@ class Player {
     this.turn = 0;
     root.append(document.getElementById("player").content.cloneNode(true));
     this.part = (name) => root.querySelector(name);
-    this.score = new Score(this, this.part(".pages"), data.pages);
-    this.part(".score").hidden = !data.pages.length;
-    this.roll = new Roll(this, this.part("canvas"));
-    this.engine = data.audio ? new Recording(this, data.audio) : new Synthesis(this);
+    this.part(".pages").setAttribute("aria-label", `Score of ${this.title}; click a note to go there`);
+    this.score = new Score(this, this.part(".pages"));
+    this.roll = new Roll(this, this.part(".roll canvas"));
+    this.keyboard = new Keyboard(this, this.part(".keyboard"));
+    this.synthesis = new Synthesis(this);
+    this.recording = data.audio ? new Recording(this, data.audio) : null;
+    this.engine = this.recording ?? this.synthesis;
     this.listen();
-    this.legend();
     this.ramp();
-    this.lengthen(this.duration);
     this.setLevel(this.level);
-    this.refresh();
+    this.goOnPanel();
+    this.show(false);
+    this.setTake(0);
+  }
+
+  /* Takes the notes, the passages and the metre of a version. */
+  set(take) {
+    this.take = take;
+    this.notes = new Notes(take.notes);
+    this.passages = take.passages ?? [];
+    this.metre = new Metre(take.metre);
+    this.from = take.from;
+    // The number of the passage in which a note begins, or -1.
+    this.passageOf = take.notes.map((note) => this.passages.findIndex((p) => p.start <= note.onset && note.onset < p.end));
+    this.duration = this.notes.end;
+  }
+
+  /* Shows and plays another version, at the same place. */
+  setTake(number) {
+    const playing = this.playing, take = this.takes[number];
+    if (playing) this.pause();
+    this.set(take);
+    this.engine = (take.audio && this.recording) || this.synthesis;
+    if (this.loop && this.loop.end > this.duration) this.loop = null;
+    this.at = Math.min(this.at, this.duration);
+    this.part(".score").hidden = !take.pages?.length;
+    this.score.load(take.pages ?? [], take.narrow ?? "");
+    this.roll.load();
+    this.keyboard.load();
+    this.legend();
+    this.speeds();
+    this.switches();
+    this.downloads();
+    this.lengthen(this.duration);
+    this.engine.volume();
+    this.refresh(true);
+    if (playing) this.play();
+  }
+
+  /* Adds a version and shows it. */
+  add(take) {
+    if (this.playing) this.pause();
+    this.takes.push(take);
+    this.setTake(this.takes.length - 1);
+  }
+
+  switches() {
+    const box = this.part(".takes"), buttons = this.takes.map((take, i) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = take.name;
+      button.setAttribute("aria-pressed", take === this.take);
+      button.addEventListener("click", () => {
+        this.setTake(i);
+        this.part(".takes").children[i].focus();
+      });
+      return button;
+    });
+    box.replaceChildren(...buttons);
+    box.hidden = buttons.length < 2;
+  }
+
+  /* Tempo as a multiple, and in beats a minute where the piece says it. */
+  speeds() {
+    const menu = this.part(".speed"), own = this.metre.known ? this.metre.perMinute(this.at) : null;
+    menu.replaceChildren(...SPEEDS.map((value) => new Option(own ? `${value}× · ${Math.round(own * value)} bpm` : `${value}×`, value)));
+    menu.value = this.speed;
+  }
+
+  /* Shows the downloads that this version has. */
+  downloads() {
+    const files = this.take.files ?? {};
+    for (const button of this.root.querySelectorAll("[data-file]")) button.hidden = !["mid", "wav"].includes(button.dataset.file) && !files[button.dataset.file];
+  }
+
+  async download(kind) {
+    const name = `${this.title}${this.take === this.takes[0] ? "" : `, ${this.take.name}`}`.replace(/[\\/:*?"<>|]+/g, " ").trim() || "piece";
+    const types = { mid: "audio/midi", wav: "audio/wav", pdf: "application/pdf", musicxml: "application/vnd.recordare.musicxml+xml" };
+    let bytes;
+    if (kind === "mid") bytes = Midi.write(this.notes.list, this.metre);
+    else if (kind === "wav") {
+      if (this.duration > 900) return this.tell("A WAV file is made of up to 15 minutes; composer render makes longer ones.");
+      this.say("Making the WAV file");
+      bytes = this.engine === this.recording ? bytesOf(this.take.audio.split(";base64,")[1]) : await Synthesis.wav(this);
+    } else bytes = await unpacked(this.take.files[kind]);
+    save(`${name}.${kind}`, bytes, types[kind]);
+    this.say(`Saved ${name}.${kind}`);
+  }
+
+  /* Shows and plays a MIDI file of the listener's. */
+  async open(file) {
+    try {
+      const bytes = new Uint8Array(await file.arrayBuffer());
+      this.add({ name: file.name, ...Midi.read(bytes) });
+      this.seek(0);
+      this.tell("");
+      this.say(`Opened ${file.name}: ${this.notes.list.length} notes, ${clock(this.duration)}`);
+    } catch (error) {
+      this.tell(`${file.name} cannot be opened: ${error.message}.`);
+    }
+  }
+
+  /* The panel that composes, where the page holds a network. */
+  goOnPanel() {
+    const panel = this.part(".compose"), { composing } = Player;
+    panel.hidden = !composing;
+    if (!composing) return;
+    for (const [name, value] of Object.entries({ temperature: composing.data.temperature, top_p: composing.data.top_p })) {
+      const input = this.part(`[name=${name}]`), output = input.nextElementSibling;
+      const show = () => (output.textContent = Number(input.value).toFixed(2));
+      input.addEventListener("input", show);
+      input.value = value;
+      show();
+    }
+  }
+
+  async goOn(at) {
+    if (this.busy) return;
+    this.busy = true;
+    const value = (name) => Number(this.part(`[name=${name}]`).value), began = performance.now();
+    const settings = { temperature: value("temperature"), topP: value("top_p"), events: value("events") };
+    const buttons = this.root.querySelectorAll(".compose button");
+    for (const button of buttons) button.disabled = true;
+    try {
+      this.number = (this.number ?? 0) + 1;
+      const done = (share) => (this.part(".progress").textContent = `composing, ${Math.round(100 * share)} %`);
+      const piece = await Player.composing.goOn(this, at, { ...settings, seed: this.number }, done);
+      const base = this.take, made = piece.notes.filter((note) => !note.ids.length && note.onset >= piece.from).length;
+      const kept = piece.from > 0 ? { pages: base.pages, narrow: base.narrow, passages: base.passages?.filter((p) => p.end <= piece.from) } : {};
+      const seconds = ((performance.now() - began) / 1000).toFixed(1);
+      this.add({ ...kept, name: `Composed ${this.number}`, notes: piece.notes, from: piece.from, metre: piece.metre.known ? piece.metre : null });
+      this.seek(Math.max(0, piece.from - 2));
+      this.part(".progress").textContent = `${made} notes from ${clock(piece.from)} on, composed in ${seconds} s`;
+      this.play();
+    } catch (error) {
+      this.part(".progress").textContent = "";
+      this.tell(`It could not compose: ${error.message}`);
+    } finally {
+      this.busy = false;
+      for (const button of buttons) button.disabled = false;
+    }
+  }
+
+  tell(text) {
+    this.part(".message").textContent = text;
+  }
+
+  /* Sounds a pitch for a moment. */
+  async sound(pitch) {
+    const sound = Sound.shared();
+    if (sound.context.state !== "running") await sound.context.resume();
+    const now = sound.context.currentTime + 0.05;
+    if (!this.playing) sound.open(this.gain, now);
+    sound.voice({ pitch, velocity: 80 }, now, 0, 0.7);
   }
 
   listen() {
     const seek = this.part(".seek"), loudness = this.part(".loudness"), speed = this.part(".speed");
-    for (const value of SPEEDS) speed.add(new Option(`${value}×`, value, value === 1, value === 1));
     seek.addEventListener("input", () => this.seek(Number(seek.value)));
     loudness.addEventListener("input", () => this.setLevel(Number(loudness.value)));
     speed.addEventListener("change", () => this.setSpeed(Number(speed.value)));
     this.root.addEventListener("click", (event) => {
-      const button = event.target.closest("button[data-do]");
+      const button = event.target.closest("button[data-do]"), file = event.target.closest("button[data-file]");
       if (button) this.does(button.dataset.do);
+      if (file) this.download(file.dataset.file);
+    });
+    const chosen = this.part(".file");
+    chosen.addEventListener("change", () => {
+      if (chosen.files[0]) this.open(chosen.files[0]);
+      chosen.value = "";
+    });
+    this.root.addEventListener("dragover", (event) => event.preventDefault());
+    this.root.addEventListener("drop", (event) => {
+      event.preventDefault();
+      if (event.dataTransfer.files[0]) this.open(event.dataTransfer.files[0]);
     });
   }
 
@@ -57,6 +221,10 @@ class Player {
       larger: () => this.score.scale(1),
       out: () => this.roll.scale(1.5),
       in: () => this.roll.scale(1 / 1.5),
+      names: () => this.setNames(!this.names),
+      open: () => this.part(".file").click(),
+      here: () => this.goOn(this.at),
+      end: () => this.goOn(this.duration),
       help: () => document.getElementById("help").showModal(),
     };
     actions[what]();
@@ -66,6 +234,7 @@ class Player {
     const list = this.part(".passages ol");
     this.part(".passages").hidden = !this.passages.length;
     this.current = -1;
+    list.replaceChildren();
     this.passages.forEach((passage, i) => {
       const item = document.createElement("li"), button = document.createElement("button"), badge = document.createElement("b");
       const text = document.createElement("span"), detail = document.createElement("small");
@@ -232,6 +401,13 @@ class Player {
     this.refresh(following);
   }
 
+  setNames(names) {
+    this.names = names;
+    this.part("[data-do=names]").setAttribute("aria-pressed", names);
+    this.roll.draw();
+    this.keyboard.draw();
+  }
+
   stepLoop() {
     const here = this.at;
     if (this.loop) this.setLoop(0, 0);
@@ -274,10 +450,12 @@ class Player {
     seek.value = this.at;
     if (now.textContent !== text || !seek.hasAttribute("aria-valuetext")) {
       now.textContent = text;
+      this.part("[data-do=here] span").textContent = text;
       seek.setAttribute("aria-valuetext", `${text} of ${clock(this.duration)}`);
     }
     const numbers = this.soundingAt(this.at);
     this.roll.mark(numbers);
+    this.keyboard.mark(numbers);
     this.score.mark(numbers);
     if (this.following && reveal) {
       this.roll.follow(this.at);
@@ -325,6 +503,7 @@ class Player {
       m: () => this.does("mute"),
       l: () => this.does("loop"),
       f: () => this.does("follow"),
+      n: () => this.does("names"),
       "?": () => this.does("help"),
     };
     // The score scrolls up and down, also when it has the focus.

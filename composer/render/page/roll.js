@@ -9,6 +9,18 @@ class Roll {
     this.shown = false;
     this.start = 0;
     this.marked = [];
+    canvas.addEventListener("pointerdown", (event) => this.down(event));
+    canvas.addEventListener("pointermove", (event) => this.move(event));
+    canvas.addEventListener("pointerup", (event) => this.up(event));
+    canvas.addEventListener("pointercancel", () => (this.drag = null));
+    canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    new ResizeObserver(() => this.draw()).observe(canvas);
+    this.load();
+  }
+
+  /* Fits the pitches to the player's notes. */
+  load() {
+    const { player, canvas } = this;
     const pitches = player.notes.list.map((note) => note.pitch);
     const low = pitches.reduce((a, b) => Math.min(a, b), 127), high = pitches.reduce((a, b) => Math.max(a, b), 0);
     const middle = pitches.length ? (low + high) / 2 : 60;
@@ -17,12 +29,7 @@ class Roll {
     this.high = Math.ceil(Math.max(high + 1, middle + 12));
     const seconds = clock(player.duration);
     canvas.setAttribute("aria-label", `Piano roll: ${pitches.length} notes in ${seconds}; click to go to a time`);
-    canvas.addEventListener("pointerdown", (event) => this.down(event));
-    canvas.addEventListener("pointermove", (event) => this.move(event));
-    canvas.addEventListener("pointerup", (event) => this.up(event));
-    canvas.addEventListener("pointercancel", () => (this.drag = null));
-    canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
-    new ResizeObserver(() => this.draw()).observe(canvas);
+    this.pan(this.start);
   }
 
   get width() { return Math.max(1, this.canvas.clientWidth - Roll.KEYS); }
@@ -67,19 +74,23 @@ class Roll {
   down(event) {
     if (event.button !== 0) return;
     this.canvas.setPointerCapture(event.pointerId);
-    this.drag = { from: this.time(event), loop: event.shiftKey };
+    // In the time axis, or with Shift, a drag chooses a loop; a click there goes to the time.
+    const ruler = event.offsetY < Roll.RULER;
+    this.drag = { from: this.time(event), x: event.offsetX, loop: event.shiftKey, ruler };
     // A touch may be the start of a scroll: it seeks when it moves sideways or ends.
-    if (event.pointerType !== "touch" && !event.shiftKey) this.player.seek(this.time(event), false);
+    if (event.pointerType !== "touch" && !event.shiftKey && !ruler) this.player.seek(this.time(event), false);
   }
 
   move(event) {
     if (!this.drag) return;
+    if (this.drag.ruler && Math.abs(event.offsetX - this.drag.x) > 6) this.drag.loop = true;
+    if (this.drag.ruler && !this.drag.loop) return;
     if (this.drag.loop) this.player.setLoop(Math.min(this.drag.from, this.time(event)), Math.max(this.drag.from, this.time(event)));
     else this.player.seek(this.time(event), false);
   }
 
   up(event) {
-    if (this.drag && !this.drag.loop && event.pointerType === "touch") this.player.seek(this.time(event), false);
+    if (this.drag && !this.drag.loop && (this.drag.ruler || event.pointerType === "touch")) this.player.seek(this.time(event), false);
     this.drag = null;
   }
 
@@ -98,8 +109,8 @@ class Roll {
   }
 
   /* Returns the colour of a note from the page's styles. */
-  colour(velocity, passage) {
-    const hue = passage < 0 ? Roll.style("--hue") : PASSAGE_HUES[passage % PASSAGE_COLOURS];
+  colour(velocity, passage, composed = false) {
+    const hue = passage >= 0 ? PASSAGE_HUES[passage % PASSAGE_COLOURS] : Roll.style(composed ? "--composed-hue" : "--hue");
     const soft = Number(Roll.style("--soft")), loud = Number(Roll.style("--loud"));
     const light = soft + ((loud - soft) * velocity) / 127;
     return `oklch(${light.toFixed(3)} ${Roll.style("--chroma")} ${hue})`;
@@ -130,6 +141,7 @@ class Roll {
     g.rect(Roll.KEYS, 0, width - Roll.KEYS, height);
     g.clip();
     this.drawRows(g, width, row);
+    this.drawBars(g, height, end);
     this.drawTimes(g, height, end);
     this.drawPassages(g, height, end);
     const sounding = new Set(this.marked);
@@ -158,6 +170,16 @@ class Roll {
         g.fillRect(Roll.KEYS, Math.round(this.y(pitch) + row) - 1, width, 1);
       }
     }
+  }
+
+  /* Bar lines, where the tempo of the piece is known and they are not too dense; and where composed music begins. */
+  drawBars(g, height, end) {
+    const { metre, from } = this.player, lines = metre.known ? metre.lines(this.start, end) : [];
+    g.fillStyle = Roll.style("--line");
+    if (lines.length * 14 < this.width) for (const time of lines) g.fillRect(Math.round(this.x(time)), Roll.RULER, 1, height);
+    if (from === undefined) return;
+    g.fillStyle = Roll.style("--accent");
+    for (let y = 0; y < height; y += 8) g.fillRect(Math.round(this.x(from)) - 1, y, 2, 4);
   }
 
   drawTimes(g, height, end) {
@@ -201,10 +223,17 @@ class Roll {
     const note = this.player.notes.list[i];
     const left = this.x(note.onset), width = Math.max(2, this.x(note.onset + note.duration) - left - 1);
     const tall = clamp(row - 1, 3, 18), top = this.y(note.pitch) + (row - tall) / 2;
-    g.fillStyle = sounding ? Roll.style("--mark") : this.colour(note.velocity, this.player.passageOf[i]);
+    const composed = this.player.from !== undefined && note.onset > this.player.from - 1e-6 && !note.ids.length;
+    g.fillStyle = sounding ? Roll.style("--mark") : this.colour(note.velocity, this.player.passageOf[i], composed);
     g.beginPath();
     g.roundRect(left, top, width, tall, Math.min(2, tall / 3));
     g.fill();
+    if (this.player.names && tall >= 9 && width >= 20) {
+      g.fillStyle = Roll.style(sounding ? "--on-mark" : "--paper");
+      g.font = `${Math.min(12, tall)}px system-ui, sans-serif`;
+      g.textAlign = "left";
+      g.fillText(noteName(note.pitch), left + 3, top + tall / 2 + 0.5);
+    }
     if (!sounding) return;
     // Marked by more than colour.
     g.lineWidth = 2;
@@ -236,6 +265,6 @@ class Roll {
     g.fillStyle = Roll.style("--ink");
     g.textAlign = "right";
     for (let pitch = this.low; pitch <= this.high; pitch++)
-      if (pitch % 12 === 0) g.fillText(`C${pitch / 12 - 1}`, Roll.KEYS - 13, clamp(this.y(pitch) + row / 2, Roll.RULER + 7, height - 7));
+      if (pitch % 12 === 0) g.fillText(noteName(pitch), Roll.KEYS - 13, clamp(this.y(pitch) + row / 2, Roll.RULER + 7, height - 7));
   }
 }

@@ -1,5 +1,6 @@
 /* The pages of the score. Each is in a shadow tree, so that ids and styles of two scores do not conflict. */
 class Score {
+  static NARROW = 560; // pixels below which the pages for a phone are shown
   static STYLE = `
     :host { display: block; }
     svg { display: block; width: 100%; height: auto; fill: currentColor; }
@@ -9,34 +10,71 @@ class Score {
     .badge rect { fill: var(--copy) !important; stroke: none !important; }
     .badge text { fill: var(--on-copy) !important; font: 700 1px system-ui, sans-serif; text-anchor: middle; }
     .halo { display: none; fill: var(--halo) !important; stroke: var(--mark) !important; }
+    .gone { opacity: 0.25; }
     .sounding { color: var(--mark) !important; fill: var(--mark) !important; }
     .sounding .halo { display: inline; }`;
 
-  constructor(player, box, pages) {
+  constructor(player, box) {
     this.player = player;
     this.box = box;
+    this.shown = false;
+    this.zoom = 1;
+    box.addEventListener("click", (event) => this.click(event));
+    // Wide or narrow pages, by the width of the box.
+    new ResizeObserver(() => this.fit()).observe(box);
+    this.load([], "");
+  }
+
+  /* Shows the pages of another piece; `narrow` are those for a phone, a gzip file of a JSON list in base64. */
+  load(pages, narrow) {
+    this.wide = pages;
+    this.packed = narrow;
+    this.narrow = null;
+    this.noteOf = new Map();
+    this.player.notes.list.forEach((note, i) => {
+      for (const id of note.ids) if (!this.noteOf.has(id)) this.noteOf.set(id, i);
+    });
+    this.place(pages);
+    this.fit();
+  }
+
+  /* Replaces the pages in the box. */
+  place(pages) {
+    const shown = this.shown;
     this.pages = pages;
     this.elements = new Map();
     this.marked = new Set();
+    this.system = null;
     this.shown = false;
-    this.zoom = 1;
     this.hosts = pages.map(() => {
       const host = document.createElement("div");
       host.className = "page";
-      box.append(host);
       return host;
     });
-    this.noteOf = new Map();
-    player.notes.list.forEach((note, i) => {
-      for (const id of note.ids) if (!this.noteOf.has(id)) this.noteOf.set(id, i);
-    });
-    box.addEventListener("click", (event) => this.click(event));
+    this.box.replaceChildren(...this.hosts);
+    if (shown) this.show();
+  }
+
+  async fit() {
+    const width = this.box.clientWidth;
+    if (!width || !this.packed) return;
+    const packed = this.packed, narrow = width < Score.NARROW && !matchMedia("print").matches;
+    if (narrow && !this.narrow) {
+      const pages = JSON.parse(new TextDecoder().decode(await unpacked(packed)));
+      if (packed !== this.packed) return;
+      this.narrow = pages;
+    }
+    const pages = narrow ? this.narrow : this.wide;
+    if (pages === this.pages) return;
+    this.place(pages);
+    this.player.refresh(true);
   }
 
   show() {
     if (this.shown) return;
     this.shown = true;
-    this.hosts.forEach((host, i) => this.fill(host, this.pages[i]));
+    let bar = 0;
+    this.hosts.forEach((host, i) => (bar = this.fill(host, this.pages[i], bar)));
     this.colour();
   }
 
@@ -50,12 +88,13 @@ class Score {
     this.system = null;
   }
 
-  fill(host, text) {
+  /* Draws a page; returns the number of bars up to its end. */
+  fill(host, text, bar) {
     const root = host.shadowRoot ?? host.attachShadow({ mode: "open" });
     const svg = new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
     if (svg.localName !== "svg") {
       root.textContent = "This page of the score is damaged.";
-      return;
+      return bar;
     }
     for (const one of svg.querySelectorAll("script, foreignObject")) one.remove();
     const [width, height] = [svg.getAttribute("width"), svg.getAttribute("height")].map(parseFloat);
@@ -64,7 +103,7 @@ class Score {
     if (box?.length === 4) host.style.aspectRatio = `${box[2]} / ${box[3]}`;
     svg.removeAttribute("width");
     svg.removeAttribute("height");
-    svg.setAttribute("role", "img");
+    svg.setAttribute("role", "group");
     svg.setAttribute("aria-label", `Score, page ${this.hosts.indexOf(host) + 1} of ${this.hosts.length}`);
     this.ink(svg);
     Score.fonts(svg);
@@ -76,6 +115,18 @@ class Score {
       if (!this.elements.has(element.id)) this.elements.set(element.id, []);
       this.elements.get(element.id).push(element);
     }
+    for (const measure of root.querySelectorAll(".measure")) this.describe(measure, ++bar);
+    return bar;
+  }
+
+  /* Names a bar for screen readers, by its notes in the order in which they sound. */
+  describe(measure, number) {
+    const { list } = this.player.notes;
+    const found = [...new Set([...measure.querySelectorAll("[id]")].map((one) => this.noteOf.get(one.id)).filter((i) => i !== undefined))];
+    const names = found.sort((a, b) => a - b).map((i) => noteName(list[i].pitch).replace("♯", " sharp "));
+    const more = names.length > 16 ? `, and ${names.length - 16} more` : "";
+    measure.setAttribute("role", "img");
+    measure.setAttribute("aria-label", `Bar ${number}: ${names.slice(0, 16).join(", ") || "no notes"}${more}`);
   }
 
   /* Replaces black by the text colour of the page, which is light in dark mode. */
@@ -101,6 +152,10 @@ class Score {
   /* Gives copied notes the colour of their passage, and the first note of a passage its number. */
   colour() {
     const seen = new Set();
+    // Notes that this version of the piece does not have.
+    if (this.player.from !== undefined)
+      for (const host of this.hosts)
+        for (const note of host.shadowRoot.querySelectorAll(".note")) note.classList.toggle("gone", !this.noteOf.has(note.id));
     this.player.notes.list.forEach((note, i) => {
       const passage = this.player.passageOf[i];
       if (passage < 0) return;
