@@ -10,7 +10,7 @@ from typing import Any
 from composer.music.events import Piece, title_of
 from composer.music.notes import Performance, from_piece
 from composer.render.listening import plain, player
-from composer.render.player import player_page
+from composer.render.player import piece_page, player_page
 
 # A notebook stores every output: a longer page has no score.
 MAX_PAGE_BYTES = 1_000_000
@@ -44,8 +44,8 @@ def _score_page(performance: Performance) -> str | None:
     with warnings.catch_warnings():
         # The reason why there is no score: the piano roll is shown then.
         warnings.simplefilter("ignore")
-        shown = player(performance, performance.title)
-    return player_page(shown.title, shown.notes, shown.pages) if shown.pages else None
+        shown = player(performance, performance.title, downloads=False)
+    return piece_page(shown) if shown.pages else None
 
 
 def table_html(columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> str:

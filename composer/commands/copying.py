@@ -18,7 +18,7 @@ from composer.evaluation.reference import ReferenceMusic
 from composer.files import display_path, read_json, safe_name, user_path, write_json, write_text
 from composer.music.midi import read_piece
 from composer.render.listening import player
-from composer.render.player import player_page
+from composer.render.player import piece_page
 from composer.runs.layout import CONFIG, MANIFEST
 
 _MAX_LINES = 20
@@ -42,9 +42,7 @@ def run(config: CopyingConfig) -> Path:
     found = {"file": config.file, "run": config.run, **copying.to_plain(), "passages": passages}
     write_json(folder / "copying.json", found)
     page = player(piece, path.stem, f"compared with the training data of {config.run}", passages)
-    write_text(
-        folder / "player.html", player_page(page.title, page.notes, page.pages, None, page.passages, page.subtitle)
-    )
+    write_text(folder / "player.html", piece_page(page))
     print("\n".join(_report(copying, passages, split_title(str(copying.split), "", pieces))))
     print(f"written to {display_path(folder)}: copying.json, player.html (open it in a browser)")
     return folder

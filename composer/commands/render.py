@@ -15,7 +15,8 @@ from composer.files import display_path, safe_name, user_path, write_atomic, wri
 from composer.music.midi import read_piece, write_midi
 from composer.music.notes import Performance, from_file
 from composer.render import audio, pianoroll
-from composer.render.player import player_page
+from composer.render.listening import files, metre, player
+from composer.render.player import Player, piece_page
 from composer.score.engrave import Notation, notate, pages, to_pdf
 
 _PAGE = re.compile(r"score-\d+\.svg")
@@ -43,8 +44,9 @@ def run(config: RenderConfig) -> Path:
         if _PAGE.fullmatch(left.name):
             left.unlink()  # of a longer piece
     engraved: list[str] = []
+    narrow: list[str] = []
     with _optional():
-        engraved = pages(notation.musicxml)
+        engraved, narrow = pages(notation.musicxml), pages(notation.musicxml, phone=True)
         for number, page in enumerate(engraved, start=1):
             write_text(folder / f"score-{number:03d}.svg", page)
         _tell("pages", folder / "score-001.svg", f"to {len(engraved):03d}" if len(engraved) > 1 else "")
@@ -62,7 +64,17 @@ def run(config: RenderConfig) -> Path:
     write_json(folder / "notes.json", {"title": performance.title, "notes": notation.notes})
     _tell("notes", folder / "notes.json", f"{len(notation.notes):,}")
     # The page makes its own sound: a recording would make it ten megabytes a minute longer.
-    write_text(folder / "player.html", player_page(performance.title, notation.notes, engraved))
+    shown = Player(
+        title=performance.title,
+        notes=notation.notes,
+        pages=engraved,
+        narrow=narrow,
+        files=files(notation.musicxml, engraved),
+        metre=metre(performance, notation),
+        name="This piece" if original is not None else "",
+        others=[] if original is None else [player(original, original.title, name="Original")],
+    )
+    write_text(folder / "player.html", piece_page(shown))
     _tell("player", folder / "player.html", "open it in a browser")
     return folder
 

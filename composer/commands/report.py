@@ -20,6 +20,7 @@ from composer.compare.figures import learning, pictures
 from composer.compare.reading import read_run
 from composer.compare.runs import COMPLETED, Run, shown_value
 from composer.composing.composer import Composer, Composition
+from composer.composing.page_network import MAX_PARAMETERS, page_network
 from composer.composing.setting import Setting
 from composer.config.commands import CompareConfig, ReportConfig
 from composer.config.data import DataConfig
@@ -84,20 +85,21 @@ def run_page(folder: Path, config: ReportConfig) -> str:
     """Return the HTML of one run: description, figures, curves, composed pieces and config."""
     run = read_run(folder)
     composer = _composer(folder)
-    sections = [_about(run, composer)]
+    # The music first; what it was made of comes after it.
+    sections = []
     quoted = _quoted(folder) if composer is not None else _nothing
+    network = None
     if composer is not None:
-        sections.append(_temperatures(composer, config, quoted))
+        network = page_network(composer)
+        sections += _temperatures(composer, config, quoted, network is not None)
+    sections += _samples(folder, quoted)
     sections.append(_figures(run))
     if run.curves:
         image = _picture(learning(run.curves, str(run.summary.get("split", "val"))), "Loss and accuracy by epoch")
         sections.append(Section(heading="Curves", images=[image]))
     sections += _music(run)
-    sections += _samples(folder, quoted)
-    if composer is not None:
-        sections += _original(composer, config)
-    sections.append(Section(heading="Config", tables=[_settings(run)]))
-    return gallery_page(f"{run.config.get('name', 'run')}: {folder.name}", sections, _state(run))
+    sections += [_about(run, composer), Section(heading="Config", tables=[_settings(run)])]
+    return gallery_page(f"{run.config.get('name', 'run')}: {folder.name}", sections, _state(run), network)
 
 
 def _composer(folder: Path) -> Composer | None:
@@ -246,19 +248,39 @@ def _settings(run: Run) -> Table:
     return Table(columns=["key", "value"], rows=rows, caption="Every key of the run", listing=True)
 
 
-def _temperatures(composer: Composer, config: ReportConfig, quoted: Quoted) -> Section:
-    players, own = [], composer.setting
+def _temperatures(composer: Composer, config: ReportConfig, quoted: Quoted, composes: bool) -> list[Section]:
+    """Return what the run composes, the training music at a switch, and both as piano rolls."""
+    players: list[Player] = []
+    own = composer.setting
+    original = _original(composer)
     for setting in dict.fromkeys([own, *(Setting(value, own.top_p) for value in config.temperatures)]):
         piece = _compose(composer, config, setting)
         title = f"{_setting_title(setting)} (the run's own)" if setting == own else _setting_title(setting)
         subtitle = f"seed {config.seed}, {_length(piece)}"
-        players.append(_player(piece.written, title, subtitle, quoted(piece.written)))
-    return Section(
-        heading="What it composes",
-        text=f"{config.events} events after the same primer, which is not played. A low temperature favours the "
-        f"likeliest events, a high one gives rare events more weight; top_p leaves the unlikeliest out. {_COLOURED}",
-        players=players,
-    )
+        others = [player(original[1], original[0].name, name="Original")] if original and not players else []
+        players.append(_player(piece.written, title, subtitle, quoted(piece.written), others))
+        if len(players) == 1:
+            first = piece.written
+    said = [
+        f"{config.events} events after the same primer, which is not played. A low temperature favours the likeliest "
+        f"events, a high one gives rare events more weight; top_p leaves the unlikeliest out. {_COLOURED}",
+        f"The first player has the training music ({title_of(original[0].name)}) at a switch." if original else "",
+        "Each player goes on with the run's network: from its position, from the end, or from a MIDI file that is "
+        "dropped on it."
+        if composes
+        else "This page cannot compose: it holds networks of the kinds lstm and gru of up to "
+        f"{MAX_PARAMETERS:,} weights.",
+    ]
+    sections = [Section(heading="What it composes", text="\n\n".join(text for text in said if text), players=players)]
+    if original is None:
+        return sections
+    rolls = [
+        from_piece(one, title=title)
+        for one, title in ((_beginning(original[0], config.events), original[0].name), (first, f"composed, {own}"))
+        if bool((one.events.velocity > 0).any())
+    ]
+    image = _picture(draw(rolls, ("png",))["png"], "Piano rolls of the original and of a composed piece")
+    return [*sections, Section(heading="Beside the original", images=[image])]
 
 
 def _setting_title(setting: Setting) -> str:
@@ -279,34 +301,30 @@ def _length(composition: Composition) -> str:
     return f"{composition.written.seconds()[-1]:.1f} s"
 
 
-def _player(piece: Piece | Performance, title: str, subtitle: str, passages: Sequence[dict[str, Any]] = ()) -> Player:
+def _player(
+    piece: Piece | Performance,
+    title: str,
+    subtitle: str,
+    passages: Sequence[dict[str, Any]] = (),
+    others: Sequence[Player] = (),
+) -> Player:
     """Return the player of a piece, or a note that it is silent, as an untrained network may compose."""
     if isinstance(piece, Piece) and not bool((piece.events.velocity > 0).any()):
-        return Player(title=title, notes=[], subtitle=f"{subtitle}; it plays no note")
-    return player(piece, title, subtitle, passages)
+        return Player(title=title, notes=[], subtitle=f"{subtitle}; it plays no note", name="Composed", others=others)
+    return player(piece, title, subtitle, passages, name="Composed", others=others)
 
 
-def _original(composer: Composer, config: ReportConfig) -> list[Section]:
-    """Return the piece of the primer, if it can still be read, with its roll above that of a composed piece."""
+def _original(composer: Composer) -> tuple[Piece, Piece | Performance] | None:
+    """Return the piece of the primer, and its beginning to be shown; None where it cannot be read any more."""
     try:
         pieces, sha256, _ = read_pieces(composer.config.data, composer.encoding)
     except ComposerError:
-        return []
+        return None
     names = pieces.names
     if sha256 != composer.origin.data_sha256 or composer.origin.piece not in names:
-        return []
+        return None
     piece = pieces[names.index(composer.origin.piece)]
-    beginning = _as_written(composer.config.data, piece) or _beginning(piece, _ORIGINAL_EVENTS)
-    text = "For comparison: the training music" + (" (its beginning)" if len(piece.events) > _ORIGINAL_EVENTS else "")
-    composed = _compose(composer, config, composer.setting).written
-    rolls = [
-        from_piece(one, title=title)
-        for one, title in ((_beginning(piece, config.events), piece.name), (composed, f"composed, {composer.setting}"))
-        if bool((one.events.velocity > 0).any())
-    ]
-    image = _picture(draw(rolls, ("png",))["png"], "Piano rolls of the original and of a composed piece")
-    players = [_player(beginning, title_of(piece.name), "human")]
-    return [Section(heading="The original", text=f"{text}.", images=[image], players=players)]
+    return piece, _as_written(composer.config.data, piece) or _beginning(piece, _ORIGINAL_EVENTS)
 
 
 def _as_written(data: DataConfig, piece: Piece) -> Performance | None:

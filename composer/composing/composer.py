@@ -362,11 +362,11 @@ class Composer:
             length=length,
             rules=rules,
             playing=playing,
-            bars=self._bars(primed),
+            bars=self.bars(primed),
             smoothing=self.smoothing,
         )
 
-    def _bars(self, primed: Primed) -> BarStart | None:
+    def bars(self, primed: Primed) -> BarStart | None:
         """Return the places in the bar of a primer, for a network that reads them."""
         if not self.model.bar_position:
             return None
@@ -412,7 +412,7 @@ class Composer:
         With `settings` there are `sampling.n` pieces of each, one setting after the other.
         """
         limits, playing = self._rules(sampling, begun, timing, primed.place)
-        bars = self._bars(primed)
+        bars = self.bars(primed)
         seconds, streams = sampling.seconds, _generators(seed, sampling.n)
         each = None
         if settings is not None:

@@ -150,6 +150,26 @@ class Markings:
             first = last + 1
         return starts, origins, held, ends
 
+    def segments(self, end: float, drawn: bool = True) -> dict[str, Any]:
+        """Return the tempo map and the bars as a page reads them (`render/page/tempo.js`).
+
+        Args:
+            end: the end of the piece, in beats.
+            drawn: whether bars and tempo are shown: those of a file that was played freely mean nothing.
+
+        Returns:
+            `tempos`, [seconds, beats, seconds per beat] of each stretch of one tempo; `bars`, [place, place of a bar
+            line, beats of a bar] of each time signature; `drawn`.
+        """
+        starts, per_beat, elapsed = self._tempo_map()
+        tempos = np.stack([elapsed, starts, per_beat], axis=1).tolist()
+        starts, origins, meters, _ = self._bars(end)
+        bars = [
+            [float(start), float(origin), float(numerator * 4 / denominator)]
+            for start, origin, (numerator, denominator) in zip(starts, origins, meters, strict=True)
+        ]
+        return {"tempos": tempos, "bars": bars, "drawn": drawn}
+
     def rest_of_bar(self, place: float, end: float) -> float:
         """Return the beats from a place to the end of its bar; 0 on a bar line. See `bar_offsets` for `end`."""
         starts, _, meters, ends = self._bars(end)

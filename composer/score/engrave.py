@@ -26,6 +26,9 @@ from composer.score.voices import Arrangement, arrange
 
 # A4 in tenths of a millimetre, and a staff size for reading at a desk.
 _PAGE = {"pageWidth": 2100, "pageHeight": 2970, "scale": 40}
+# As wide as a phone at the same size of staff; a page is as high as its music.
+_PHONE = {"pageWidth": 930, "pageHeight": 2400, "scale": 40, "adjustPageHeight": True, "justifyVertically": False}
+_PHONE_MARGINS = {"pageMarginTop": 50, "pageMarginBottom": 50, "pageMarginLeft": 20, "pageMarginRight": 20}
 _PIXELS_PER_INCH = 254 * _PAGE["scale"] / 100  # so that a PDF page is A4
 _MARGINS = {"pageMarginTop": 120, "pageMarginBottom": 120, "pageMarginLeft": 120, "pageMarginRight": 120}
 # Character of a quarter note: in music fonts (SMuFL; Verovio uses that of tempo marks), and in text fonts.
@@ -35,6 +38,7 @@ _MUSIC_FONT_QUARTERS, _TEXT_FONT_QUARTER = ("\ue1d5", "\ueca5"), "\u2669"
 _KEY_TOLERANCE = 0.1
 # Half a staff space in Verovio's units; a score of more instruments has smaller staves.
 _UNIT, _SMALL_UNIT, _MAX_LARGE_INSTRUMENTS = 9.0, 6.5, 4
+_CREATED = re.compile(rb"(/CreationDate \(D:)\d{14}")
 # The vertical position of a tempo mark on a page; it is raised by half a staff space.
 _TEMPO = re.compile(r'(class="tempo">\s*<text x="\d+" y=")(\d+)(")')
 
@@ -158,8 +162,10 @@ def _following(arrangement: Arrangement) -> list[int | None]:
     return following
 
 
-def pages(musicxml: str) -> list[str]:
-    """Engrave MusicXML; return the pages as SVG texts.
+def pages(musicxml: str, *, phone: bool = False) -> list[str]:
+    """Engrave MusicXML; return the pages as SVG texts, of A4 or as wide as a `phone`.
+
+    The notes have the same identities in both.
 
     Raises:
         MissingExtra: Verovio is not installed.
@@ -177,13 +183,12 @@ def pages(musicxml: str) -> list[str]:
     toolkit.setOptions(
         {
             "unit": unit,
-            **_PAGE,
-            **_MARGINS,
+            "justifyVertically": True,
+            **(_PHONE | _PHONE_MARGINS if phone else _PAGE | _MARGINS),
             "header": "auto",
             "footer": "none",
             "breaks": "auto",
-            "justifyVertically": True,
-            "xmlIdSeed": seed,
+            "xmlIdSeed": seed + phone,
         }
     )
     if not toolkit.loadData(musicxml):
@@ -233,7 +238,8 @@ def to_pdf(pages: list[str]) -> bytes:
     for page in pages:
         Page(Tree(bytestring=_in_text_fonts(page).encode()), stream, _PIXELS_PER_INCH)
     document.finish()
-    return stream.getvalue()
+    # Cairo writes the time of day; the same score is the same file.
+    return _CREATED.sub(rb"\g<1>20000101000000", stream.getvalue())
 
 
 def to_png(page: str, width: int = 1000) -> bytes:

@@ -71,12 +71,12 @@ def test_the_newest_run_gets_a_page_that_plays(folder: Path, capsys: pytest.Capt
     assert capsys.readouterr().out == "page         outputs/train/one/report.html\n"
     page = (folder / "outputs/train/one/report.html").read_text()
     assert headings(page) == [
-        "What was trained",
         "What it composes",
+        "Beside the original",
         "Figures",
         "Curves",
         "Copying and quality",
-        "The original",
+        "What was trained",
         "Config",
     ]
     own, low, high, original = players(page)

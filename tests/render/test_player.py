@@ -515,7 +515,7 @@ def test_seeking_by_keyboard_slider_roll_and_score(page: Any) -> None:
     page.get_by_role("button", name="Back to start").click()
     assert time(page) == 0
 
-    canvas = page.locator("canvas")
+    canvas = page.locator(".roll canvas:not(.keyboard)")
     at = page.evaluate("players[0].roll.x(3.25)")
     canvas.click(position={"x": at, "y": 60})
     assert time(page) == pytest.approx(3.25, abs=0.05)
@@ -548,7 +548,7 @@ def test_seeking_while_it_plays_goes_on_from_there(page: Any) -> None:
 
 @in_browser
 def test_speed_by_keyboard_and_menu(page: Any) -> None:
-    menu = page.get_by_role("combobox", name="Speed")
+    menu = page.get_by_role("combobox", name="Tempo")
     for _ in range(3):
         page.keyboard.press("]")
     assert menu.input_value() == "1.5"
@@ -731,7 +731,9 @@ def test_one_player_of_a_gallery_sounds_at_a_time(show: Callable[..., Any]) -> N
     assert page.evaluate("players.filter((p) => p.playing).length") == 1
     assert page.evaluate("players[0].engine.running") is False
     # The same ids stand in both scores, and each marks its own.
-    page.evaluate("players[1].pause(); players[0].seek(0.01); players[1].seek(10)")
+    page.evaluate("players[1].pause(); players[1].root.scrollIntoView({behavior: 'instant', block: 'center'})")
+    wait_until(page, "players[0].score.shown && players[1].score.shown")
+    page.evaluate("players[0].seek(0.01); players[1].seek(10)")
     assert page.evaluate("players[0].markedIds") == ids(notes, 0.01)
     assert page.evaluate("players[1].markedIds") == ids(notes, 10)
 
@@ -810,7 +812,7 @@ def test_it_fits_and_its_targets_are_wide_enough_for_a_finger(show: Callable[...
 @in_browser
 def test_a_tap_on_the_roll_seeks(show: Callable[..., Any]) -> None:
     page = show(player_page("Prelude", prelude_notes(), pages()), PHONE)
-    canvas = page.locator("canvas")
+    canvas = page.locator(".roll canvas:not(.keyboard)")
     at = page.evaluate("players[0].roll.x(2)")
     canvas.tap(position={"x": at, "y": 60})
     assert time(page) == pytest.approx(2, abs=0.05)

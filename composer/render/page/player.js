@@ -162,7 +162,7 @@ class Player {
       const base = this.take, made = piece.notes.filter((note) => !note.ids.length && note.onset >= piece.from).length;
       const kept = piece.from > 0 ? { pages: base.pages, narrow: base.narrow, passages: base.passages?.filter((p) => p.end <= piece.from) } : {};
       const seconds = ((performance.now() - began) / 1000).toFixed(1);
-      this.add({ ...kept, name: `Composed ${this.number}`, notes: piece.notes, from: piece.from, metre: piece.metre.known ? piece.metre : null });
+      this.add({ ...kept, name: `Composed ${this.number}`, notes: piece.notes, from: piece.from, metre: { tempos: piece.metre.tempos, bars: piece.metre.bars, drawn: piece.metre.known } });
       this.seek(Math.max(0, piece.from - 2));
       this.part(".progress").textContent = `${made} notes from ${clock(piece.from)} on, composed in ${seconds} s`;
       this.play();

@@ -3,8 +3,10 @@ class Metre {
   /* `tempos`: [seconds, beats, seconds per beat] of each stretch of one tempo; `bars`: [place, place of a bar line, beats
      of a bar] of each time signature. Without them 120 beats a minute and bars of four, which are not drawn. */
   constructor(data) {
-    this.known = Boolean(data?.tempos?.length);
-    this.tempos = this.known ? data.tempos : [[0, 0, 0.5]];
+    const known = Boolean(data?.tempos?.length);
+    // Whether tempo and bars are shown.
+    this.known = known && data.drawn !== false;
+    this.tempos = known ? data.tempos : [[0, 0, 0.5]];
     this.bars = data?.bars?.length ? data.bars : [[0, 0, 4]];
   }
 
