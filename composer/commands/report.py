@@ -262,16 +262,17 @@ def _temperatures(composer: Composer, config: ReportConfig, quoted: Quoted, comp
         if len(players) == 1:
             first = piece.written
     said = [
-        f"{config.events} events after the same primer, which is not played. A low temperature favours the likeliest "
-        f"events, a high one gives rare events more weight; top_p leaves the unlikeliest out. {_COLOURED}",
+        f"Each player continues the same primer, which is not played, with {config.events} events. A low temperature "
+        "favours the likeliest events, a high one gives rare events more weight; top_p leaves the unlikeliest out. "
+        + _COLOURED,
         f"The first player has the training music ({title_of(original[0].name)}) at a switch." if original else "",
-        "Each player goes on with the run's network: from its position, from the end, or from a MIDI file that is "
-        "dropped on it."
+        "Go on composes with the run's network, in this page: from the position, from the end of the piece, or from a "
+        "MIDI file that is opened or dropped on the player."
         if composes
         else "This page cannot compose: it holds networks of the kinds lstm and gru of up to "
         f"{MAX_PARAMETERS:,} weights.",
     ]
-    sections = [Section(heading="What it composes", text="\n\n".join(text for text in said if text), players=players)]
+    sections = [Section(heading="What it composes", players=players, below="\n\n".join(text for text in said if text))]
     if original is None:
         return sections
     rolls = [

@@ -96,10 +96,11 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A part of a gallery, shown in this order: heading, text, images, tables, players.
+    """A part of a gallery, shown in this order: heading, text, images, tables, players, text below.
 
     Attributes:
         text: plain text; an empty line begins a new paragraph.
+        below: text after the players.
         beside: show players side by side where the screen is wide enough.
     """
 
@@ -108,6 +109,7 @@ class Section:
     images: Sequence[Image] = ()
     tables: Sequence[Table] = ()
     players: Sequence[Player] = ()
+    below: str = ""
     beside: bool = False
 
 
@@ -210,13 +212,17 @@ def _files() -> tuple[str, str, str]:
 
 
 def _section(section: Section, number: int) -> str:
-    parts = [f"<h2>{_text(section.heading)}</h2>"]
-    parts += [f"<p>{_text(part.strip())}</p>" for part in re.split(r"\n\s*\n", section.text) if part.strip()]
+    parts = [f"<h2>{_text(section.heading)}</h2>", *_paragraphs(section.text)]
     parts += [_image(image) for image in section.images]
     parts += [_table(table) for table in section.tables]
     players = [_player(player, "h3") for player in section.players]
     parts += [f'<div class="beside">\n{"".join(players)}</div>'] if section.beside and players else players
+    parts += _paragraphs(section.below)
     return f'<section id="section-{number}">\n' + "\n".join(parts) + "\n</section>"
+
+
+def _paragraphs(text: str) -> list[str]:
+    return [f"<p>{_text(part.strip())}</p>" for part in re.split(r"\n\s*\n", text) if part.strip()]
 
 
 def _image(image: Image) -> str:

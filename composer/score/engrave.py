@@ -184,8 +184,9 @@ def pages(musicxml: str, *, phone: bool = False) -> list[str]:
         {
             "unit": unit,
             "justifyVertically": True,
+            # The player's heading is wrapped to a phone's width, a title in the score is not.
+            "header": "none" if phone else "auto",
             **(_PHONE | _PHONE_MARGINS if phone else _PAGE | _MARGINS),
-            "header": "auto",
             "footer": "none",
             "breaks": "auto",
             "xmlIdSeed": seed + phone,

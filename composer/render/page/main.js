@@ -9,7 +9,11 @@ const near = new IntersectionObserver((entries) => {
 }, { rootMargin: "600px" });
 for (const player of players) near.observe(player.root);
 /* All views are drawn for printing. */
-window.addEventListener("beforeprint", () => players.forEach((player) => player.show(true)));
+window.addEventListener("beforeprint", () => players.forEach((player) => {
+  player.show(true);
+  player.score.crop(true);
+}));
+window.addEventListener("afterprint", () => players.forEach((player) => player.score.crop(false)));
 
 dark.addEventListener("change", () => {
   Roll.styles = null;

@@ -158,7 +158,7 @@ class Player {
     try {
       this.number = (this.number ?? 0) + 1;
       const done = (share) => (this.part(".progress").textContent = `composing, ${Math.round(100 * share)} %`);
-      const piece = await Player.composing.goOn(this, at, { ...settings, seed: this.number }, done);
+      const piece = await Player.composing.goOn({ notes: this.notes.list, metre: this.metre }, at, { ...settings, seed: this.number }, done);
       const base = this.take, made = piece.notes.filter((note) => !note.ids.length && note.onset >= piece.from).length;
       const kept = piece.from > 0 ? { pages: base.pages, narrow: base.narrow, passages: base.passages?.filter((p) => p.end <= piece.from) } : {};
       const seconds = ((performance.now() - began) / 1000).toFixed(1);

@@ -119,6 +119,22 @@ class Score {
     return bar;
   }
 
+  /* Crops the pages to what is drawn on them, for paper: a page that is half empty would leave the one before it empty. */
+  crop(cropped) {
+    for (const host of this.hosts) {
+      const svg = host.shadowRoot?.querySelector("svg");
+      if (!svg) continue;
+      svg.dataset.whole ??= svg.getAttribute("viewBox") ?? "";
+      svg.setAttribute("viewBox", svg.dataset.whole);
+      const whole = svg.viewBox.baseVal, ink = svg.getBoundingClientRect(), page = [whole.width, whole.height];
+      const boxes = [...svg.querySelectorAll(".system, .pgHead")].map((one) => one.getBoundingClientRect()).filter((box) => box.height);
+      if (!cropped || !boxes.length || !ink.height) continue;
+      const bottom = Math.max(...boxes.map((box) => box.bottom)), height = ((bottom - ink.top) / ink.height) * page[1] * 1.02;
+      svg.setAttribute("viewBox", `${whole.x} ${whole.y} ${page[0]} ${Math.min(page[1], height)}`);
+      host.style.setProperty("--shape", page[0] / Math.min(page[1], height));
+    }
+  }
+
   /* Names a bar for screen readers, by its notes in the order in which they sound. */
   describe(measure, number) {
     const { list } = this.player.notes;
