@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,14 @@ def in_browser(test: Callable[..., None]) -> Callable[..., None]:
     ):
         test = mark(test)
     return test
+
+
+def axe_violations(page: Any) -> list[str]:
+    """What axe-core finds on a page: the rule, how often, and the first element. Skips where it is not installed."""
+    axe = pytest.importorskip("axe_core_python", reason="pip install axe-core-python")
+    page.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run()")["violations"]
+    return [f"{one['id']} {len(one['nodes'])}: {one['nodes'][0]['html'][:200]}" for one in found]
 
 
 def wait_until(page: Any, condition: str) -> None:

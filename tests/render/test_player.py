@@ -10,6 +10,8 @@ import json
 import math
 import random
 import re
+import shutil
+import subprocess
 import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,8 +26,8 @@ from composer.config.data import TimeUnit
 from composer.errors import ComposerError
 from composer.music.events import prelude_piece
 from composer.music.midi import write_midi
-from composer.render.player import Image, Player, Section, Table, gallery_page, player_page
-from tests.browser import in_browser, wait_until
+from composer.render.player import Image, Player, Section, Table, gallery_page, piece_page, player_page
+from tests.browser import axe_violations, in_browser, wait_until
 
 ARTEFACTS = Path(__file__).resolve().parents[2] / "build" / "player"
 BARS = 8  # of the embedded piece: sixteen notes in each
@@ -915,3 +917,87 @@ def test_on_paper_every_player_is_drawn(show: Callable[..., Any]) -> None:
     assert page.evaluate(shown) < 6
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate(shown) == 6
+
+
+@in_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 768, 390])
+def test_axe_finds_nothing_to_complain_of(width: int, scheme: str, show: Callable[..., Any]) -> None:
+    size = {"width": width, "height": 900}
+    for html in (player_page("Prelude", prelude_notes(), pages(), passages=PASSAGES), gallery()):
+        assert axe_violations(show(html, size, color_scheme=scheme)) == []
+
+
+@in_browser
+def test_a_bar_of_the_score_tells_its_notes(page: Any) -> None:
+    if not page.evaluate("players[0].score.hosts[0].shadowRoot.querySelector('.measure') !== null"):
+        pytest.skip("no Verovio")
+    first = page.evaluate("players[0].score.hosts[0].shadowRoot.querySelector('.measure').getAttribute('aria-label')")
+    assert first.startswith("Bar 1: C4, E4, G4, C5, E5")
+
+
+@in_browser
+def test_the_original_plays_on_at_the_same_place(show: Callable[..., Any]) -> None:
+    other = Player(title="Prelude", notes=[NOTE | {"duration": 20.0}], name="Original")
+    page = show(piece_page(Player(title="Prelude", notes=prelude_notes(), name="Composed", others=[other])))
+    page.evaluate("players[0].seek(7); players[0].play()")
+    wait_until(page, "players[0].time > 7.1")
+    page.get_by_role("button", name="Original").click()
+    assert page.evaluate("players[0].notes.list.length") == 1
+    wait_until(page, "players[0].engine.running && players[0].time > 7.4")
+    assert page.evaluate("players[0].playing")
+    assert page.evaluate("players[0].time") < 12
+    page.get_by_role("button", name="Composed").click()
+    assert page.evaluate("players[0].notes.list.length") == len(prelude_notes())
+
+
+@in_browser
+def test_a_drag_in_the_time_axis_chooses_a_loop(page: Any) -> None:
+    box = page.locator(".roll canvas:not(.keyboard)").bounding_box()
+    page.mouse.move(box["x"] + 200, box["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 400, box["y"] + 8, steps=5)
+    page.mouse.up()
+    start, end = page.evaluate("[players[0].loop.start, players[0].loop.end]")
+    assert start == pytest.approx(page.evaluate("players[0].roll.time({offsetX: 200})"), abs=0.05)
+    assert end == pytest.approx(page.evaluate("players[0].roll.time({offsetX: 400})"), abs=0.05)
+
+
+@in_browser
+def test_the_score_for_a_phone_is_set_anew(show: Callable[..., Any]) -> None:
+    player = Player(title="Prelude", notes=prelude_notes(), pages=drawn(), narrow=[*drawn(), *drawn()])
+    assert show(piece_page(player)).evaluate("players[0].score.hosts.length") == len(drawn())
+    phone = show(piece_page(player), PHONE)
+    wait_until(phone, "players[0].score.pages === players[0].score.narrow")
+    assert phone.evaluate("players[0].score.hosts.length") == 2 * len(drawn())
+    # Turned sideways, it is the wide one again.
+    phone.set_viewport_size({"width": 900, "height": 390})
+    wait_until(phone, "players[0].score.pages === players[0].score.wide")
+
+
+@in_browser
+def test_a_click_on_the_keyboard_sounds_and_names_show(page: Any) -> None:
+    page.locator(".keyboard").click()
+    wait_until(page, "Sound.shared().voices.size === 1")
+    page.keyboard.press("n")
+    assert page.get_by_role("button", name="Names").get_attribute("aria-pressed") == "true"
+
+
+@in_browser
+def test_on_paper_no_page_is_almost_empty(show: Callable[..., Any], tmp_path: Path) -> None:
+    if shutil.which("pdftoppm") is None:
+        pytest.skip("no pdftoppm (apt install poppler-utils)")
+    page = show(gallery())
+    page.pdf(path=tmp_path / "page.pdf", format="A4")
+    subprocess.run(["pdftoppm", "-r", "20", "-gray", tmp_path / "page.pdf", tmp_path / "p"], check=True)
+    shares = []
+    for path in sorted(tmp_path.glob("p-*.pgm")):
+        header, width, height, _, pixels = re.match(
+            rb"(P5)\s(\d+)\s(\d+)\s(\d+)\s(.*)", path.read_bytes(), re.DOTALL
+        ).groups()
+        ink = np.frombuffer(pixels, np.uint8).reshape(int(height), int(width)) < 200
+        shares.append(float(np.flatnonzero(ink.any(1)).max(initial=0)) / int(height))
+    # The last page ends where the contents end.
+    assert len(shares) > 1
+    assert np.mean(shares[:-1]) > 0.6
+    assert min(shares[:-1]) > 0.2
