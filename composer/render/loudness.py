@@ -28,8 +28,8 @@ _ABSOLUTE_GATE = -70.0  # LUFS
 _RELATIVE_GATE = -10.0  # LU
 _STEPS_PER_SECOND = 10
 _STEPS_PER_BLOCK = 4  # blocks of 400 ms that overlap by 75 %
-_STEPS_PER_TRANSFORM = 16
-_TAP_SECONDS = 0.2  # of the weighting's impulse response, which is then below 1e-12
+_TRANSFORM = 1 << 16  # frames
+_TAP_SECONDS = 0.1  # of the weighting's impulse response, which is then below 1e-9
 # The limiter turns the sound down by at most this much; louder peaks lower the gain of the whole.
 _MAX_LIMITING_DB = 6.0
 _HOPS_PER_STEP = 50  # of 2 ms
@@ -100,18 +100,18 @@ def _step_power(samples: Samples, rate: int) -> NDArray[np.float64]:
     """Return the K-weighted power (S,) of every whole 100 ms, summed over the channels; at least one block of them."""
     step = round(rate / _STEPS_PER_SECOND)
     response = _impulse_response(rate)
-    hop, before = _STEPS_PER_TRANSFORM * step, len(response) - 1
+    before = len(response) - 1
     # Overlap-save convolution: the first T - 1 results of each transform are wrapped around, and dropped.
-    size = 1 << (hop + before - 1).bit_length()
-    spectrum = np.fft.rfft(response, size)
+    count = (_TRANSFORM - before) // step
+    hop, spectrum = count * step, np.fft.rfft(response, _TRANSFORM).astype(np.complex64)
     powers = []
     for start in range(0, len(samples), hop):
         part = samples[max(start - before, 0) : start + hop]
-        padded = np.zeros((samples.shape[1], size))
+        padded = np.zeros((samples.shape[1], _TRANSFORM), np.float32)
         offset = before - min(start, before)
         padded[:, offset : offset + len(part)] = part.T
-        weighted = np.fft.irfft(np.fft.rfft(padded) * spectrum, size)[:, before : before + hop]
-        powers.append((weighted**2).sum(axis=0).reshape(_STEPS_PER_TRANSFORM, step).mean(axis=1))
+        weighted = np.fft.irfft(np.fft.rfft(padded) * spectrum, _TRANSFORM)[:, before : before + hop]
+        powers.append((weighted**2).reshape(-1, count, step).mean(axis=2, dtype=np.float64).sum(axis=0))
     steps = max(len(samples) // step, _STEPS_PER_BLOCK)
     found = np.concatenate([*powers, np.zeros(_STEPS_PER_BLOCK)])
     return found[:steps]
@@ -158,8 +158,9 @@ def _hop_peaks(samples: Samples, hop: int) -> NDArray[np.float64]:
     starts = np.arange(0, len(samples), hop)
     if not len(starts):
         return np.zeros(0)
-    highest = np.maximum.reduceat(samples, starts).max(axis=1)
-    return np.maximum(highest, -np.minimum.reduceat(samples, starts).min(axis=1)).astype(np.float64)
+    above = np.maximum.reduceat(samples, starts).max(axis=1)
+    below = np.minimum.reduceat(samples, starts).min(axis=1)
+    return np.asarray(np.maximum(above, -below), np.float64)
 
 
 def _gain_curve(peaks: NDArray[np.float64], peak: float) -> NDArray[np.float64]:
