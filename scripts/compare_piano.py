@@ -124,10 +124,8 @@ def main() -> None:
     parser.add_argument("--soundfont", help="a .sf2 file; otherwise searched in the usual folders")
     parser.add_argument("--velocities", type=int, nargs="+", default=[40, 80, 120])
     given = parser.parse_args()
-    if not audio.has_fluidsynth(given.soundfont):
-        print(
-            "compare_piano: skipped, FluidSynth or a soundfont is missing (apt install fluidsynth fluid-soundfont-gm)"
-        )
+    if missing := audio.missing_fluidsynth(given.soundfont):
+        print(f"compare_piano: skipped, {missing} (apt install fluidsynth fluid-soundfont-gm)")
         return
     notes = [(pitch, velocity) for pitch in PITCHES for velocity in given.velocities]
     sounds: dict[str, Callable[[Sequence[tuple[int, int]]], list[audio.Samples]]] = {

@@ -40,7 +40,7 @@ _MIN_STRENGTH = 2e-4  # of the weakest partial, for a fundamental of 1
 _SOFT_HERTZ, _HARD_HERTZ = 1000, 4500
 _SOUNDBOARD_HERTZ = 75
 _PAN_RADIANS = 0.225  # from the middle to either end of the keyboard: 4 dB between the channels
-_TREBLE_DB = 4  # by which the highest notes are softer than middle C
+_TREBLE_DB, _BASS_DB = 4, 2  # by which the highest and the lowest notes are softer than middle C
 _BLOCK, _BLOCKS_PER_PART = 512, 32
 # Shortest duration of a note's sound, so that it is audible.
 _MIN_NOTE_SECONDS = 0.06
@@ -136,8 +136,10 @@ def _strings(pitch: int, length: int, rate: int) -> tuple[Samples, Samples]:
     sound *= (1 - np.exp(-np.arange(length) / (attack * rate))).astype(np.float32)
     sound += np.repeat([0.04, 0.12], 2).astype(np.float32)[:, None] * _knock(pitch, length, rate)
     soft, hard = sound[:2].T, sound[2:].T
-    # About equally loud over the keyboard, so that the level depends on velocity; the ear hears high notes better.
-    level = np.sqrt(np.mean(hard[: rate // 4] ** 2)) * 10 ** (_TREBLE_DB * max(pitch - 60, 0) / 48 / 20)
+    # About equally loud over the keyboard, so that the level depends on velocity: high notes, which the ear hears
+    # better, and low notes, which last, are softer.
+    softer = _TREBLE_DB * max(pitch - 60, 0) / 48 + _BASS_DB * max(60 - pitch, 0) / 39
+    level = np.sqrt(np.mean(hard[: rate // 4] ** 2)) * 10 ** (softer / 20)
     return soft / level, hard / level
 
 
@@ -193,9 +195,13 @@ def find_soundfont(given: str | None) -> Path | None:
     return next((user_path(place) for place in places if user_path(place).is_file()), None)
 
 
-def has_fluidsynth(soundfont: str | None) -> bool:
-    """Return whether FluidSynth and a soundfont are installed."""
-    return shutil.which("fluidsynth") is not None and find_soundfont(soundfont) is not None
+def missing_fluidsynth(soundfont: str | None) -> str:
+    """Return what FluidSynth lacks, in words; empty if it and a soundfont are installed."""
+    if shutil.which("fluidsynth") is None:
+        return "FluidSynth is not installed"
+    if find_soundfont(soundfont) is None:
+        return f"soundfont={soundfont}: no such file" if soundfont else "no soundfont in the usual places"
+    return ""
 
 
 def require_fluidsynth(soundfont: str | None) -> tuple[str, Path]:
@@ -205,11 +211,9 @@ def require_fluidsynth(soundfont: str | None) -> tuple[str, Path]:
         ComposerError: one is missing.
     """
     program, font = shutil.which("fluidsynth"), find_soundfont(soundfont)
-    if program is None:
-        raise ComposerError("synth=fluidsynth: FluidSynth is not installed (apt install fluidsynth fluid-soundfont-gm)")
-    if font is None:
-        missing = f"soundfont={soundfont}: no such file" if soundfont else "no soundfont in the usual places"
-        raise ComposerError(f"synth=fluidsynth: {missing}; give soundfont=FILE.sf2")
+    if program is None or font is None:
+        remedy = "give soundfont=FILE.sf2" if program else "apt install fluidsynth fluid-soundfont-gm"
+        raise ComposerError(f"synth=fluidsynth: {missing_fluidsynth(soundfont)}; {remedy}")
     return program, font
 
 

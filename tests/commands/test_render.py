@@ -196,8 +196,8 @@ def test_fluidsynth_plays_with_the_soundfont(stand_in: Path, tmp_path: Path) -> 
         samples = audio.fluidsynth(tmp_path / "piece.mid", seconds, str(stand_in))
         assert samples.shape == (round(seconds * RATE), 2)
         assert 0.1 < np.abs(samples).max() <= PEAK
-    assert audio.has_fluidsynth(str(stand_in))
-    assert not audio.has_fluidsynth(str(tmp_path / "none.sf2"))
+    assert audio.missing_fluidsynth(str(stand_in)) == ""
+    assert audio.missing_fluidsynth("none.sf2") == "soundfont=none.sf2: no such file"
     stand_in.write_text("no font")
     with pytest.raises(ComposerError, match="FluidSynth failed .not a soundfont.; use synth=builtin"):
         audio.fluidsynth(tmp_path / "piece.mid", 1, str(stand_in))
