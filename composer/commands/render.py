@@ -13,7 +13,7 @@ from composer.config.commands import RenderConfig, Synth
 from composer.config.data import Pedal
 from composer.errors import MissingExtra
 from composer.files import display_path, safe_name, user_path, write_atomic, write_json, write_text
-from composer.music.midi import read_piece, write_midi
+from composer.music.midi import read_parts
 from composer.music.notes import Performance, from_file
 from composer.render import audio, pianoroll
 from composer.render.player import player_page
@@ -84,10 +84,9 @@ def _sound(config: RenderConfig, path: Path, performance: Performance) -> tuple[
     _, font = audio.require_fluidsynth(config.soundfont)
     data = config.data
     with tempfile.TemporaryDirectory() as folder:
-        # Only the part that is rendered, with its own times.
-        midi = Path(folder) / "part.mid"
-        piece = read_piece(path, part=data.part, drums=data.drums, clip=data.clip, pedal=Pedal.extend)
-        write_midi(midi, piece)
+        # Only what is rendered, with its own times.
+        midi = Path(folder) / "parts.mid"
+        audio.write_parts(midi, read_parts(path, part=data.part, drums=data.drums, clip=data.clip, pedal=Pedal.extend))
         samples = audio.fluidsynth(midi, sounding.end_seconds + audio.RELEASE_SECONDS, config.soundfont)
     return samples, f"FluidSynth, {font.name}{pedal}"
 

@@ -18,11 +18,13 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import mido
 import numpy as np
 from numpy.typing import NDArray
 
 from composer.errors import ComposerError, MissingExtra
 from composer.files import user_path
+from composer.music.midi import DRUM_CHANNEL, PlayedPart, encode_midi
 from composer.music.notes import Note
 from composer.render.loudness import normalize
 
@@ -232,6 +234,21 @@ def fluidsynth(midi: Path, seconds: float, soundfont: str | None) -> Samples:
     fade = min(length, round(0.05 * SAMPLE_RATE))
     samples[length - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)[:, None]
     return normalize(samples, SAMPLE_RATE)
+
+
+def write_parts(path: Path, parts: Sequence[PlayedPart]) -> None:
+    """Write a MIDI file of type 1 that plays each part with its own program, on a channel of its own.
+
+    Parts of the drum channel stay on it. From the sixteenth other part on, channels are used again.
+    """
+    others = [channel for channel in range(16) if channel != DRUM_CHANNEL]
+    file = mido.MidiFile(type=1)
+    for number, part in enumerate(parts):
+        written = mido.MidiFile(file=io.BytesIO(encode_midi(part.piece)))
+        channel = DRUM_CHANNEL if part.channel == DRUM_CHANNEL else others[number % len(others)]
+        file.ticks_per_beat = written.ticks_per_beat
+        file.tracks.append(mido.MidiTrack(m if m.is_meta else m.copy(channel=channel) for m in written.tracks[0]))
+    file.save(path)
 
 
 def play(midi: Path, soundfont: str | None, *options: str) -> Samples:
