@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from composer.config.commands import RenderConfig, Synth
+from composer.config.data import Pedal
 from composer.errors import MissingExtra
 from composer.files import display_path, safe_name, user_path, write_atomic, write_json, write_text
-from composer.music.midi import read_piece, write_midi
+from composer.music.midi import read_parts
 from composer.music.notes import Performance, from_file
 from composer.render import audio, pianoroll
 from composer.render.listening import files, metre, player
@@ -59,8 +60,8 @@ def run(config: RenderConfig) -> Path:
             _write(folder / f"pianoroll.{suffix}", content)
     if config.synth is not Synth.none:
         with _optional():
-            name = f"audio.{config.sound.value}"
-            _write(folder / name, audio.encode(_sound(config, path, performance), config.sound.value))
+            samples, origin = _sound(config, path, performance)
+            _write(folder / f"audio.{config.sound.value}", audio.encode(samples, config.sound.value), origin)
     write_json(folder / "notes.json", {"title": performance.title, "notes": notation.notes})
     _tell("notes", folder / "notes.json", f"{len(notation.notes):,}")
     # The page makes its own sound: a recording would make it ten megabytes a minute longer.
@@ -79,22 +80,27 @@ def run(config: RenderConfig) -> Path:
     return folder
 
 
-def _read(config: RenderConfig, path: Path, title: str | None) -> Performance:
+def _read(config: RenderConfig, path: Path, title: str | None, pedal: Pedal = Pedal.ignore) -> Performance:
     data = config.data
-    return from_file(path, part=data.part, drums=data.drums, clip=data.clip, title=title)
+    return from_file(path, part=data.part, drums=data.drums, clip=data.clip, title=title, pedal=pedal)
 
 
-def _sound(config: RenderConfig, path: Path, performance: Performance) -> audio.Samples:
-    """Return the sound (L, 2) of the configured synthesiser."""
-    available = config.synth is Synth.auto and audio.has_fluidsynth(config.soundfont)
-    if config.synth is not Synth.fluidsynth and not available:
-        return audio.synthesize(performance.notes)
+def _sound(config: RenderConfig, path: Path, performance: Performance) -> tuple[audio.Samples, str]:
+    """Return the sound (L, 2) of the configured synthesiser with the sustain pedal, and one line on its origin."""
+    sounding = _read(config, path, config.title, Pedal.extend)
+    pedal = ", with the sustain pedal" if sounding.notes != performance.notes else ""
+    missing = audio.missing_fluidsynth(config.soundfont)
+    if config.synth is Synth.builtin or (config.synth is Synth.auto and missing):
+        reason = f"; {missing}" if config.synth is Synth.auto else ""
+        return audio.synthesize(sounding.notes), f"built-in piano{pedal}{reason}"
+    _, font = audio.require_fluidsynth(config.soundfont)
     data = config.data
     with tempfile.TemporaryDirectory() as folder:
-        # Only the part that is rendered, with its own times.
-        midi = Path(folder) / "part.mid"
-        write_midi(midi, read_piece(path, part=data.part, drums=data.drums, clip=data.clip))
-        return audio.fluidsynth(midi, performance.end_seconds + audio.RELEASE_SECONDS, config.soundfont)
+        # Only what is rendered, with its own times.
+        midi = Path(folder) / "parts.mid"
+        audio.write_parts(midi, read_parts(path, part=data.part, drums=data.drums, clip=data.clip, pedal=Pedal.extend))
+        samples = audio.fluidsynth(midi, sounding.end_seconds + audio.RELEASE_SECONDS, config.soundfont)
+    return samples, f"FluidSynth, {font.name}{pedal}"
 
 
 def _about(notation: Notation) -> str:
@@ -119,9 +125,9 @@ def _optional() -> Iterator[None]:
         print(f"left out: {error}", file=sys.stderr)
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, content: bytes, more: str = "") -> None:
     write_atomic(path, lambda stream: stream.write(content))
-    _tell(path.suffix[1:], path)
+    _tell(path.suffix[1:], path, more)
 
 
 def _tell(what: str, path: Path, more: str = "") -> None:

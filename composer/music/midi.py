@@ -136,13 +136,15 @@ class PlayedPart:
     piece: Piece
 
 
-def read_parts(path: Path, *, part: str = "all", drums: bool = False, clip: bool = False) -> list[PlayedPart]:
+def read_parts(
+    path: Path, *, part: str = "all", drums: bool = False, clip: bool = False, pedal: Pedal = Pedal.ignore
+) -> list[PlayedPart]:
     """Read the parts of a MIDI file one by one, each with all of its notes, in the order of track and channel.
 
     See `read_piece` for the arguments and errors; times are in beats, and in seconds for a file in SMPTE frames. The
     pieces have the title of a file of type 0, where it has one, as their name.
     """
-    reading = _read(path, part, drums, clip, Pedal.ignore, None)
+    reading = _read(path, part, drums, clip, pedal, None)
     unit = TimeUnit.seconds if reading.timing.smpte else TimeUnit.beats
     keys = sorted({(m.track, m.channel) for s in reading.sequences for m in s.messages})
     found = []

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.config.data import Pedal
 from composer.music.events import LeftOut, Piece
 from composer.music.markings import Markings
 from composer.music.midi import read_parts
@@ -165,7 +166,13 @@ def from_piece(piece: Piece, title: str | None = None) -> Performance:
 
 
 def from_file(
-    path: Path, *, part: str = "all", drums: bool = False, clip: bool = False, title: str | None = None
+    path: Path,
+    *,
+    part: str = "all",
+    drums: bool = False,
+    clip: bool = False,
+    title: str | None = None,
+    pedal: Pedal = Pedal.ignore,
 ) -> Performance:
     """Return the notes of a MIDI file, through its tempo map; the notes of each part end independently.
 
@@ -175,11 +182,12 @@ def from_file(
         drums: keep the drum channel.
         clip: read data bytes over 127 as 127.
         title: replaces the title in the file, or the file's name.
+        pedal: whether the sustain pedal makes notes last.
 
     Raises:
         MidiError: the file cannot be read or has no notes in that part.
     """
-    parts = [played.piece for played in read_parts(path, part=part, drums=drums, clip=clip)]
+    parts = [played.piece for played in read_parts(path, part=part, drums=drums, clip=clip, pedal=pedal)]
     return _performance(parts, parts[0], title or (parts[0].name if parts[0].name != path.name else path.stem))
 
 
