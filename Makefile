@@ -14,10 +14,11 @@ LOCK_VENV := build/lock-$(subst ==,-,$(UV))
 AUDIT_VENV := build/audit
 AUDIT := pip-audit==2.9.0
 
-.PHONY: help setup demo test test-fast test-nightly lint format api hooks lock sbom audit clean
+.PHONY: help setup demo gallery test test-fast test-nightly lint format api hooks lock sbom audit clean
 
 help:
 	@echo 'make demo       train on the included music, compose, make a page that plays'
+	@echo 'make gallery    train four runs (about five minutes), and show what they compose: build/gallery'
 	@echo 'make test       all tests'
 	@echo 'make test-fast  the tests that are not slow'
 	@echo 'make test-nightly  all tests with all repetitions (about half an hour)'
@@ -38,6 +39,9 @@ setup:
 demo: setup
 	@$(BIN)/composer train experiment=best trainer.threads=1
 	@$(BIN)/composer report
+
+gallery: setup
+	@$(BIN)/python scripts/gallery.py
 
 test: setup
 	@$(TEST_ENV) $(BIN)/python -m pytest $(TEST_JOBS)

@@ -328,6 +328,12 @@ def _original(composer: Composer) -> tuple[Piece, Piece | Performance] | None:
     return piece, _as_written(composer.config.data, piece) or _beginning(piece, _ORIGINAL_EVENTS)
 
 
+def as_shown(composer: Composer) -> Piece | Performance | None:
+    """Return the beginning of the piece of a run's primer; None where it cannot be read any more."""
+    found = _original(composer)
+    return None if found is None else found[1]
+
+
 def _as_written(data: DataConfig, piece: Piece) -> Performance | None:
     """Return the beginning of the file of a piece, each part with its own notes, as `composer render` reads it.
 

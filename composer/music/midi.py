@@ -158,6 +158,38 @@ def read_parts(
     return found
 
 
+def pedal_stretches(path: Path) -> tuple[tuple[float, float], ...]:
+    """Return where the sustain pedal is down in a MIDI file, as (down, up) in beats, in order and apart.
+
+    The pedals of several channels count as one: it is down as long as any is. Empty for a file in SMPTE frames, which
+    has no beats, and for one of type 2, whose tracks are separate pieces.
+
+    Raises:
+        MidiError: the file cannot be read.
+    """
+    file = _parse(path, load(path), clip=True)
+    if file.type == 2 or not valid_division(file.division) or Timing(file.division).smpte:
+        return ()
+    moves = sorted(
+        (message[0], message[1] & 0x0F, message[3] >= _PEDAL_DOWN)
+        for track in file.tracks
+        for message in track.messages
+        if message[1] & 0xF0 == CONTROL_CHANGE
+    )
+    found: list[tuple[float, float]] = []
+    down: set[int] = set()
+    begun = 0
+    for ticks, channel, pressed in moves:
+        before = bool(down)
+        (down.add if pressed else down.discard)(channel)
+        if down and not before:
+            begun = ticks
+        elif before and not down and ticks > begun:
+            found.append((begun / file.division, ticks / file.division))
+    end = max((track.end for track in file.tracks), default=0)
+    return (*found, (begun / file.division, end / file.division)) if down and end > begun else tuple(found)
+
+
 class _Sequence(NamedTuple):
     """Tracks that play together: the chosen messages, and (tick, microseconds per beat) of every tempo."""
 

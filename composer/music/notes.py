@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from composer.config.data import Pedal
 from composer.music.events import LeftOut, Piece
 from composer.music.markings import Markings
-from composer.music.midi import read_parts
+from composer.music.midi import pedal_stretches, read_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +141,7 @@ class Performance:
         program: General MIDI program, from 0.
         left_out: notes of the file that are not among these.
         programs: General MIDI program of each part, by `Note.part`; empty if all have `program`.
+        pedal: where the sustain pedal is down, as (down, up) in beats of the file.
     """
 
     title: str
@@ -149,6 +150,7 @@ class Performance:
     program: int
     left_out: LeftOut = LeftOut()
     programs: tuple[int, ...] = ()
+    pedal: tuple[tuple[float, float], ...] = ()
 
     @property
     def end_seconds(self) -> float:
@@ -188,7 +190,8 @@ def from_file(
         MidiError: the file cannot be read or has no notes in that part.
     """
     parts = [played.piece for played in read_parts(path, part=part, drums=drums, clip=clip, pedal=pedal)]
-    return _performance(parts, parts[0], title or (parts[0].name if parts[0].name != path.name else path.stem))
+    performance = _performance(parts, parts[0], title or (parts[0].name if parts[0].name != path.name else path.stem))
+    return replace(performance, pedal=pedal_stretches(path))
 
 
 def _performance(parts: Sequence[Piece], source: Piece, title: str | None) -> Performance:

@@ -80,6 +80,8 @@ def _part(
             _tempo(measure, piece.beats_per_minute)
         voices = {place: line for place, line in everything.items() if place[0] in staves}
         _voices(measure, bar, voices, keys[index], piece, arrangement, system)
+        if system.first == 1:
+            _pedal(measure, bar, piece.pedal, system.staves)
         before = bar
     barline = ET.SubElement(measure, "barline", location="right")
     _text(barline, "bar-style", "light-heavy")
@@ -129,6 +131,31 @@ def _tempo(measure: ET.Element, beats_per_minute: float) -> None:
     _text(metronome, "beat-unit", "quarter")
     _text(metronome, "per-minute", round(beats_per_minute))
     ET.SubElement(direction, "sound", tempo=f"{beats_per_minute:.6g}")
+
+
+def _pedal(measure: ET.Element, bar: Measure, pedal: Sequence[tuple[int, int]], staff: int) -> None:
+    """Write the marks of the sustain pedal below a staff; where it goes up and down at one place, as a change."""
+    downs, ups = {down for down, _ in pedal}, {up for _, up in pedal}
+    places = sorted(
+        place for place in downs | ups if bar.start <= place < bar.end or (place in ups and place == bar.end)
+    )
+    if not places:
+        return
+    _text(ET.SubElement(measure, "backup"), "duration", bar.length)
+    now = bar.start
+    for place in places:
+        if place > now:
+            _text(ET.SubElement(measure, "forward"), "duration", place - now)
+        now = place
+        # At a bar line the pedal goes up in the bar that ends, and down in the next.
+        kinds = [] if place not in ups or (place == bar.start and place > 0) else ["stop"]
+        kinds += ["start"] if place in downs and place < bar.end else []
+        for kind in kinds:
+            direction = ET.SubElement(measure, "direction", placement="below")
+            ET.SubElement(ET.SubElement(direction, "direction-type"), "pedal", type=kind, line="no", sign="yes")
+            _text(direction, "staff", staff)
+    if now < bar.end:
+        _text(ET.SubElement(measure, "forward"), "duration", bar.end - now)
 
 
 def _last_onset(line: Sequence[Written]) -> int:

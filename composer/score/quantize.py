@@ -28,6 +28,8 @@ _GRIDS = {4: 0.0, 3: 4.0, 8: 6.0, 6: 9.0}
 _FINE_GRIDS = {4: 0.0, 3: 2.0, 8: 6.0, 6: 8.0, 12: 14.0, 16: 14.0}
 _MIN_FINE_SHARE, _FINE_BEATS = 0.9, 0.006
 _FINE_PARTS = 24
+# The same for performances: what the playing allows is written in the coarsest grid, as a pianist reads it.
+_TRACKED_GRIDS = {1: 0.0, 2: 0.5, 4: 4.0, 3: 6.0, 6: 12.0, 8: 14.0}
 _CELL_COST = 6.0  # two chords in one cell of the grid
 _OUTLIER_COST = 9.0
 # Distance before a pulse, in pulses, from which an onset belongs to it.
@@ -77,6 +79,7 @@ class Quantized:
         beats_per_minute: median quarter notes per minute.
         mean_error_ms: mean distance by which onsets were moved, at the median tempo.
         largest_error_ms: largest distance by which an onset was moved.
+        pedal: where the sustain pedal is down, (down, up) on halves of a beat.
     """
 
     notes: tuple[GridNote, ...]
@@ -89,6 +92,7 @@ class Quantized:
     beats_per_minute: float
     mean_error_ms: float
     largest_error_ms: float
+    pedal: tuple[tuple[int, int], ...] = ()
 
 
 def quantize(performance: Performance, meter: Meter | None = None) -> Quantized:
@@ -106,6 +110,7 @@ def quantize(performance: Performance, meter: Meter | None = None) -> Quantized:
     onset_beats = np.array([note.onset_beats for note in notes])
     ends = onset_beats + [note.duration_beats for note in notes]
     tracked = _agreement(onset_beats[heads]) < _MIN_AGREEMENT
+    pedal = np.array(performance.pedal, np.float64).reshape(-1, 2)
     if tracked:
         weights = np.zeros(len(heads))
         np.add.at(weights, chord_of, [_weight(note) for note in notes])
@@ -114,9 +119,10 @@ def quantize(performance: Performance, meter: Meter | None = None) -> Quantized:
         ends = np.interp([note.end_seconds for note in notes], tracked_beats, np.arange(len(tracked_beats)))
         low = np.full(len(heads), 127.0)
         np.minimum.at(low, chord_of, [float(note.pitch) for note in notes])
+        pedal = np.interp(performance.markings.seconds(pedal), tracked_beats, np.arange(len(tracked_beats)))
         meter = meter or _triple_or_quadruple(onset_beats[heads], weights)
         shift = _downbeat(onset_beats[heads], weights, low, meter) - _whole(meter)
-        onset_beats, ends = onset_beats - shift, ends - shift
+        onset_beats, ends, pedal = onset_beats - shift, ends - shift, pedal - shift
         meters = [(0, meter)]
     else:
         meters = meters_of(performance.markings.meters)
@@ -138,8 +144,9 @@ def quantize(performance: Performance, meter: Meter | None = None) -> Quantized:
         tolerance = looseness * max(0.02 * DIVISIONS / (seconds_per_beat * unit), 0.04)
         fine = not tracked and _on_fine_grid(begins)
         # Note-offs count only where no onset decides the division of a pulse.
+        divisions = _TRACKED_GRIDS if tracked else _FINE_GRIDS if fine else _GRIDS
         silent = releases if fine and _on_fine_grid(releases) else releases[:0]
-        grid = _Grid(pulses, unit, begins[heads], silent, tolerance, _FINE_GRIDS if fine else _GRIDS)
+        grid = _Grid(pulses, unit, begins[heads], silent, tolerance, divisions)
         snapped = np.array([grid.snap(place) for place in begins[heads].tolist()])[chord_of]
         moved[members] = np.abs(snapped - begins) / DIVISIONS * seconds_per_beat * 1000
         found = []
@@ -168,7 +175,22 @@ def quantize(performance: Performance, meter: Meter | None = None) -> Quantized:
         beats_per_minute=60 / seconds_per_beat,
         mean_error_ms=float(moved.mean()),
         largest_error_ms=float(moved.max()),
+        pedal=_pedal_marks(pedal * DIVISIONS - skipped, measures(meters, last)[-1].end),
     )
+
+
+def _pedal_marks(places: Array, end: int) -> tuple[tuple[int, int], ...]:
+    """Return (down, up) on halves of a beat, in order, for places (N, 2); those that come to nothing are left out.
+
+    A pianist changes the pedal a moment after the beat: the up of one and the down of the next become one place.
+    """
+    step = DIVISIONS // 2
+    marks: list[tuple[int, int]] = []
+    for down, up in (np.rint(places / step) * step).astype(int).tolist():
+        down, up = max(down, marks[-1][1] if marks else 0, 0), min(up, end)
+        if up > down:
+            marks.append((down, up))
+    return tuple(marks)
 
 
 def _pools(notes: tuple[Note, ...], places: tuple[Place, ...], *, together: bool) -> list[list[int]]:

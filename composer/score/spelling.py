@@ -119,12 +119,31 @@ def estimate_key_of(weights: NDArray[np.float64]) -> Key:
     Returns:
         The key, of -5 to 6 sharps; of equally good keys the one with fewest sharps or flats (C for equal weights).
     """
+    scores = _key_scores(weights)
+    return max(scores, key=lambda key: (scores[key], -abs(key.fifths)))
+
+
+def _key_scores(weights: NDArray[np.float64]) -> dict[Key, float]:
+    """Return the correlation of each key with weights (12,) of the pitch classes."""
     scores = {}
     for number, correlation in enumerate(key_correlations(weights).tolist()):
         minor, tonic = divmod(number, 12)
         fifths = (7 * (tonic + 3 * minor) + 5) % 12 - 5  # from -5 to 6
         scores[Key(fifths, bool(minor))] = round(correlation, 9)
-    return max(scores, key=lambda key: (scores[key], -abs(key.fifths)))
+    return scores
+
+
+def key_margin(notes: Sequence[GridNote]) -> tuple[Key, float, Key, float]:
+    """Return the key of `estimate_key` with its correlation, and the next best one with its own.
+
+    The difference is the margin of the estimate: below about 0.05 the two keys are hardly told apart.
+    """
+    durations = np.zeros(12)
+    for note in notes:
+        durations[note.pitch % 12] += min(note.duration, 4 * 96)
+    scores = _key_scores(durations)
+    best, second = sorted(scores, key=lambda key: (-scores[key], abs(key.fifths)))[:2]
+    return best, scores[best], second, scores[second]
 
 
 def spell(notes: Sequence[GridNote], key: Key, following: Sequence[int | None] | None = None) -> list[Name]:

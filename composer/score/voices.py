@@ -28,6 +28,8 @@ _OFF_MIDDLE_COST = 0.03
 _LEDGER_COST = 0.15
 _STRETCH_COST = 0.6  # per semitone beyond the span of a hand
 _MAX_HAND_SEMITONES = 12
+# Beats beyond the next onset from which a performer's note is held, and not only played legato or in the pedal.
+_HELD_BEATS = 2
 # Costs of a second voice in the upper and the lower staff (where accompaniment is held), and of a third in either.
 _SECOND_VOICE_COSTS, _THIRD_VOICE_COST = (0.8, 0.3), 4.0
 _MOVE_COST = 0.25
@@ -153,7 +155,7 @@ def _on_staff(notes: list[GridNote], piece: Quantized) -> tuple[list[GridNote], 
     for index, note in enumerate(notes):
         by_voice.setdefault(piece.places[note.part].voice, []).append(index)
     if set(by_voice) - {1, 2}:
-        written = tidy(notes, bars)
+        written = reduced(notes, bars) if piece.tracked else tidy(notes, bars)
         return written, _voices(written)
     wanted: dict[int, GridNote] = {}
     found: dict[int, Placed] = {}
@@ -261,6 +263,33 @@ def tidy(notes: Sequence[GridNote], bars: Sequence[Measure]) -> list[GridNote]:
             beat_end = origin + beats * DIVISIONS
             duration = min(gap, beat_end - note.onset)
         written.append(replace(note, duration=min(duration, end - note.onset)))
+    return _unbroken(written)
+
+
+def reduced(notes: Sequence[GridNote], bars: Sequence[Measure]) -> list[GridNote]:
+    """Return the notes of one staff of a performance with durations that need few ties; the pedal says the rest.
+
+    A note lasts to the next onset of its staff, or to the end of its bar. One that is held for `_HELD_BEATS` beyond the
+    next onset is written as a second voice, down to a whole beat within its bar: less is the overlap of legato.
+    """
+    onsets = sorted({note.onset for note in notes})
+    end, starts = bars[-1].end, [bar.start for bar in bars]
+    following = dict(zip(onsets, [*onsets[1:], end], strict=True))
+    written = []
+    for note in notes:
+        bar = bars[bisect_right(starts, note.onset) - 1]
+        gap = following[note.onset] - note.onset
+        rest = bar.end - note.onset
+        duration = min(gap, rest)
+        held = min(note.duration, rest)
+        if held - duration >= _HELD_BEATS * DIVISIONS:
+            beat = bar.origin + (note.onset + held - bar.origin) // DIVISIONS * DIVISIONS
+            duration = max(beat - note.onset, duration)
+        elif duration > DIVISIONS and note.duration < 0.6 * duration:
+            # A short note before a long silence lasts to the end of its beat.
+            beats = -(-(note.onset + max(note.duration, 1) - bar.origin) // DIVISIONS)
+            duration = min(duration, bar.origin + beats * DIVISIONS - note.onset)
+        written.append(replace(note, duration=duration))
     return _unbroken(written)
 
 

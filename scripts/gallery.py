@@ -1,0 +1,171 @@
+"""Make the gallery: train a few runs, let each compose, and show them on one page that plays (`make gallery`).
+
+    python scripts/gallery.py [--output build/gallery] [--only NAME ...]
+
+Each room of the gallery is one run with a line on what it shows. Its piece is beside the training music, at a switch,
+and links to the page of the run, which composes on. A room whose run is there already is not trained again; one that
+needs music21 is left out, with a line, where that is not installed. All of it takes about five minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import importlib.util
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from composer.commands.report import as_shown
+from composer.composing.composer import Composer
+from composer.errors import ComposerError
+from composer.files import read_json, write_atomic, write_text
+from composer.music.notes import Performance, from_piece
+from composer.render.listening import player
+from composer.render.pianoroll import draw
+from composer.render.player import Image, Section, gallery_page
+from composer.runs.layout import SUMMARY
+from composer.score.engrave import notate, pages, to_png
+
+EVENTS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """One run of the gallery.
+
+    Attributes:
+        name: of its folder.
+        title: its heading.
+        text: what it shows.
+        overrides: of `composer train`.
+        needs: a package without which it is left out.
+    """
+
+    name: str
+    title: str
+    text: str
+    overrides: tuple[str, ...]
+    needs: str | None = None
+
+
+ROOMS = (
+    Room(
+        "best",
+        "The prelude, with the best recipe",
+        "experiment=best on the embedded piece: a GRU with embeddings that reads the place in the bar, trained on "
+        "every step (docs/models.md).",
+        ("experiment=best",),
+    ),
+    Room(
+        "article",
+        "The prelude, as the article has it",
+        "experiment=article on the same piece: one-hot channels, an LSTM, three heads, L1 in the loss. It is shown "
+        "beside the best recipe: the same music, two ways to learn it.",
+        ("experiment=article",),
+    ),
+    Room(
+        "own",
+        "A recipe of one's own",
+        "Four keys on the command line: a small LSTM with two layers, chained heads and embeddings, without L1.",
+        (
+            *("model.num_layers=2", "model.hidden_size=96", "model.embedding_size=24", "model.heads=chained"),
+            *("regularizer=none", "loss.supervision=every", "trainer.max_epochs=30", "name=own"),
+        ),
+    ),
+    Room(
+        "chorales",
+        "Bach's chorales",
+        "experiment=chorales, cut short to 1,500 steps of a small network: 343 chorales, the pieces of validation and "
+        "test held out whole.",
+        (
+            *("experiment=chorales", "model.hidden_size=96", "model.embedding_size=32", "scheduler=none"),
+            *("trainer.max_steps=1500", "trainer.max_epochs=2"),
+        ),
+        needs="music21",
+    ),
+)
+
+
+def train(room: Room, folder: Path) -> None:
+    """Train the run of a room, unless it is complete; an interrupted one goes on.
+
+    Raises:
+        subprocess.CalledProcessError: the training failed; it has said why.
+    """
+    if (folder / SUMMARY).is_file() and read_json(folder / SUMMARY).get("status") == "completed":
+        return
+    begun = (folder / "checkpoints" / "last.ckpt").is_file()
+    arguments = [f"resume={folder}"] if begun else [*room.overrides, f"hydra.run.dir={folder}"]
+    subprocess.run(
+        [sys.executable, "-m", "composer.cli", "train", *arguments, "trainer.threads=1"], check=True, cwd=ROOT
+    )
+
+
+def picture(performance: Performance) -> tuple[bytes, str]:
+    """Return a small picture of a piece, and what it shows: the beginning of its score, or its piano roll."""
+    try:
+        return to_png(pages(notate(performance).musicxml, phone=True)[0], 640), "The beginning of the score"
+    except ComposerError:
+        return draw([performance], ("png",))["png"], "The piano roll"
+
+
+def section(room: Room, folder: Path, output: Path) -> Section:
+    """Compose with a run and return its part of the page; write its picture and the page of the run."""
+    composer = Composer.load(folder)
+    composed = composer.generate(events=EVENTS, seed=0)
+    performance = from_piece(composed.written, title=room.title)
+    image, shows = picture(performance)
+    write_atomic(output / f"{room.name}.png", lambda stream: stream.write(image))
+    subprocess.run(
+        [sys.executable, "-m", "composer.cli", "report", str(folder), f"output={output / room.name}.html"],
+        check=True, cwd=ROOT,
+    )  # fmt: skip
+    summary = read_json(folder / SUMMARY)
+    split = summary["split"]
+    told = f"{composer.setting}; joint accuracy {summary['accuracy/val']:.3f} on val ({split})"
+    original = as_shown(composer)
+    others = [] if original is None else [player(original, "Training music", name="Training music")]
+    shown = player(composed.written, room.title, told, name="Composed", others=others)
+    uri = f"data:image/png;base64,{base64.b64encode(image).decode()}"
+    below = f"The page of this run, which composes on: {room.name}.html"
+    return Section(
+        heading=room.title, text=room.text, images=[Image(uri=uri, text=shows)], players=[shown], below=below
+    )
+
+
+def main() -> int:
+    """Make the gallery; return the exit status."""
+    parser = argparse.ArgumentParser(description="Train a few runs and show what they compose on one page.")
+    parser.add_argument(
+        "--output", type=Path, default=ROOT / "build" / "gallery", help="folder of the page and the runs"
+    )
+    parser.add_argument("--only", nargs="+", choices=[room.name for room in ROOMS], help="these rooms alone")
+    asked = parser.parse_args()
+    output = asked.output.resolve()
+    sections = []
+    for room in ROOMS:
+        if asked.only and room.name not in asked.only:
+            continue
+        if room.needs and importlib.util.find_spec(room.needs) is None:
+            print(
+                f"left out: {room.name} needs {room.needs}: pip install 'lstm-composer[{room.needs}]'", file=sys.stderr
+            )
+            continue
+        folder = output / "runs" / room.name
+        try:
+            train(room, folder)
+        except subprocess.CalledProcessError as error:
+            return error.returncode
+        sections.append(section(room, folder, output))
+    write_text(output / "index.html", gallery_page("What composer composes", sections))
+    print(f"gallery      {output / 'index.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
