@@ -267,9 +267,12 @@ def play(midi: Path, soundfont: str | None, *options: str) -> Samples:
         if done.returncode or not path.is_file():
             reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
             raise ComposerError(f"synth=fluidsynth: FluidSynth failed ({reason}); use synth=builtin")
-        with wave.open(str(path)) as stream:
-            data = np.frombuffer(stream.readframes(stream.getnframes()), np.uint8)
-            data = data.reshape(-1, stream.getnchannels(), stream.getsampwidth())
+        try:
+            with wave.open(str(path)) as stream:
+                data = np.frombuffer(stream.readframes(stream.getnframes()), np.uint8)
+                data = data.reshape(-1, stream.getnchannels(), stream.getsampwidth())
+        except (wave.Error, EOFError) as error:  # without libsndfile it writes bare samples
+            raise ComposerError(f"synth=fluidsynth: FluidSynth wrote no WAV ({error}); use synth=builtin") from error
     # The two highest bytes with their sign, and the lowest of 24 bits.
     samples = np.ascontiguousarray(data[..., -2:]).view("<i2")[..., 0].astype(np.float32)
     if data.shape[2] == 3:

@@ -203,6 +203,16 @@ def test_fluidsynth_plays_with_the_soundfont(stand_in: Path, tmp_path: Path) -> 
         audio.fluidsynth(tmp_path / "piece.mid", 1, str(stand_in))
 
 
+def test_fluidsynth_without_wav_is_named(stand_in: Path, tmp_path: Path) -> None:
+    program = stand_in.parent / "bin" / "fluidsynth"
+    program.write_text(
+        f"#!{sys.executable}\nimport sys\nopen(sys.argv[sys.argv.index('-F') + 1], 'wb').write(bytes(400))\n"
+    )
+    write_midi(tmp_path / "piece.mid", prelude_piece(TimeUnit.seconds))
+    with pytest.raises(ComposerError, match="FluidSynth wrote no WAV"):
+        audio.fluidsynth(tmp_path / "piece.mid", 1, str(stand_in))
+
+
 @pytest.mark.slow
 def test_the_real_fluidsynth_sounds_when_the_music_does(tune: Path) -> None:
     try:
