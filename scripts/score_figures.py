@@ -43,9 +43,8 @@ def main() -> int:
     if len(sys.argv) < 2:
         print(__doc__)
         return 2
-    print(
-        f"{'file':<20}{'bars':>6}{'ties':>8}{'rests':>8}{'accid.':>8}{'notes':>8}{'moved':>8}{'most ms':>8}{'pedals':>7}  key"
-    )
+    heads = "".join(f"{head:>8}" for head in ("ties", "rests", "accid.", "notes", "moved", "most ms"))
+    print(f"{'file':<20}{'bars':>6}{heads}{'pedals':>7}  key")
     for name in sys.argv[1:]:
         try:
             print(figures(user_path(name)))

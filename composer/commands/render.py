@@ -19,6 +19,7 @@ from composer.render import audio, pianoroll
 from composer.render.listening import files, metre, player
 from composer.render.player import Player, piece_page
 from composer.score.engrave import Notation, notate, pages, to_pdf
+from composer.score.spelling import key_margin
 
 _PAGE = re.compile(r"score-\d+\.svg")
 
@@ -109,8 +110,10 @@ def _about(notation: Notation) -> str:
     meter = piece.measures[-1].meter
     beats = "beats tracked in the onsets" if piece.tracked else "the file's beats"
     changed = f", {arrangement.shortened} shortened for the voices" if arrangement.shortened else ""
+    best, own, second, other = key_margin(piece.notes)
+    estimated = f" (correlation {own:.2f}; {second.name} {other:.2f})" if best == notation.key else ""
     return (
-        f"{notation.key.name}, {meter.numerator}/{meter.denominator}, {len(piece.measures)} bars, "
+        f"{notation.key.name}{estimated}, {meter.numerator}/{meter.denominator}, {len(piece.measures)} bars, "
         f"{len(arrangement.placed):,} notes{changed}; {beats}, onsets moved {piece.mean_error_ms:.1f} ms on average, "
         f"{piece.largest_error_ms:.1f} at most"
     )

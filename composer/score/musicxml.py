@@ -136,9 +136,9 @@ def _tempo(measure: ET.Element, beats_per_minute: float) -> None:
 def _pedal(measure: ET.Element, bar: Measure, pedal: Sequence[tuple[int, int]], staff: int) -> None:
     """Write the marks of the sustain pedal below a staff; where it goes up and down at one place, as a change."""
     downs, ups = {down for down, _ in pedal}, {up for _, up in pedal}
-    places = sorted(
-        place for place in downs | ups if bar.start <= place < bar.end or (place in ups and place == bar.end)
-    )
+    # At a bar line the pedal goes up in the bar that ends, and down in the next.
+    ends = {place for place in ups if bar.start < place <= bar.end}
+    places = sorted(ends | {place for place in downs if bar.start <= place < bar.end})
     if not places:
         return
     _text(ET.SubElement(measure, "backup"), "duration", bar.length)
@@ -147,9 +147,8 @@ def _pedal(measure: ET.Element, bar: Measure, pedal: Sequence[tuple[int, int]], 
         if place > now:
             _text(ET.SubElement(measure, "forward"), "duration", place - now)
         now = place
-        # At a bar line the pedal goes up in the bar that ends, and down in the next.
-        kinds = [] if place not in ups or (place == bar.start and place > 0) else ["stop"]
-        kinds += ["start"] if place in downs and place < bar.end else []
+        # A further down says that the pedal goes up before it.
+        kinds = ["start"] if place in downs and place < bar.end else ["stop"] if place not in downs else []
         for kind in kinds:
             direction = ET.SubElement(measure, "direction", placement="below")
             ET.SubElement(ET.SubElement(direction, "direction-type"), "pedal", type=kind, line="no", sign="yes")
