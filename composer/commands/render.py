@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from composer.config.commands import RenderConfig, Synth
 from composer.config.data import Pedal
@@ -68,7 +69,7 @@ def run(config: RenderConfig) -> Path:
     # The page makes its own sound: a recording would make it ten megabytes a minute longer.
     shown = Player(
         title=performance.title,
-        notes=notation.notes,
+        notes=_sustained(notation.notes, _read(config, path, None, Pedal.extend)),
         pages=engraved,
         narrow=narrow,
         files=files(notation.musicxml, engraved),
@@ -102,6 +103,16 @@ def _sound(config: RenderConfig, path: Path, performance: Performance) -> tuple[
         audio.write_parts(midi, read_parts(path, part=data.part, drums=data.drums, clip=data.clip, pedal=Pedal.extend))
         samples = audio.fluidsynth(midi, sounding.end_seconds + audio.RELEASE_SECONDS, config.soundfont)
     return samples, f"FluidSynth, {font.name}{pedal}"
+
+
+def _sustained(notes: list[dict[str, Any]], sounding: Performance) -> list[dict[str, Any]]:
+    """Return the notes of a player, with `sounding` where the sustain pedal makes them last longer."""
+    lasting = {(note.pitch, round(note.onset_seconds, 6)): note.duration_seconds for note in sounding.notes}
+    found = []
+    for note in notes:
+        seconds = round(lasting.get((note["pitch"], note["onset"]), 0.0), 6)
+        found.append({**note, "sounding": seconds} if seconds > note["duration"] + 1e-6 else note)
+    return found
 
 
 def _about(notation: Notation) -> str:

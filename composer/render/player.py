@@ -41,8 +41,9 @@ class Player:
     Attributes:
         title: the heading.
         notes: each with `ids` (of its elements in the pages, several where it is tied; may be empty), `pitch` (MIDI
-            note number), `velocity` (1 to 127), `onset` and `duration` (seconds), and `staff` (from 1; may be left
-            out). It sounds from its onset until just before onset + duration.
+            note number), `velocity` (1 to 127), `onset` and `duration` (seconds), `staff` (from 1; may be left out),
+            and `sounding` (seconds, where the sustain pedal makes it last longer). It is marked from its onset until
+            just before onset + duration.
         pages: SVG texts of the score; without them the page shows only the piano roll.
         audio: a WAV, OGG, FLAC or MP3 file of the piece, from its beginning; without it the page synthesizes the sound.
         passages: copied passages, each with `start` and `end` (seconds), `source` (title of the original),
@@ -289,6 +290,7 @@ def _version(player: Player) -> dict[str, Any]:
                 "onset": float(note["onset"]),
                 "duration": float(note["duration"]),
                 "staff": int(note.get("staff", 1)),
+                **({"sounding": float(note["sounding"])} if "sounding" in note else {}),
             }
             for note in player.notes
         ]

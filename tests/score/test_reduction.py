@@ -61,10 +61,8 @@ def played(tmp_path: Path, moves: list[tuple[int, int]]) -> Path:
 
 
 def test_the_pedal_is_read_in_beats(tmp_path: Path) -> None:
-    assert pedal_stretches(played(tmp_path, [(96, 127), (288, 0), (384, 64), (480, 100), (576, 63)])) == (
-        (1, 3),
-        (4, 6),
-    )
+    moves = [(96, 127), (288, 0), (384, 64), (480, 100), (576, 63)]
+    assert pedal_stretches(played(tmp_path, moves)) == ((1, 3), (4, 6))
     # Never lifted: to the end of the file.
     assert pedal_stretches(played(tmp_path, [(96, 127)])) == ((1, 7 + 90 / 96),)
     assert pedal_stretches(played(tmp_path, [])) == ()

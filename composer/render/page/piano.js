@@ -109,7 +109,8 @@ class Sound {
     const source = new AudioBufferSourceNode(context, { buffer });
     const filter = new BiquadFilterNode(context, { type: "lowpass", Q: -2, frequency: bright });
     const gain = new GainNode(context, { gain: 0 });
-    const pan = new StereoPannerNode(context, { pan: clamp((note.pitch - 62) / 70, -0.4, 0.4) });
+    const pan = new StereoPannerNode(context, { pan: clamp((note.pitch - 64.5) / 150, -0.285, 0.285) });
+    // Low notes left: 4 dB at the ends of the keyboard, as of sampled pianos.
     source.connect(filter).connect(gain).connect(pan).connect(this.input);
     // A note begun in its middle fades in.
     const attack = age > 0.001 ? 0.012 : 0.001;

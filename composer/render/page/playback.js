@@ -73,7 +73,8 @@ class Synthesis {
         const note = notes.list[this.next];
         if (note.onset >= Math.min(until, anchor.end)) break;
         const when = anchor.time + (note.onset - anchor.position) / speed;
-        const left = Math.min(note.onset + note.duration, anchor.end) - note.onset;
+        // With the sustain pedal a note sounds longer than its key is down.
+        const left = Math.min(note.onset + (note.sounding ?? note.duration), anchor.end) - note.onset;
         // After a timer that the browser delayed, late notes begin at their present position.
         const late = Math.max(0, this.sound.context.currentTime - when);
         if (note.duration > 0 && late < left / speed) this.sound.voice(note, when + late, late, left / speed - late);
