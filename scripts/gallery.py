@@ -14,7 +14,7 @@ import base64
 import importlib.util
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,14 +22,13 @@ sys.path.insert(0, str(ROOT))
 
 from composer.commands.report import as_shown
 from composer.composing.composer import Composer
-from composer.errors import ComposerError
 from composer.files import read_json, write_atomic, write_text
+from composer.music.events import Piece
 from composer.music.notes import Performance, from_piece
 from composer.render.listening import player
 from composer.render.pianoroll import draw
 from composer.render.player import Image, Section, gallery_page
 from composer.runs.layout import SUMMARY
-from composer.score.engrave import notate, pages, to_png
 
 EVENTS = 300
 
@@ -106,20 +105,23 @@ def train(room: Room, folder: Path) -> None:
     )
 
 
-def picture(performance: Performance) -> tuple[bytes, str]:
-    """Return a small picture of a piece, and what it shows: the beginning of its score, or its piano roll."""
-    try:
-        return to_png(pages(notate(performance).musicxml, phone=True)[0], 640), "The beginning of the score"
-    except ComposerError:
-        return draw([performance], ("png",))["png"], "The piano roll"
+def picture(composed: Piece, original: Piece | Performance | None) -> bytes:
+    """Return the piano roll of a composed piece below the training music, as PNG."""
+    rolls = [from_piece(composed, title="composed")]
+    if original is not None:
+        performance = from_piece(original) if isinstance(original, Piece) else original
+        end = rolls[0].end_seconds
+        notes = tuple(note for note in performance.notes if note.onset_seconds < end)
+        rolls.insert(0, replace(performance, title="training music", notes=notes))
+    return draw(rolls, ("png",))["png"]
 
 
 def section(room: Room, folder: Path, output: Path) -> Section:
     """Compose with a run and return its part of the page; write its picture and the page of the run."""
     composer = Composer.load(folder)
     composed = composer.generate(events=EVENTS, seed=0)
-    performance = from_piece(composed.written, title=room.title)
-    image, shows = picture(performance)
+    original = as_shown(composer)
+    image = picture(composed.written, original)
     write_atomic(output / f"{room.name}.png", lambda stream: stream.write(image))
     subprocess.run(
         [sys.executable, "-m", "composer.cli", "report", str(folder), f"output={output / room.name}.html"],
@@ -129,13 +131,16 @@ def section(room: Room, folder: Path, output: Path) -> Section:
     joint = summary.get("accuracy_joint/val")
     measured = "" if joint is None else f"; all three channels right: {joint:.3f} of val ({summary['split']} split)"
     told = f"{composer.setting}{measured}"
-    original = as_shown(composer)
     others = [] if original is None else [player(original, "Training music", name="Training music")]
     shown = player(composed.written, room.title, told, name="Composed", others=others)
     uri = f"data:image/png;base64,{base64.b64encode(image).decode()}"
     below = f"The page of this run, which composes on: {room.name}.html"
     return Section(
-        heading=room.title, text=room.text, images=[Image(uri=uri, text=shows)], players=[shown], below=below
+        heading=room.title,
+        text=room.text,
+        images=[Image(uri=uri, text="Piano rolls of the training music and of the composed piece")],
+        players=[shown],
+        below=below,
     )
 
 
