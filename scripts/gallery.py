@@ -135,13 +135,8 @@ def section(room: Room, folder: Path, output: Path) -> Section:
     shown = player(composed.written, room.title, told, name="Composed", others=others)
     uri = f"data:image/png;base64,{base64.b64encode(image).decode()}"
     below = f"The page of this run, which composes on: {room.name}.html"
-    return Section(
-        heading=room.title,
-        text=room.text,
-        images=[Image(uri=uri, text="Piano rolls of the training music and of the composed piece")],
-        players=[shown],
-        below=below,
-    )
+    images = [Image(uri=uri, text="Piano rolls of the training music and of the composed piece")]
+    return Section(heading=room.title, text=room.text, images=images, players=[shown], below=below)
 
 
 def main() -> int:
