@@ -122,6 +122,8 @@ def _about(notation: Notation) -> str:
     beats = "beats tracked in the onsets" if piece.tracked else "the file's beats"
     changed = f", {arrangement.shortened} shortened for the voices" if arrangement.shortened else ""
     best, own, second, other = key_margin(piece.notes)
+    if notation.key == second:
+        best, own, second, other = second, other, best, own
     estimated = f" (correlation {own:.2f}; {second.name} {other:.2f})" if best == notation.key else ""
     return (
         f"{notation.key.name}{estimated}, {meter.numerator}/{meter.denominator}, {len(piece.measures)} bars, "

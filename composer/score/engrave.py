@@ -21,7 +21,7 @@ from composer.score.measures import identity, layout
 from composer.score.meter import DIVISIONS, Meter
 from composer.score.musicxml import write_score
 from composer.score.quantize import Quantized, quantize
-from composer.score.spelling import Key, Name, estimate_key, spell
+from composer.score.spelling import Key, Name, estimate_key, plain_key, spell
 from composer.score.voices import Arrangement, arrange
 
 # A4 in tenths of a millimetre, and a staff size for reading at a desk.
@@ -120,7 +120,8 @@ def _keys(performance: Performance, quantized: Quantized, stated: str | None) ->
         return [Key.parse(stated)] * count
     signatures = performance.markings.keys
     if not signatures:
-        return [estimate_key(quantized.notes)] * count
+        # Of a performance hardly more is known than its pitches: in doubt the signature that is easier to read.
+        return [(plain_key if quantized.tracked else estimate_key)(quantized.notes)] * count
     if quantized.tracked:
         return [Key.parse(signatures[0][1])] * count
     keys = []

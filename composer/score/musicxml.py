@@ -147,8 +147,9 @@ def _pedal(measure: ET.Element, bar: Measure, pedal: Sequence[tuple[int, int]], 
         if place > now:
             _text(ET.SubElement(measure, "forward"), "duration", place - now)
         now = place
-        # A further down says that the pedal goes up before it.
-        kinds = ["start"] if place in downs and place < bar.end else ["stop"] if place not in downs else []
+        # Up and down again at one place is a change.
+        both = "change" if place in ups else "start"
+        kinds = [both] if place in downs and place < bar.end else ["stop"] if place not in downs else []
         for kind in kinds:
             direction = ET.SubElement(measure, "direction", placement="below")
             ET.SubElement(ET.SubElement(direction, "direction-type"), "pedal", type=kind, line="no", sign="yes")

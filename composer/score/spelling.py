@@ -99,6 +99,10 @@ def key_alterations(key: Key) -> list[int]:
     return alterations
 
 
+# Difference of two correlations below which neither key is preferred for its profile.
+DOUBT = 0.05
+
+
 def estimate_key(notes: Sequence[GridNote]) -> Key:
     """Return the key whose profile fits the durations of the pitch classes best; see `estimate_key_of`."""
     durations = np.zeros(12)
@@ -136,7 +140,7 @@ def _key_scores(weights: NDArray[np.float64]) -> dict[Key, float]:
 def key_margin(notes: Sequence[GridNote]) -> tuple[Key, float, Key, float]:
     """Return the key of `estimate_key` with its correlation, and the next best one with its own.
 
-    The difference is the margin of the estimate: below about 0.05 the two keys are hardly told apart.
+    The difference is the margin of the estimate: below `DOUBT` the two keys are hardly told apart.
     """
     durations = np.zeros(12)
     for note in notes:
@@ -144,6 +148,12 @@ def key_margin(notes: Sequence[GridNote]) -> tuple[Key, float, Key, float]:
     scores = _key_scores(durations)
     best, second = sorted(scores, key=lambda key: (-scores[key], abs(key.fifths)))[:2]
     return best, scores[best], second, scores[second]
+
+
+def plain_key(notes: Sequence[GridNote]) -> Key:
+    """Return the key of `estimate_key`, or of those within `DOUBT` of it the one with fewest sharps or flats."""
+    best, own, second, other = key_margin(notes)
+    return min(best, second, key=lambda key: abs(key.fifths)) if own - other < DOUBT else best
 
 
 def spell(notes: Sequence[GridNote], key: Key, following: Sequence[int | None] | None = None) -> list[Name]:

@@ -122,7 +122,8 @@ def test_the_pages_logits_are_torchs(kind: str, piece: Piece, show: Callable[...
         expected = torch_logits(composer, tokens, [k + 1 - count for k, count in enumerate(read)])
     difference = np.abs(np.array(found["rows"]) - expected).max()
     assert np.abs(expected).max() > 1
-    assert difference < 1e-4, f"largest difference {difference:.2e}"
+    print(f"{kind}: largest difference {difference:.2e} of logits up to {np.abs(expected).max():.1f}")
+    assert difference < 1e-4
 
 
 @in_browser
@@ -257,3 +258,31 @@ def test_only_our_recurrent_networks_travel(piece: Piece) -> None:
     assert found is not None
     assert (found["kind"], found["layers"], found["window"]) == ("lstm", 2, 30)
     assert found == page_network(kept)
+
+
+@in_browser
+def test_composing_and_downloads_need_no_mouse(piece: Piece, show: Callable[..., Any]) -> None:
+    page = show(piece, composer_of("gru", piece))
+
+    def tab_to(text: str) -> None:
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.textContent").startswith(text):
+                return
+        raise AssertionError(f"{text}: not reached with the tab key")
+
+    page.keyboard.press("End")
+    tab_to("Download")
+    page.keyboard.press("Space")
+    assert page.evaluate("players[0].part('.menu').open")
+    assert page.evaluate("players[0].playing") is False
+    page.keyboard.press("Escape")
+    assert page.evaluate("players[0].part('.menu').open") is False
+    tab_to("from the end")
+    page.keyboard.press("Enter")
+    wait_until(page, "players[0].takes.length === 2 && !players[0].busy")
+    page.keyboard.press("Tab")
+    temperature = page.get_by_role("slider", name="Temperature")
+    before = float(temperature.input_value())
+    page.keyboard.press("ArrowLeft")
+    assert float(temperature.input_value()) == pytest.approx(before - 0.05)

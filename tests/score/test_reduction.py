@@ -11,7 +11,7 @@ from composer.music.notes import from_file
 from composer.score.engrave import notate
 from composer.score.meter import DIVISIONS, Measure, Meter, measures
 from composer.score.quantize import GridNote
-from composer.score.spelling import estimate_key, key_margin
+from composer.score.spelling import estimate_key, key_margin, plain_key
 from composer.score.voices import reduced
 
 
@@ -69,12 +69,12 @@ def test_the_pedal_is_read_in_beats(tmp_path: Path) -> None:
 
 
 def test_the_pedal_is_marked_in_the_score(tmp_path: Path) -> None:
-    # Up and down at almost one place is one mark: a further down says both.
+    # Up and down at almost one place is a change of the pedal.
     path = played(tmp_path, [(0, 127), (194, 0), (200, 127), (384, 0)])
     notation = notate(from_file(path))
     assert notation.quantized.pedal == ((0, 2 * DIVISIONS), (2 * DIVISIONS, 4 * DIVISIONS))
-    assert notation.musicxml.count('<pedal type="start"') == 2
-    assert notation.musicxml.count('<pedal type="stop"') == 1
+    for kind in ("start", "change", "stop"):
+        assert notation.musicxml.count(f'<pedal type="{kind}"') == 1
     assert "<pedal" not in notate(from_file(played(tmp_path, []))).musicxml
 
 
@@ -85,6 +85,20 @@ def test_the_margin_names_the_key_and_the_next_best() -> None:
     assert best.name == "C major"
     assert second != best
     assert 0.5 < other < own <= 1
+
+
+def test_a_key_in_doubt_has_the_smaller_signature() -> None:
+    # F sharp major and B major, hardly told apart: five sharps are easier than six.
+    pitches = [66, 68, 70, 71, 71, 71, 73, 73, 73, 75]
+    doubtful = [note(pitch, k, 1) for k, pitch in enumerate(pitches)]
+    best, own, second, other = key_margin(doubtful)
+    assert (best.fifths, second.fifths) == (6, 5)
+    assert own - other < 0.05
+    assert plain_key(doubtful) == second
+    # A clear key stays, however many sharps it has.
+    clear = [note(pitch, k, 1) for k, pitch in enumerate((66, 68, 70, 71, 73, 75, 77, 78, 66, 70, 73, 66))]
+    assert plain_key(clear) == estimate_key(clear)
+    assert abs(plain_key(clear).fifths) == 6
 
 
 @pytest.mark.slow

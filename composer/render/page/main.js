@@ -42,6 +42,7 @@ document.addEventListener("keydown", (event) => {
   if (!player) return;
   if (event.key === " " && tabbed && target.closest("button, a")) return;
   if (target.closest("select") && (event.key === " " || event.key.startsWith("Arrow") || /^(Home|End)$/.test(event.key))) return;
+  if (event.key === "Escape") player.closeMenu();
   if (target.closest("summary, .takes button") && event.key === " ") return;
   if (target.closest(".compose input, .compose select") && event.key !== "?") return;
   if (target.closest(".loudness") && (event.key.startsWith("Arrow") || /^(Home|End)$/.test(event.key))) return;

@@ -119,6 +119,15 @@ class Player {
     } else bytes = await unpacked(this.take.files[kind]);
     save(`${name}.${kind}`, bytes, types[kind]);
     this.say(`Saved ${name}.${kind}`);
+    this.closeMenu();
+  }
+
+  /* Closes the menu of downloads; the focus goes back to its head. */
+  closeMenu() {
+    const menu = this.part(".menu");
+    if (!menu.open) return;
+    menu.open = false;
+    menu.firstElementChild.focus();
   }
 
   /* Shows and plays a MIDI file of the listener's. */
