@@ -134,9 +134,9 @@ def section(room: Room, folder: Path, output: Path) -> Section:
     others = [] if original is None else [player(original, "Training music", name="Training music")]
     shown = player(composed.written, room.title, told, name="Composed", others=others)
     uri = f"data:image/png;base64,{base64.b64encode(image).decode()}"
-    below = f"The page of this run, which composes on: {room.name}.html"
+    link = ("The page of this run, which composes on", f"{room.name}.html")
     images = [Image(uri=uri, text="Piano rolls of the training music and of the composed piece")]
-    return Section(heading=room.title, text=room.text, images=images, players=[shown], below=below)
+    return Section(heading=room.title, text=room.text, images=images, players=[shown], link=link)
 
 
 def main() -> int:

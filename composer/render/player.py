@@ -102,6 +102,7 @@ class Section:
     Attributes:
         text: plain text; an empty line begins a new paragraph.
         below: text after the players.
+        link: a page beside this one, as its text and its file name.
         beside: show players side by side where the screen is wide enough.
     """
 
@@ -111,6 +112,7 @@ class Section:
     tables: Sequence[Table] = ()
     players: Sequence[Player] = ()
     below: str = ""
+    link: tuple[str, str] | None = None
     beside: bool = False
 
 
@@ -157,7 +159,7 @@ def gallery_page(
         HTML; the same arguments give the same text.
 
     Raises:
-        ComposerError: as for `player_page`; or an image is not inside its data URI.
+        ComposerError: as for `player_page`; an image is not inside its data URI, or a link leads out of the folder.
     """
     head = f"<h1>{_text(title)}</h1>" + (f"<p>{_text(subtitle)}</p>" if subtitle else "")
     contents = ""
@@ -219,6 +221,11 @@ def _section(section: Section, number: int) -> str:
     players = [_player(player, "h3") for player in section.players]
     parts += [f'<div class="beside">\n{"".join(players)}</div>'] if section.beside and players else players
     parts += _paragraphs(section.below)
+    if section.link is not None:
+        text, name = section.link
+        if "/" in name or ":" in name:
+            raise ComposerError(f"link {name!r}: only to a file in the same folder")
+        parts.append(f'<p><a href="{_text(name)}">{_text(text)}</a></p>')
     return f'<section id="section-{number}">\n' + "\n".join(parts) + "\n</section>"
 
 

@@ -79,11 +79,15 @@ def test_the_newest_run_gets_a_page_that_plays(folder: Path, capsys: pytest.Capt
         "What was trained",
         "Config",
     ]
-    own, low, high, original = players(page)
+    own, low, high = players(page)
     assert own[0] == "Temperature 0.8, top_p 0.9 (the run&#x27;s own)"
     assert [low[0], high[0]] == ["Temperature 0.5, top_p 0.9", "Temperature 1, top_p 0.9"]
     assert low[1]["notes"] != high[1]["notes"]
-    assert len(original[1]["notes"]) > 250
+    # The training piece is a version of the first player.
+    (original,) = own[1]["others"]
+    assert (original["name"], len(original["notes"]) > 250) == ("Original", True)
+    # The network is in the page.
+    assert '<script type="application/json" id="network">' in page
     # What is played is what the network composes with that seed and temperature, cut as the run's own.
     piece = Composer.load(folder / "outputs/train/one").generate(events=40, temperature=0.5, seed=0).piece
     assert len(low[1]["notes"]) == int((piece.events.velocity > 0).sum())

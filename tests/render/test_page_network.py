@@ -148,7 +148,7 @@ def test_composing_on_keeps_what_was_and_adds_to_it(piece: Piece, show: Callable
     page.evaluate("players[0].seek(20)")
     assert page.get_by_role("button", name="from here, 0:20").is_visible()
     page.get_by_role("button", name="from here, 0:20").click()
-    wait_until(page, "players[0].takes.length === 2 && !players[0].busy")
+    wait_until(page, "players[0].versions.length === 2 && !players[0].busy")
     page.evaluate("players[0].pause()")
     began = page.evaluate("players[0].from")
     assert 19 < began <= 20.01
@@ -165,7 +165,7 @@ def test_composing_on_keeps_what_was_and_adds_to_it(piece: Piece, show: Callable
     # The version that it went on from is still there, at a switch.
     page.get_by_role("button", name="Prelude", exact=True).click()
     assert page.evaluate("players[0].notes.list") == before
-    assert page.evaluate("players[0].takes.map((take) => take.name)") == ["Prelude", "Composed 1"]
+    assert page.evaluate("players[0].versions.map((version) => version.name)") == ["Prelude", "Composed 1"]
 
 
 @in_browser
@@ -208,6 +208,7 @@ def test_the_downloads_are_files_that_others_read(piece: Piece, show: Callable[.
     struck = [message.note for message in file.tracks[0] if message.type == "note_on" and message.velocity]
     assert struck == [note.pitch for note in from_piece(piece).notes]
     assert file.length == pytest.approx(from_piece(piece).end_seconds, abs=0.01)
+    page.get_by_text("Download", exact=True).click()
     # No score without Verovio's pages: no MusicXML, no PDF.
     assert not page.get_by_role("button", name="MusicXML").is_visible()
     with page.expect_download() as waiting:
@@ -233,7 +234,7 @@ def test_a_midi_file_of_ones_own_is_shown_and_gone_on_from(piece: Piece, show: C
     file.save(file=stream)
     chosen = {"name": "mine.mid", "mimeType": "audio/midi", "buffer": stream.getvalue()}
     page.locator(".file").set_input_files([chosen])
-    wait_until(page, "players[0].takes.length === 2")
+    wait_until(page, "players[0].versions.length === 2")
     notes = page.evaluate("players[0].notes.list")
     assert [(note["pitch"], round(note["onset"], 6), round(note["duration"], 6)) for note in notes] == [
         (60, 0.0, 0.6),
@@ -242,7 +243,7 @@ def test_a_midi_file_of_ones_own_is_shown_and_gone_on_from(piece: Piece, show: C
     ]
     assert page.evaluate("players[0].metre.bars") == [[0, 0, 3]]
     page.get_by_role("button", name="from the end").click()
-    wait_until(page, "players[0].takes.length === 3 && !players[0].busy")
+    wait_until(page, "players[0].versions.length === 3 && !players[0].busy")
     assert page.evaluate("players[0].from") == pytest.approx(1.8)
     page.locator(".file").set_input_files([{**chosen, "name": "not.mid", "buffer": b"hello"}])
     wait_until(page, "players[0].part('.message').textContent !== ''")
@@ -280,7 +281,7 @@ def test_composing_and_downloads_need_no_mouse(piece: Piece, show: Callable[...,
     assert page.evaluate("players[0].part('.menu').open") is False
     tab_to("from the end")
     page.keyboard.press("Enter")
-    wait_until(page, "players[0].takes.length === 2 && !players[0].busy")
+    wait_until(page, "players[0].versions.length === 2 && !players[0].busy")
     page.keyboard.press("Tab")
     temperature = page.get_by_role("slider", name="Temperature")
     before = float(temperature.input_value())

@@ -264,6 +264,14 @@ def test_an_image_has_to_be_inside_the_page() -> None:
         gallery_page("x", [Section(heading="y", images=[Image(uri="https://example.org/a.png", text="z")])])
 
 
+def test_a_link_leads_to_a_file_beside_the_page_only() -> None:
+    page = gallery_page("x", [Section(heading="y", link=("<the run>", "run & co.html"))])
+    assert '<a href="run &amp; co.html">&lt;the run&gt;</a>' in page
+    for name in ("https://example.org", "javascript:alert(1)", "../x.html"):
+        with pytest.raises(ComposerError, match="only to a file in the same folder"):
+            gallery_page("x", [Section(heading="y", link=("z", name))])
+
+
 # ---- what it does in a browser
 
 

@@ -43,7 +43,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key === " " && tabbed && target.closest("button, a")) return;
   if (target.closest("select") && (event.key === " " || event.key.startsWith("Arrow") || /^(Home|End)$/.test(event.key))) return;
   if (event.key === "Escape") player.closeMenu();
-  if (target.closest("summary, .takes button") && event.key === " ") return;
+  if (target.closest("summary, .versions button") && event.key === " ") return;
   if (target.closest(".compose input, .compose select") && event.key !== "?") return;
   if (target.closest(".loudness") && (event.key.startsWith("Arrow") || /^(Home|End)$/.test(event.key))) return;
   if (event.repeat && [" ", "m", "l", "f", "n", "?"].includes(event.key)) return;

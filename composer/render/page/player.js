@@ -1,4 +1,6 @@
-/* One piece: its views, its buttons, its sound. One player sounds at a time. */
+/* One piece: its views, its buttons, its sound. One player sounds at a time.
+
+   Longer than the other files: each button is a method of the player. */
 class Player {
   static PLAY = "M7 4.5v15L20 12z";
   static PAUSE = "M6 5h4.5v14H6zM13.5 5H18v14h-4.5z";
@@ -8,7 +10,7 @@ class Player {
     root.player = this;
     this.title = data.title;
     // Versions of the piece: what the page holds, files that were opened, and continuations.
-    this.takes = [data, ...data.others];
+    this.versions = [data, ...data.others];
     this.names = false;
     this.at = 0;
     this.set(data);
@@ -34,31 +36,31 @@ class Player {
     this.setLevel(this.level);
     this.goOnPanel();
     this.show(false);
-    this.setTake(0);
+    this.setVersion(0);
   }
 
   /* Takes the notes, the passages and the metre of a version. */
-  set(take) {
-    this.take = take;
-    this.notes = new Notes(take.notes);
-    this.passages = take.passages ?? [];
-    this.metre = new Metre(take.metre);
-    this.from = take.from;
+  set(version) {
+    this.version = version;
+    this.notes = new Notes(version.notes);
+    this.passages = version.passages ?? [];
+    this.metre = new Metre(version.metre);
+    this.from = version.from;
     // The number of the passage in which a note begins, or -1.
-    this.passageOf = take.notes.map((note) => this.passages.findIndex((p) => p.start <= note.onset && note.onset < p.end));
+    this.passageOf = version.notes.map((note) => this.passages.findIndex((p) => p.start <= note.onset && note.onset < p.end));
     this.duration = this.notes.end;
   }
 
   /* Shows and plays another version, at the same place. */
-  setTake(number) {
-    const playing = this.playing, take = this.takes[number];
+  setVersion(number) {
+    const playing = this.playing, version = this.versions[number];
     if (playing) this.pause();
-    this.set(take);
-    this.engine = (take.audio && this.recording) || this.synthesis;
+    this.set(version);
+    this.engine = (version.audio && this.recording) || this.synthesis;
     if (this.loop && this.loop.end > this.duration) this.loop = null;
     this.at = Math.min(this.at, this.duration);
-    this.part(".score").hidden = !take.pages?.length;
-    this.score.load(take.pages ?? [], take.narrow ?? "");
+    this.part(".score").hidden = !version.pages?.length;
+    this.score.load(version.pages ?? [], version.narrow ?? "");
     this.roll.load();
     this.keyboard.load();
     this.legend();
@@ -72,21 +74,21 @@ class Player {
   }
 
   /* Adds a version and shows it. */
-  add(take) {
+  add(version) {
     if (this.playing) this.pause();
-    this.takes.push(take);
-    this.setTake(this.takes.length - 1);
+    this.versions.push(version);
+    this.setVersion(this.versions.length - 1);
   }
 
   switches() {
-    const box = this.part(".takes"), buttons = this.takes.map((take, i) => {
+    const box = this.part(".versions"), buttons = this.versions.map((version, i) => {
       const button = document.createElement("button");
       button.type = "button";
-      button.textContent = take.name;
-      button.setAttribute("aria-pressed", take === this.take);
+      button.textContent = version.name;
+      button.setAttribute("aria-pressed", version === this.version);
       button.addEventListener("click", () => {
-        this.setTake(i);
-        this.part(".takes").children[i].focus();
+        this.setVersion(i);
+        this.part(".versions").children[i].focus();
       });
       return button;
     });
@@ -103,20 +105,20 @@ class Player {
 
   /* Shows the downloads that this version has. */
   downloads() {
-    const files = this.take.files ?? {};
+    const files = this.version.files ?? {};
     for (const button of this.root.querySelectorAll("[data-file]")) button.hidden = !["mid", "wav"].includes(button.dataset.file) && !files[button.dataset.file];
   }
 
   async download(kind) {
-    const name = `${this.title}${this.take === this.takes[0] ? "" : `, ${this.take.name}`}`.replace(/[\\/:*?"<>|]+/g, " ").trim() || "piece";
+    const name = `${this.title}${this.version === this.versions[0] ? "" : `, ${this.version.name}`}`.replace(/[\\/:*?"<>|]+/g, " ").trim() || "piece";
     const types = { mid: "audio/midi", wav: "audio/wav", pdf: "application/pdf", musicxml: "application/vnd.recordare.musicxml+xml" };
     let bytes;
     if (kind === "mid") bytes = Midi.write(this.notes.list, this.metre);
     else if (kind === "wav") {
       if (this.duration > 900) return this.tell("A WAV file is made of up to 15 minutes; composer render makes longer ones.");
       this.say("Making the WAV file");
-      bytes = this.engine === this.recording ? bytesOf(this.take.audio.split(";base64,")[1]) : await Synthesis.wav(this);
-    } else bytes = await unpacked(this.take.files[kind]);
+      bytes = this.engine === this.recording ? bytesOf(this.version.audio.split(";base64,")[1]) : await Synthesis.wav(this);
+    } else bytes = await unpacked(this.version.files[kind]);
     save(`${name}.${kind}`, bytes, types[kind]);
     this.say(`Saved ${name}.${kind}`);
     this.closeMenu();
@@ -168,7 +170,7 @@ class Player {
       this.number = (this.number ?? 0) + 1;
       const done = (share) => (this.part(".progress").textContent = `composing, ${Math.round(100 * share)} %`);
       const piece = await Player.composing.goOn({ notes: this.notes.list, metre: this.metre }, at, { ...settings, seed: this.number }, done);
-      const base = this.take, made = piece.notes.filter((note) => !note.ids.length && note.onset >= piece.from).length;
+      const base = this.version, made = piece.notes.filter((note) => !note.ids.length && note.onset >= piece.from).length;
       const kept = piece.from > 0 ? { pages: base.pages, narrow: base.narrow, passages: base.passages?.filter((p) => p.end <= piece.from) } : {};
       const seconds = ((performance.now() - began) / 1000).toFixed(1);
       this.add({ ...kept, name: `Composed ${this.number}`, notes: piece.notes, from: piece.from, metre: { tempos: piece.metre.tempos, bars: piece.metre.bars, drawn: piece.metre.known } });
