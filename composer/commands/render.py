@@ -40,7 +40,7 @@ def run(config: RenderConfig) -> Path:
     folder = user_path(config.output) if config.output else Path("outputs") / "render" / safe_name(path.stem)
 
     write_text(folder / "score.musicxml", notation.musicxml)
-    _tell("score", folder / "score.musicxml", _about(notation))
+    _tell("score", folder / "score.musicxml", _about(notation, config.key is None and not performance.markings.keys))
     if left_out := str(performance.left_out):
         print(f"{'left out':<11}{left_out}")
     for left in folder.iterdir():
@@ -115,7 +115,7 @@ def _sustained(notes: list[dict[str, Any]], sounding: Performance) -> list[dict[
     return found
 
 
-def _about(notation: Notation) -> str:
+def _about(notation: Notation, key_estimated: bool) -> str:
     """Return one line on the score and its distance from the performance."""
     piece, arrangement = notation.quantized, notation.arrangement
     meter = piece.measures[-1].meter
@@ -124,7 +124,8 @@ def _about(notation: Notation) -> str:
     best, own, second, other = key_margin(piece.notes)
     if notation.key == second:
         best, own, second, other = second, other, best, own
-    estimated = f" (correlation {own:.2f}; {second.name} {other:.2f})" if best == notation.key else ""
+    shown = key_estimated and best == notation.key
+    estimated = f" (correlation {own:.2f}; {second.name} {other:.2f})" if shown else ""
     return (
         f"{notation.key.name}{estimated}, {meter.numerator}/{meter.denominator}, {len(piece.measures)} bars, "
         f"{len(arrangement.placed):,} notes{changed}; {beats}, onsets moved {piece.mean_error_ms:.1f} ms on average, "
