@@ -130,9 +130,9 @@ def section(room: Room, folder: Path, output: Path) -> Section:
     summary = read_json(folder / SUMMARY)
     joint = summary.get("accuracy_joint/val")
     measured = "" if joint is None else f"; all three channels right: {joint:.3f} of val ({summary['split']} split)"
-    told = f"{composer.setting}{measured}"
+    subtitle = f"{composer.setting}{measured}"
     others = [] if original is None else [player(original, "Training music", name="Training music")]
-    shown = player(composed.written, room.title, told, name="Composed", others=others)
+    shown = player(composed.written, room.title, subtitle, name="Composed", others=others)
     uri = f"data:image/png;base64,{base64.b64encode(image).decode()}"
     link = ("The page of this run, which composes on", f"{room.name}.html")
     images = [Image(uri=uri, text="Piano rolls of the training music and of the composed piece")]

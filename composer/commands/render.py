@@ -17,7 +17,7 @@ from composer.files import display_path, safe_name, user_path, write_atomic, wri
 from composer.music.midi import read_parts
 from composer.music.notes import Performance, from_file
 from composer.render import audio, pianoroll
-from composer.render.listening import files, metre, player
+from composer.render.listening import metre, player
 from composer.render.player import Player, piece_page
 from composer.score.engrave import Notation, notate, pages, to_pdf
 from composer.score.spelling import key_margin
@@ -48,6 +48,7 @@ def run(config: RenderConfig) -> Path:
             left.unlink()  # of a longer piece
     engraved: list[str] = []
     narrow: list[str] = []
+    downloads = {"musicxml": notation.musicxml.encode()}
     with _optional():
         engraved, narrow = pages(notation.musicxml), pages(notation.musicxml, phone=True)
         for number, page in enumerate(engraved, start=1):
@@ -55,24 +56,27 @@ def run(config: RenderConfig) -> Path:
         _tell("pages", folder / "score-001.svg", f"to {len(engraved):03d}" if len(engraved) > 1 else "")
     if engraved:
         with _optional():
-            _write(folder / "score.pdf", to_pdf(engraved))
+            downloads["pdf"] = to_pdf(engraved)
+            _write(folder / "score.pdf", downloads["pdf"])
     with _optional():
         rolls = [performance] if original is None else [original, performance]
         for suffix, content in pianoroll.draw(rolls).items():
             _write(folder / f"pianoroll.{suffix}", content)
+    # As it sounds with the sustain pedal; the score and the marks are as played.
+    sounding = _read(config, path, config.title, Pedal.extend)
     if config.synth is not Synth.none:
         with _optional():
-            samples, origin = _sound(config, path, performance)
+            samples, origin = _sound(config, path, performance, sounding)
             _write(folder / f"audio.{config.sound.value}", audio.encode(samples, config.sound.value), origin)
     write_json(folder / "notes.json", {"title": performance.title, "notes": notation.notes})
     _tell("notes", folder / "notes.json", f"{len(notation.notes):,}")
     # The page makes its own sound: a recording would make it ten megabytes a minute longer.
     shown = Player(
         title=performance.title,
-        notes=_sustained(notation.notes, _read(config, path, None, Pedal.extend)),
+        notes=_sustained(notation.notes, sounding),
         pages=engraved,
         narrow=narrow,
-        files=files(notation.musicxml, engraved),
+        files=downloads,
         metre=metre(performance, notation),
         name="This piece" if original is not None else "",
         others=[] if original is None else [player(original, original.title, name="Original")],
@@ -87,9 +91,10 @@ def _read(config: RenderConfig, path: Path, title: str | None, pedal: Pedal = Pe
     return from_file(path, part=data.part, drums=data.drums, clip=data.clip, title=title, pedal=pedal)
 
 
-def _sound(config: RenderConfig, path: Path, performance: Performance) -> tuple[audio.Samples, str]:
+def _sound(
+    config: RenderConfig, path: Path, performance: Performance, sounding: Performance
+) -> tuple[audio.Samples, str]:
     """Return the sound (L, 2) of the configured synthesiser with the sustain pedal, and one line on its origin."""
-    sounding = _read(config, path, config.title, Pedal.extend)
     pedal = ", with the sustain pedal" if sounding.notes != performance.notes else ""
     missing = audio.missing_fluidsynth(config.soundfont)
     if config.synth is Synth.builtin or (config.synth is Synth.auto and missing):

@@ -140,7 +140,7 @@ def _key_scores(weights: NDArray[np.float64]) -> dict[Key, float]:
 def key_margin(notes: Sequence[GridNote]) -> tuple[Key, float, Key, float]:
     """Return the key of `estimate_key` with its correlation, and the next best one with its own.
 
-    The difference is the margin of the estimate: below `DOUBT` the two keys are hardly told apart.
+    The difference is the margin of the estimate: below `DOUBT` the estimate is ambiguous.
     """
     durations = np.zeros(12)
     for note in notes:
