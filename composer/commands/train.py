@@ -259,6 +259,7 @@ def build_modules(config: TrainConfig, data: PreparedData, reference: ReferenceM
         config.augmentation,
         encoding=config.encoding,
         bar_position=config.model.bar_position,
+        mask_held_out=config.loss.mask_held_out,
     )
     return Modules(module, datamodule, origin)
 

@@ -102,9 +102,15 @@ class LossConfig(Group):
     """`last` trains on the event after a window, the article's; `every` on the event after each step of it, but for the
     targets of validation and test windows; `stream` likewise, on pieces read from end to end, `data.batch_size` side
     by side, the state carried from batch to batch and backpropagation cut after `data.window_size` steps."""
+    mask_held_out: bool = True
+    """With `supervision` other than `last`: train on no target of a validation or test window. `false` trains on these
+    too, as a loop without a mask does: a leak, which docs/article.md measures."""
 
     def check(self) -> None:
-        """Check that something is trained; raises a `ComposerError`."""
+        """Check that something is trained, and that there is something to mask; raises a `ComposerError`."""
+        last = self.supervision is Supervision.last
+        words = "true with loss.supervision=last, which trains on no held-out target"
+        self.require(self.mask_held_out or not last, "mask_held_out", words)
         words = "above 0, or velocity_weight or time_weight is: with all three 0 nothing is trained"
         self.require(any(self.weights), "note_weight", words)
 

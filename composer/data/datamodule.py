@@ -43,6 +43,7 @@ class MusicDataModule(pl.LightningDataModule):
         *,
         encoding: EncodingConfig | Mapping[str, Any] | None = None,
         bar_position: bool = False,
+        mask_held_out: bool = True,
     ) -> None:
         """Keep the configs, and the data where it has been read.
 
@@ -57,6 +58,7 @@ class MusicDataModule(pl.LightningDataModule):
             augmentation: variation of the training windows; None is none.
             encoding: the classes; needed where `music` is None.
             bar_position: add the place in the bar as a fourth column.
+            mask_held_out: train on no target of a validation or test window; see `loss.mask_held_out`.
 
         Raises:
             ComposerError: a value is outside its limits, a file has no bars, or the corpus does not fit into memory
@@ -68,7 +70,7 @@ class MusicDataModule(pl.LightningDataModule):
         self.config, self.seed = from_plain(DataConfig, config), seed
         self.supervision = Supervision[supervision] if isinstance(supervision, str) else supervision
         self.encoding = None if encoding is None else from_plain(EncodingConfig, encoding)
-        self.bar_position = bar_position
+        self.bar_position, self.mask_held_out = bar_position, mask_held_out
         self._augmentation = None if augmentation is None else from_plain(AugmentationConfig, augmentation)
         self.save_hyperparameters(
             {
@@ -78,6 +80,7 @@ class MusicDataModule(pl.LightningDataModule):
                 "augmentation": None if self._augmentation is None else to_plain(self._augmentation),
                 "encoding": None if self.encoding is None else to_plain(self.encoding),
                 "bar_position": bar_position,
+                "mask_held_out": mask_held_out,
             },
             logger=False,
         )
@@ -133,7 +136,7 @@ class MusicDataModule(pl.LightningDataModule):
     def _windows(self, windows: WindowSet, *, training: bool) -> Windows:
         size = self.config.window_size
         every = training and self.supervision is Supervision.every
-        mask = Supervisable(self.music.splits, size) if every else None
+        mask = Supervisable(self.music.splits, size, masked=self.mask_held_out) if every else None
         return Windows(self.tokens, windows, size, mask, self.augmentation if training else None, self.music.pieces)
 
     def _loader(self, windows: WindowSet, *, training: bool) -> DataLoader[Any]:
@@ -167,7 +170,7 @@ class MusicDataModule(pl.LightningDataModule):
         order = (FixedStreamOrder if self._overfits else StreamOrder)(runs, size, self.config.batch_size, self.seed)
         if not self._overfits:
             order.start_at(*self.start)
-        streams = Streams(self.tokens, size, Supervisable(music.splits, size))
+        streams = Streams(self.tokens, size, Supervisable(music.splits, size, masked=self.mask_held_out))
         return DataLoader(streams, sampler=order, batch_size=None, num_workers=self.config.num_workers)
 
     def train_dataloader(self) -> DataLoader[Any]:

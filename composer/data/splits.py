@@ -388,9 +388,9 @@ class Supervisable:
     which no held-out window shares.
     """
 
-    def __init__(self, splits: Splits, window_size: int) -> None:
-        """Store the held-out windows of `window_size` inputs."""
-        self.held_out = (splits.val, splits.test)
+    def __init__(self, splits: Splits, window_size: int, *, masked: bool = True) -> None:
+        """Store the held-out windows of `window_size` inputs; unless `masked`, every position may be trained on."""
+        self.held_out = (splits.val, splits.test) if masked else ()
         self.window_size = window_size
 
     def __getitem__(self, positions: Indices) -> NDArray[np.bool_]:

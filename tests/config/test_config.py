@@ -266,6 +266,7 @@ def test_the_article_to_the_letter() -> None:
         "loss.time_weight": 1.0,
         "loss.label_smoothing": 0.0,
         "loss.supervision": "last",
+        "loss.mask_held_out": True,
         "regularizer.name": "l1",
         "regularizer.parameters": "all",
         "optimizer.name": "adam",
