@@ -26,3 +26,4 @@ class RandomStream(IntEnum):
     SEGMENTS = 12  # the order of the segments of truncated backpropagation
     CONTEXT_WINDOWS = 13
     REPEATS = 14  # the pieces of a large corpus whose repeats are counted
+    WHOLE_PIECES = 15  # the order in which whole pieces are scored

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from composer.composing.composer import Composer
 from composer.config import compose as configs
 from composer.config.commands import ContextConfig, EvaluateConfig
 from composer.config.data import DataConfig, OnError, of_midi
+from composer.config.limits import CHANNELS
 from composer.corpus.corpus import Corpus, read_corpus
 from composer.data.bar_position import with_bars
 from composer.data.datamodule import scored
@@ -21,12 +24,13 @@ from composer.data.tokens import encode_pieces
 from composer.data.window_sets import Indices, WindowSet, window_set
 from composer.data.windows import BatchOrder, Windows
 from composer.errors import ComposerError
-from composer.evaluation.baselines import Baselines, Examples, measure, skill
+from composer.evaluation.baselines import MAX_COUNTED, Baselines, Examples, measure, skill
 from composer.evaluation.context import probe
 from composer.evaluation.reference import ReferenceMusic
 from composer.evaluation.samples import judge
 from composer.evaluation.scores import Seconds, over_pieces, score_windows
 from composer.evaluation.scores import pieces_csv as pieces_table
+from composer.evaluation.whole_pieces import Nats, figures, first_event, held_out, score
 from composer.files import display_path, user_path, write_json, write_text
 from composer.progress import Counter
 from composer.reporting import evaluation_text as words
@@ -61,8 +65,9 @@ def evaluate(
     Returns:
         Figures by key, ending in `/val` and `/test`, or in `/data` for a path; `data_sha256`, and `same_data`: whether
         the content is that of the training; `baselines` fitted on the training windows and the `skill` over each, empty
-        where these are gone; by split `calibration`, `by_piece` (by the piece's number), `over_pieces` and `context`
-        (docs/evaluate.md); `copying` and `quality` of the composed pieces, as `summary.json` has them, None without.
+        where these are gone; by split `calibration`, `by_piece` (by the piece's number), `over_pieces`, `context` and
+        `whole_pieces` (docs/evaluate.md); `copying` and `quality` of the composed pieces, as `summary.json` has them,
+        None without.
 
     Raises:
         ComposerError: the files cannot be used, or no target has as much before it as the longest context.
@@ -93,7 +98,9 @@ def evaluate(
         asked = Examples(tokens, parts["data"], data.window_size)
         baselines = {} if training is None else _of_training(composer, training, asked)
     results: dict[str, Any] = {"data_sha256": sha256, "same_data": same, "pieces": len(corpus.pieces)}
-    by_split: dict[str, dict[str, Any]] = {"calibration": {}, "by_piece": {}, "over_pieces": {}, "context": {}}
+    by_split: dict[str, dict[str, Any]] = {
+        name: {} for name in ("calibration", "by_piece", "over_pieces", "context", "whole_pieces")
+    }
     seconds, metrics = Seconds(corpus, data), make_metrics(config.metrics)
     read = with_bars(tokens, corpus.pieces) if composer.model.bar_position else tokens
     for name, part in parts.items():
@@ -111,6 +118,11 @@ def evaluate(
         if context is not None and context.windows:
             probed = probe(composer.model, windows, corpus.pieces.offsets, context, config.seed)
             by_split["context"][name] = probed.to_plain()
+        if numbers := held_out(part, corpus, data):
+            first = _first_event(composer, training)
+            size = data.window_size
+            whole = score(composer.model, read, corpus, numbers, size, first, seconds, config.seed)
+            by_split["whole_pieces"][name] = figures(whole, len(numbers))
     composed = _composed(composer, training, samples)
     return {**results, "baselines": baselines, "skill": _skills(results, baselines), **by_split, **composed}
 
@@ -157,6 +169,19 @@ def _training(composer: Composer) -> Training | None:
         warnings.warn(f"no baselines and no copying, which need the run's training data ({error})", stacklevel=3)
         return None
     return corpus, split_corpus(corpus, config.data, config.seed)[0]
+
+
+def _first_event(composer: Composer, training: Training | None) -> list[Nats]:
+    """Return the probabilities of a piece's first event by the run's training windows."""
+    events = torch.zeros((0, len(CHANNELS)), dtype=torch.uint8)
+    if training is not None:
+        corpus, splits = training
+        tokens = encode_pieces(corpus.pieces, composer.vocabulary)
+        drawn = Examples(tokens, splits.train, composer.config.data.window_size).sample(
+            MAX_COUNTED, composer.config.seed, 0
+        )
+        events = torch.from_numpy(drawn.windows[:, -1])
+    return first_event(events, composer.vocabulary.sizes)
 
 
 def _of_training(composer: Composer, training: Training, asked: Examples) -> Baselines:

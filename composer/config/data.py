@@ -149,8 +149,8 @@ class DataConfig(Group):
         named, grouped = self.split == "file", self.group_by is not None
         use = "used with data.split=file or data.group_by"
         self.require(named or grouped or self.split_file is None, "split_file", use)
-        self.require(not named or self.of_files, "split", "used with data=midi or data=chorales")
-        self.require(not grouped or self.of_files, "group_by", "used with data=midi or data=chorales")
+        self.require(not named or self.of_files, "split", "used with data=midi, chorales or jsb_chorales")
+        self.require(not grouped or self.of_files, "group_by", "used with data=midi, chorales or jsb_chorales")
         self.check_path()
 
     def check_path(self) -> None:
@@ -184,6 +184,14 @@ class PreludeConfig(DataConfig):
 @dataclass(kw_only=True, slots=True)
 class ChoralesConfig(DataConfig):
     """`chorales`: Bach's chorales, from the package music21."""
+
+    of_files: ClassVar[bool] = True
+
+
+@keys_of("data", "jsb_chorales")
+@dataclass(kw_only=True, slots=True)
+class JsbChoralesConfig(DataConfig):
+    """`jsb_chorales`: Bach's chorales as piano rolls of a quarter note, on the published split; from music21."""
 
     of_files: ClassVar[bool] = True
 

@@ -9,9 +9,10 @@ tunes together; `chorales.csv` in this folder lists each score's part of the spl
 from __future__ import annotations
 
 import csv
+import functools
 import hashlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ VELOCITY = 80
 TIMING = Timing(division=480, microseconds_per_beat=1_000_000)
 # To be increased when the same score would give other files.
 _FORMAT = 1
+# Onset, end and pitch of a note, in ticks.
+Note = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +59,25 @@ class Chorale:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What makes a file of a corpus from music21.
+
+    Attributes:
+        midi_filename: the file.
+        work: name of its score in music21.
+        sha256: digest of its events.
+        events: reads them from the score.
+    """
+
+    midi_filename: str
+    work: str
+    sha256: str
+    events: Callable[[], Events]
+
+
 def folder(cache: str | None) -> Path:
     """Return the folder of the MIDI files and their manifest; the first call creates it, in about a minute.
-
-    The files that an interrupted call has made are kept, and the next call continues.
 
     Args:
         cache: value of `data.cache`.
@@ -68,16 +86,34 @@ def folder(cache: str | None) -> Path:
         MissingExtra: music21 is not installed.
         ComposerError: a score of the installed music21 differs from the one for which the split was made.
     """
-    text = MANIFEST.read_text(encoding="utf-8")
+    sources = [Source(row.midi_filename, row.work, row.sha256, functools.partial(read, row.work)) for row in manifest()]
+    return written(cache, "chorales", MANIFEST, sources)
+
+
+def written(cache: str | None, name: str, listed: Path, sources: Sequence[Source]) -> Path:
+    """Return the folder of a corpus from music21: its MIDI files, and the manifest that lists them.
+
+    The files that an interrupted call has made are kept, and the next call continues.
+
+    Args:
+        cache: value of `data.cache`.
+        name: of the source, as in `data=NAME`.
+        listed: the manifest; other content has another folder.
+        sources: of every file.
+
+    Raises:
+        MissingExtra: music21 is not installed.
+        ComposerError: a score of the installed music21 differs from the one for which the manifest was made.
+    """
+    text = listed.read_text(encoding="utf-8")
     digest = hashlib.sha256(f"{_FORMAT} {text}".encode()).hexdigest()[:12]
-    place = cache_folder(cache) / "chorales" / digest
-    done = place / MANIFEST.name
+    place = cache_folder(cache) / name / digest
+    done = place / listed.name
     if not done.exists():
-        chorales = manifest()
-        missing = [chorale for chorale in chorales if not (place / chorale.midi_filename).exists()]
+        missing = [source for source in sources if not (place / source.midi_filename).exists()]
         counter = Counter("writing", "chorales", len(missing))
-        for chorale in missing:
-            _write(place, chorale)
+        for source in missing:
+            _write(place, name, source)
             counter.advance()
         counter.close()
         # Last: its presence shows that all files are complete.
@@ -95,14 +131,14 @@ def manifest() -> list[Chorale]:
     ]
 
 
-def _write(place: Path, chorale: Chorale) -> None:
-    events = read(chorale.work)
-    if digest(events) != chorale.sha256:
+def _write(place: Path, name: str, source: Source) -> None:
+    events = source.events()
+    if digest(events) != source.sha256:
         raise ComposerError(
-            f"data=chorales: {chorale.work} in the installed music21 {_music21().__version__} is not the score for "
+            f"data={name}: {source.work} in the installed music21 {_music21().__version__} is not the score for "
             "which the split was made; install the version in requirements/lock.txt"
         )
-    write_midi(place / chorale.midi_filename, Piece(chorale.work, events, TIMING))
+    write_midi(place / source.midi_filename, Piece(source.work, events, TIMING))
 
 
 def works() -> Iterator[tuple[str, list[int]]]:
@@ -125,7 +161,7 @@ def read(work: str) -> Events:
     return events([note for voice in voices(work) for note in voice])
 
 
-def voices(work: str) -> list[list[tuple[int, int, int]]]:
+def voices(work: str) -> list[list[Note]]:
     """Return the notes of each voice of a score, from the soprano down: (onset, end, pitch) in ticks.
 
     Instruments that double or accompany the voices are left out.
@@ -152,7 +188,7 @@ def voices(work: str) -> list[list[tuple[int, int, int]]]:
     ]
 
 
-def events(notes: list[tuple[int, int, int]]) -> Events:
+def events(notes: list[Note]) -> Events:
     """Return notes (onset, end, pitch) in ticks as events in beats: at one time note-offs first, then by pitch."""
     ends: dict[tuple[int, int], int] = {}
     for onset, end, pitch in notes:

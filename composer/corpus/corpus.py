@@ -15,7 +15,7 @@ import numpy as np
 
 from composer import registry
 from composer.config.data import DataConfig, EncodingConfig, Keep, OnError, TimeUnit
-from composer.corpus import chorales
+from composer.corpus import chorales, jsb_chorales
 from composer.corpus.build_store import build, cache_folder
 from composer.corpus.metadata import SplitPart, read_groups, read_split_file, split_file
 from composer.corpus.read_many import Parameters, read_as
@@ -210,6 +210,15 @@ class ChoralesSource(FolderSource):
     def root(self) -> Path:
         """Return the folder that the chorales are kept in, made the first time."""
         return chorales.folder(self.config.cache)
+
+
+@implements("data", "jsb_chorales")
+class JsbChoralesSource(FolderSource):
+    """The JSB chorales: Bach's chorales as piano rolls of a quarter note, on the published split."""
+
+    def root(self) -> Path:
+        """Return the folder that the chorales are kept in, made the first time."""
+        return jsb_chorales.folder(self.config.cache)
 
 
 def _choose_unit(files: list[Path], data: DataConfig, encoding: EncodingConfig) -> EncodingConfig:

@@ -31,6 +31,7 @@ def lines(results: dict[str, Any], names: dict[str, str]) -> list[str]:
         NOTES,
         *_pieces(results, names),
         *_contexts(results, names),
+        *_whole_pieces(results, names),
         *_composed(results),
     ]
 
@@ -117,4 +118,19 @@ def _contexts(results: dict[str, Any], names: dict[str, str]) -> list[str]:
         carried = found["stateful"]
         rest = "" if carried is None else f", {carried['loss']:.3f} after all from the piece's beginning"
         made.append(f"context    {names[split]}: loss {said} events{rest} ({found['windows']:,} windows)")
+    return made
+
+
+def _whole_pieces(results: dict[str, Any], names: dict[str, str]) -> list[str]:
+    made = []
+    for split, found in results["whole_pieces"].items():
+        beat = found["nats_per_beat"]
+        said = [
+            f"{found['nats_per_event']:.3f} nats per event",
+            *([f"{found['nats_per_note']:.3f} per note"] if found["nats_per_note"] else []),
+            *([f"{beat:.3f} per beat"] if beat else []),
+            *([f"{found['bits_per_second']:.2f} bits per second"] if found["bits_per_second"] else []),
+        ]
+        of = "" if found["pieces"] == found["held_out"] else f" of {found['held_out']:,}"
+        made.append(f"whole      {names[split]}: {', '.join(said)} (every event of {found['pieces']:,}{of} pieces)")
     return made

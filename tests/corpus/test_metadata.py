@@ -115,9 +115,15 @@ def test_split_file_is_for_split_file(data_config: Data) -> None:
         ComposerError, match=r"^data\.split_file=a\.csv: must be used with data\.split=file or data\.group_by$"
     ):
         data_config(split_file="a.csv")
-    with pytest.raises(ComposerError, match=r"^data\.split=file: must be used with data=midi or data=chorales$"):
+    with pytest.raises(
+        ComposerError,
+        match=r"^data\.split=file: must be used with data=midi, chorales or jsb_chorales$",
+    ):
         data_config(split="file")
-    with pytest.raises(ComposerError, match=r"^data\.group_by=title: must be used with data=midi or data=chorales$"):
+    with pytest.raises(
+        ComposerError,
+        match=r"^data\.group_by=title: must be used with data=midi, chorales or jsb_chorales$",
+    ):
         data_config(group_by="title")
 
 
