@@ -27,3 +27,4 @@ class RandomStream(IntEnum):
     CONTEXT_WINDOWS = 13
     REPEATS = 14  # the pieces of a large corpus whose repeats are counted
     WHOLE_PIECES = 15  # the order in which whole pieces are scored
+    TRAINING_PIECES = 16  # the pieces of `data.train_share`

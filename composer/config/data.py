@@ -135,6 +135,10 @@ class DataConfig(Group):
     group_by: str | None
     """Column of the folder's CSV file, such as `canonical_title` in MAESTRO's or `tune` in the chorales': pieces with
     the same value there are held out together too."""
+    train_share: Annotated[float, UP_TO_1] = 1.0
+    """Share of the training windows that is trained on, in whole pieces: those of a smaller share are among those of a
+    larger one. Needs whole pieces held out (`data.split=by_piece` or `file`); the classes of the encoding are those of
+    all training pieces."""
     num_workers: Annotated[int, at_least(0)]
     """Processes that gather batches; 0 gathers in the training process and is the fastest for small pieces."""
 

@@ -78,7 +78,9 @@ def load_data(data: DataConfig, encoding: EncodingConfig, seed: int) -> Prepared
 def prepare(corpus: Corpus, data: DataConfig, seed: int) -> PreparedData:
     """Encode and split pieces that have been read; see `load_data`."""
     splits, groups = split_corpus(corpus, data, seed)
-    fitted = _fit(corpus.pieces, splits, data, corpus.encoding)
+    # The classes do not depend on how much of the training music is trained on.
+    whole = splits if data.train_share == 1 else split_corpus(corpus, replace(data, train_share=1.0), seed)[0]
+    fitted = _fit(corpus.pieces, whole, data, corpus.encoding)
     tokens = encode_pieces(corpus.pieces, fitted.vocabulary)
     return PreparedData(
         corpus.pieces,

@@ -20,7 +20,7 @@ made of the pieces as they are read: augmentation must vary windows within the p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar
 
@@ -96,13 +96,38 @@ def split_windows(
     """
     runs = window_runs(piece_lengths, config.window_size, config.first_target, offsets)
     group_of = np.arange(len(runs)) if groups is None else groups
-    splits = split_rule(config.split)(config, seed).divide(runs, group_of, parts, computed=computed)
+    rule = split_rule(config.split)
+    splits = rule(config, seed).divide(runs, group_of, parts, computed=computed)
+    if config.train_share < 1:
+        if not rule.whole_pieces:
+            raise ComposerError(
+                f"data.train_share={config.train_share:g}: needs whole pieces held out, as data.split=by_piece does; "
+                f"data.split={config.split} divides pieces"
+            )
+        splits = replace(splits, train=_take_share(runs, splits.train, config.train_share, seed, computed=computed))
     if not len(splits.train) or not len(splits.val):
         raise ComposerError(
             f"{config.margin_key}: leaves {len(splits.train)} training and {len(splits.val)} validation windows; "
             "use a smaller window, smaller held-out shares (data.test_fraction, data.val_fraction) or more music"
         )
     return splits
+
+
+def _take_share(runs: list[range], train: WindowSet, share: float, seed: int, *, computed: bool) -> WindowSet:
+    """Return the windows of training pieces in the seed's order, up to a share of all training windows, at least one.
+
+    Args:
+        runs: the windows of each piece.
+        train: of whole pieces.
+        share: above 0, below 1.
+        seed: decides the order, so that a smaller share is part of a larger one.
+        computed: do not list the windows.
+    """
+    pieces = [run for run in runs if len(run) and bool(train.contains(np.array([run.start]))[0])]
+    order = np.random.default_rng([seed, RandomStream.TRAINING_PIECES]).permutation(len(pieces)).tolist()
+    reached = np.cumsum([len(pieces[number]) for number in order])
+    count = max(1, int(np.searchsorted(reached, share * len(train), side="right")))
+    return window_set([pieces[number] for number in sorted(order[:count])], computed=computed)
 
 
 def split_rule(name: str) -> type[SplitRule]:

@@ -62,9 +62,18 @@ ABLATIONS = {
     "stateful": ("loss.supervision", ["every", "stream"]),
     "bar_position": ("model.bar_position", ["False", "True"]),
     "augmentation": ("augmentation", ["none", "transpose", "stretch", "velocity", "all"]),
+    "data_size": ("data.train_share", ["0.125", "0.25", "0.5", "1.0"]),
 }
 # What the arms of a sweep share with each other and not with the default.
-SHARED = {"window_size": {"data.first_target"}, "stateful": {"data.batch_size"}}
+SHARED = {
+    "window_size": {"data.first_target"},
+    "stateful": {"data.batch_size"},
+    # The chorales: whole pieces must be held out.
+    "data_size": {
+        *("data.source", "data.split", "data.group_by"),
+        *(f"encoding.{key}" for key in ("time_unit", "time_binning", "time_bins")),
+    },
+}
 
 
 # Keys of the group `trainer` that count from 1.
@@ -241,6 +250,7 @@ def test_the_article_to_the_letter() -> None:
         "data.folds": 5,
         "data.group_similarity": 0.4,
         "data.group_by": None,
+        "data.train_share": 1.0,
         "data.num_workers": 0,
         "encoding.pitch_low": 24,
         "encoding.pitch_high": 112,
@@ -721,7 +731,7 @@ def test_a_name_that_nothing_has_registered_is_refused(override: str, words: str
     ("option", "key", "owner"),
     [
         ("model=transformer", "model.weight_dropout=0.5", "model=gru and model=lstm"),
-        ("model=lstm", "model.attention_heads=2", "model=transformer"),
+        ("model=lstm", "model.attention_heads=2", "model=attentive_lstm and model=transformer"),
         ("regularizer=l1", "regularizer.l1_ratio=0.5", "regularizer=elastic_net"),
     ],
 )

@@ -250,6 +250,27 @@ def test_a_fold_needs_blocks(data_config: Data) -> None:
     assert str(caught.value) == "data.fold=0: must be null unless data.split=blocked"
 
 
+def test_a_smaller_share_of_the_training_is_part_of_a_larger(data_config: Data) -> None:
+    lengths = [20, 35, 11, 28, 50, 17, 40, 33]
+    by_piece = {"window_size": 3, "split": "by_piece", "val_fraction": 0.2}
+    whole = lists(split_windows(lengths, data_config(**by_piece), 4))
+    before: set[int] = set()
+    for share in (0.01, 0.25, 0.5, 0.75, 1.0):
+        train, val, test = lists(split_windows(lengths, data_config(**by_piece, train_share=share), 4))
+        assert (val, test) == whole[1:]
+        assert before <= set(train) <= set(whole[0])
+        assert train == sorted(train)
+        # Whole pieces: one at least, and none that leads beyond the share.
+        assert len(train) <= share * len(whole[0]) or not before
+        before = set(train)
+    assert before == set(whole[0])
+
+
+def test_a_share_of_the_training_needs_whole_pieces(data_config: Data) -> None:
+    with pytest.raises(ComposerError, match=r"^data\.train_share=0\.5: needs whole pieces.*data\.split=shuffled"):
+        split_windows([20, 30], data_config(window_size=3, split="shuffled", train_share=0.5), 0)
+
+
 def test_article_has_716_training_and_80_validation_windows(data_config: Data) -> None:
     config = data_config(window_size=30, split="shuffled", val_fraction=0.1, test_fraction=0.0)
     train, val, test = lists(split_windows([826], config, seed=0))
