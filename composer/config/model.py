@@ -77,6 +77,21 @@ class RecurrentConfig(ModelConfig):
     """Probability of dropping an input or a recurrent unit of a layer, the same ones at every step of a window."""
 
 
+@keys_of("model", "attentive_lstm")
+@dataclass(kw_only=True, slots=True)
+class AttentiveLSTMConfig(ModelConfig):
+    """`attentive_lstm`: an LSTM that attends to what followed the earlier steps of its window."""
+
+    attention_heads: Annotated[int, between(1, 256)]
+    """Heads of the attention; they divide `hidden_size`."""
+
+    def check(self) -> None:
+        """Check relations between keys; raises a `ComposerError`."""
+        ModelConfig.check(self)
+        whole = self.hidden_size % self.attention_heads == 0
+        self.require(whole, "hidden_size", f"a multiple of model.attention_heads={self.attention_heads}")
+
+
 @keys_of("model", "transformer")
 @dataclass(kw_only=True, slots=True)
 class TransformerConfig(ModelConfig):

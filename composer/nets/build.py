@@ -7,11 +7,12 @@ import torch
 from composer import registry
 from composer.config.model import ModelConfig
 from composer.errors import ComposerError
+from composer.nets.attentive import AttentiveLSTM
 from composer.nets.network import Logits, Network
 from composer.nets.recurrent import ThreeHeadGRU, ThreeHeadLSTM
 from composer.nets.transformer import ThreeHeadTransformer
 
-__all__ = ["Logits", "Network", "ThreeHeadGRU", "ThreeHeadLSTM", "ThreeHeadTransformer", "build_model"]
+__all__ = ["AttentiveLSTM", "Logits", "Network", "ThreeHeadGRU", "ThreeHeadLSTM", "ThreeHeadTransformer", "build_model"]
 
 
 def build_model(config: ModelConfig, sizes: tuple[int, int, int]) -> Network:

@@ -18,7 +18,7 @@ COMMANDS = ("train", "generate", "report", "completion")
         ("composer ", "completion generate report train"),
         ("composer tr", "train"),
         ("composer nothing model=", ""),
-        ("composer train model=", "model=gru model=lstm model=transformer"),
+        ("composer train model=", "model=attentive_lstm model=gru model=lstm model=transformer"),
         ("composer train -m regularizer=l1,el", "regularizer=l1,elastic_net"),
         ("composer train loss.supervision=s", "loss.supervision=stream"),
         ("composer train trainer.detect_anomaly=", "trainer.detect_anomaly=true trainer.detect_anomaly=false"),

@@ -32,7 +32,12 @@ SIZE = 4
 # Two pieces, end to end.
 OFFSETS = np.array([0, 25])
 TOKENS = np.random.default_rng(0).integers(0, 4, (60, 3)).astype(np.uint8)
-KINDS = ["model=lstm", "model=gru model.num_layers=2 model.heads=chained", "model=transformer model.heads=chained"]
+KINDS = [
+    "model=lstm",
+    "model=gru model.num_layers=2 model.heads=chained",
+    "model=transformer model.heads=chained",
+    "model=attentive_lstm",
+]
 
 
 def network(overrides: str) -> Network:
@@ -184,7 +189,7 @@ def test_the_probe_reads_so_many_events_or_all_of_the_piece(overrides: str, monk
     assert (found.windows, found.pieces, found.lengths) == (4, 2, list(range(1, 10)))
     for length, row in zip(found.lengths, found.nll, strict=True):
         assert row.tolist() == pytest.approx(slow_losses(model, targets, length).tolist())
-    if "transformer" in overrides:
+    if not model.carries:
         assert found.stateful is None
     else:
         assert found.stateful is not None

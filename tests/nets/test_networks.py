@@ -8,7 +8,7 @@ from torch import nn
 
 from composer.config.compose import compose
 from composer.errors import ComposerError
-from composer.nets.build import Network, ThreeHeadGRU, ThreeHeadLSTM, ThreeHeadTransformer, build_model
+from composer.nets.build import AttentiveLSTM, Network, ThreeHeadGRU, ThreeHeadLSTM, ThreeHeadTransformer, build_model
 from composer.nets.transformer import rotate
 from composer.training.losses import nll, nll_every
 from tests.references import forward_every
@@ -23,7 +23,10 @@ KINDS = [
     "model=gru model.heads=chained model.num_layers=2",
     "model=transformer",
     "model=transformer model.heads=chained model.embedding_size=3",
+    "model=attentive_lstm",
+    "model=attentive_lstm model.heads=chained model.embedding_size=3 model.num_layers=2",
 ]
+RECURRENT = [kind for kind in KINDS if kind.startswith(("model=lstm", "model=gru"))]
 DROPPING = [
     "model=lstm model.weight_dropout=0.5",
     "model=gru model.weight_dropout=0.5 model.embedding_size=3",
@@ -45,14 +48,19 @@ def random_tokens(batch: int, length: int, seed: int = 1) -> torch.Tensor:
 
 
 def test_a_config_names_the_kind() -> None:
-    kinds = {"lstm": ThreeHeadLSTM, "gru": ThreeHeadGRU, "transformer": ThreeHeadTransformer}
+    kinds = {
+        "lstm": ThreeHeadLSTM,
+        "gru": ThreeHeadGRU,
+        "transformer": ThreeHeadTransformer,
+        "attentive_lstm": AttentiveLSTM,
+    }
     for name, kind in kinds.items():
         assert type(network(f"model={name}")) is kind
 
 
 def test_the_kinds_have_about_as_many_parameters() -> None:
     counts = []
-    for name in ("lstm", "gru", "transformer"):
+    for name in ("lstm", "gru", "transformer", "attentive_lstm"):
         model = build_model(compose(f"model={name}").model, (89, 128, 12))
         counts.append(sum(parameter.numel() for parameter in model.parameters()))
     assert counts[0] == 213_349
@@ -190,7 +198,7 @@ def test_the_gru_is_torchs(num_layers: int) -> None:
     torch.testing.assert_close(torch.cat(model(tokens), dim=1), expected)
 
 
-@pytest.mark.parametrize("overrides", [kind for kind in KINDS if "transformer" not in kind])
+@pytest.mark.parametrize("overrides", RECURRENT)
 def test_stepping_event_by_event_equals_reading_all_at_once(overrides: str) -> None:
     model = network(overrides).double().eval()
     assert isinstance(model, ThreeHeadLSTM | ThreeHeadGRU)
@@ -202,7 +210,7 @@ def test_stepping_event_by_event_equals_reading_all_at_once(overrides: str) -> N
 
 
 @pytest.mark.parametrize("unrolled", [False, True])
-@pytest.mark.parametrize("overrides", [kind for kind in KINDS if "transformer" not in kind])
+@pytest.mark.parametrize("overrides", RECURRENT)
 def test_reading_on_from_a_state_equals_reading_all_at_once(overrides: str, unrolled: bool) -> None:
     model = network(overrides).double().eval()
     assert isinstance(model, ThreeHeadLSTM | ThreeHeadGRU)
@@ -315,6 +323,26 @@ def test_attention_is_torchs() -> None:
     mixed = nn.functional.scaled_dot_product_attention(rotate(query), rotate(key), value, is_causal=True)
     expected = attention.out(mixed.transpose(1, 2).flatten(-2))
     torch.testing.assert_close(attention(x), expected)
+
+
+def test_attention_looks_at_what_followed_earlier_steps() -> None:
+    model = network("model=attentive_lstm").double().eval()
+    assert isinstance(model, AttentiveLSTM)
+    nn.init.normal_(model.sentinel)
+    tokens = random_tokens(1, 7)
+    inputs = model.embed(tokens)[0]
+    states = model.lstm(inputs[None])[0][0]
+    found = model.encode(tokens)[0]
+    for step in range(7):
+        added = []
+        for head in (slice(0, 8), slice(8, 16)):
+            query = model.query(states[step])[head]
+            keys = [model.sentinel[0, head], *(model.key(states[s])[head] for s in range(step))]
+            values = [model.sentinel[1, head], *(model.value(inputs[s + 1])[head] for s in range(step))]
+            shares = torch.stack([query @ key / math.sqrt(8) for key in keys]).softmax(0)
+            added.append(sum(share * value for share, value in zip(shares, values, strict=True)))
+        expected = states[step] + model.out(torch.cat(added))
+        torch.testing.assert_close(found[step], expected)
 
 
 def test_the_chain_is_a_layer_over_hidden_and_one_hot_channels() -> None:
