@@ -1,0 +1,1 @@
+"""Measurements of speed and size, and of the models (`models/`)."""
