@@ -14,7 +14,7 @@ LOCK_VENV := build/lock-$(subst ==,-,$(UV))
 AUDIT_VENV := build/audit
 AUDIT := pip-audit==2.9.0
 
-.PHONY: help setup demo gallery test test-fast test-nightly lint format api hooks lock sbom audit clean
+.PHONY: help setup demo gallery test test-fast test-nightly lint format api benchmark-models hooks lock sbom audit clean
 
 help:
 	@echo 'make demo       train on the included music, compose, make a page that plays'
@@ -28,6 +28,7 @@ help:
 	@echo 'make setup      only make .venv (the others do so when needed)'
 	@echo 'make sbom       a software bill of materials of the locked packages, in build/sbom.json'
 	@echo 'make audit      look the locked packages up among known vulnerabilities (needs a package index)'
+	@echo 'make benchmark-models MUSIC=FOLDER  train and write all tables of the documents (two hours)'
 	@echo 'make hooks      install the pre-commit hooks'
 	@echo 'make lock       rewrite requirements/lock.txt (UPGRADE=1: with newer versions)'
 	@echo 'make clean      remove .venv, build/ and caches; outputs/ stays'
@@ -65,6 +66,11 @@ api: setup
 	$(BIN)/python -m pdoc --docformat google --no-show-source --output-directory build/api \
 	  composer composer.api composer.testing composer.config.limits
 	@echo 'build/api/index.html'
+
+# Everything that docs/article.md, docs/models.md and docs/benchmarks.md report; MUSIC has krebs.mid and others.
+MUSIC ?= ../shared/data
+benchmark-models: setup
+	$(BIN)/python -m benchmarks.models.main $(STUDIES) --music $(MUSIC)
 
 hooks: setup
 	$(BIN)/pre-commit install
