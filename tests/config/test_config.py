@@ -533,6 +533,7 @@ BAD = {
     "data.fold": ["-1", "5", "0"],  # 0 needs data.split=blocked
     "data.folds": ["1"],
     "data.group_similarity": ["0", "1.1", "nan"],
+    "data.train_share": ["0", "1.1", "-0.5", "nan"],
     "data.num_workers": ["-1"],
     "data.readers": ["0"],
     "data.windows_per_epoch": ["0", "-1"],
@@ -596,6 +597,7 @@ GOOD = {
     "data.fold": ["null"],
     "data.folds": ["2"],
     "data.group_similarity": ["null", "1", "1e-3"],
+    "data.train_share": ["1", "1e-3"],
     "data.num_workers": ["0"],
     "data.readers": ["1", "null"],
     "data.windows_per_epoch": ["1", "null"],
@@ -715,7 +717,7 @@ def test_keys_of_an_option_have_limits(option: str, key: str, bad: list[str], go
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("data.source=wav", "data=wav: data is one of chorales, midi, prelude"),
+        ("data.source=wav", "data=wav: data is one of chorales, jsb_chorales, midi, prelude"),
         ("regularizer.name=l3", "regularizer=l3: regularizer is one of elastic_net, l1, l2, none"),
         ("model.name=lstmm", "model=lstmm: model is one of .*; did you mean lstm?"),
         ("data.split=blokced", "data.split=blokced: must be one of blocked, by_piece, file, shuffled"),
@@ -914,7 +916,7 @@ DAMAGED = {
     "outside a limit": (lambda: replaced("hidden_size: 128", "hidden_size: 0"), "model.hidden_size=0: must be"),
     "unknown name": (
         lambda: replaced("source: prelude", "source: wav"),
-        "data=wav: data is one of chorales, midi, prelude",
+        "data=wav: data is one of chorales, jsb_chorales, midi, prelude",
     ),
     "not YAML": (lambda: "{{{", "does not fit"),
     "binary": (lambda: "\0\0", "does not fit"),
