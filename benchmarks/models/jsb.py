@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.models.choice import slug
 from benchmarks.models.jobs import Job
-from benchmarks.models.recipes import CHAINED, KINDS, matched
+from benchmarks.models.recipes import CHAINED, KINDS, matched, network, parameters, sizes_of
 from benchmarks.models.scores import whole_pieces
 from benchmarks.models.tables import difference, provenance, table
 
@@ -17,14 +17,13 @@ DATA = (
     *("trainer.check_val_every_n_epoch=3", "sampling.n=4", "sampling_grid.pieces=2"),
 )
 EPOCHS = 30
-LARGER = "LSTM with attention, 256 units"
+LARGER, WIDER = "LSTM with attention, 256 units", (*KINDS["LSTM with attention"], CHAINED)
 
 
 def jobs(folder: Path, music: Path) -> list[Job]:
     """Return the trainings."""
     kinds = matched(folder, {kind: (*overrides, CHAINED) for kind, overrides in KINDS.items()}, DATA, EPOCHS)
-    larger = (*KINDS["LSTM with attention"], CHAINED, "model.hidden_size=256", f"trainer.max_epochs={EPOCHS}")
-    kinds[LARGER] = larger
+    kinds[LARGER] = (*WIDER, "model.hidden_size=256", f"trainer.max_epochs={EPOCHS}")
     return [Job(folder / slug(kind), (*overrides, *DATA)) for kind, overrides in kinds.items()]
 
 
@@ -40,11 +39,11 @@ def tables(done: list[Job]) -> dict[str, str]:
             continue
         job = next(job for job in done if job.folder.name == slug(kind))
         pairs = zip(by_beat(own), by_beat(base), strict=True)
-        size = f"{plan[kind]['parameters']:,}" if kind in plan else "562,000"
+        size = plan[kind]["parameters"] if kind in plan else parameters(network(WIDER, sizes_of(DATA), 256))
         rows.append(
             (
                 kind,
-                size,
+                f"{size:,}",
                 f"{job.summary['seconds']:.0f}",
                 f"{own['nats_per_beat']:.2f}",
                 "-" if kind == "LSTM" else difference([a - b for a, b in pairs], 2),

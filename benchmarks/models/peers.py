@@ -32,7 +32,7 @@ MUSIC = {
 
 @dataclass(frozen=True)
 class PeerJob(Job):
-    """A training of the peer; its file is `folder` with the suffix `.json`."""
+    """A training of the peer; its file lies beside `folder`."""
 
     @property
     def done(self) -> bool:
@@ -42,7 +42,7 @@ class PeerJob(Job):
     @property
     def figures_path(self) -> Path:
         """The file of its figures."""
-        return self.folder.with_suffix(".json")
+        return self.beside("json")
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class PeerJob(Job):
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         python = os.environ.get("COMPOSER_PEER_PYTHON", sys.executable)
         command = [python, str(ROOT / "benchmarks" / "peer.py"), *self.overrides, "--output", str(self.figures_path)]
-        with self.folder.with_suffix(".log").open("w", encoding="utf-8") as log:
+        with self.beside("log").open("w", encoding="utf-8") as log:
             environment = {**os.environ, "OMP_NUM_THREADS": "1"}
             subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False)
         return self.done

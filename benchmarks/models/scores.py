@@ -14,7 +14,7 @@ from benchmarks.models.jobs import Job
 
 def whole_pieces(job: Job, part: str = "test") -> dict[str, Any]:
     """Return the figures of `composer evaluate` for whole pieces (docs/evaluate.md), kept beside the run."""
-    path = job.folder.with_suffix(".scores.json")
+    path = job.beside("scores.json")
     if not path.exists():
         from composer.commands.evaluate import evaluate
         from composer.composing.composer import Composer
@@ -48,7 +48,7 @@ def mixtures(jobs: Sequence[Job], part: str) -> list[dict[str, float]]:
 
 def adaptation(job: Job) -> dict[str, dict[str, float]]:
     """Return loss and accuracy of a run by each way of `adaptation.measure`, kept beside the run."""
-    path = job.folder.with_suffix(".adaptation.json")
+    path = job.beside("adaptation.json")
     if not path.exists():
         path.write_text(json.dumps(measure(job.folder), indent=1) + "\n", encoding="utf-8")
     found: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
