@@ -112,7 +112,7 @@ def test_help_of_a_command_shows_how_to_use_it(command: str, capsys: pytest.Capt
     if command == "train":
         assert "\nregularizer: elastic_net, l1, l2, none, proximal_l1\n" in out
         ablations = (
-            "augmentation, bar_position, channels, dropout, embedding, heads, hidden_size, l1, l1_path, "
+            "augmentation, bar_position, channels, data_size, dropout, embedding, heads, hidden_size, l1, l1_path, "
             "label_smoothing, model, num_layers, regularizer, search, split, stateful, supervision, "
             "variational_dropout, weight_dropout, window_size"
         )
@@ -182,8 +182,8 @@ MISTAKES = [
         1,
         ["experiment=articel", "did you mean article?"],
     ),
-    ("train", ["model=null"], 1, ["model=null: model is one of gru, lstm, transformer"]),
-    ("train", ["experiment=null"], 1, ["experiment is one of article, article_no_l1, best"]),
+    ("train", ["model=null"], 1, ["model=null: model is one of attentive_lstm, gru, lstm, transformer"]),
+    ("train", ["experiment=null"], 1, ["experiment is one of article, article_last_tenth, article_leak"]),
     ("train", ["-m", "regularizer=l1,null"], 1, ["regularizer is one of"]),
     ("train", ["seed=-1"], 1, ["seed=-1: must be from 0 to 4294967295"]),
     ("train", ["seed=many"], 1, ["seed=many: must be an integer"]),

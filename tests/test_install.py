@@ -101,7 +101,12 @@ def test_wheel_holds_every_module_and_config_only(wheel: Path) -> None:
         }
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "composer").rglob("*.py")}
     pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "composer/render/page").iterdir()}
-    pages |= {"composer/corpus/chorales.csv", "composer/py.typed", "lstm_composer.py"}
+    pages |= {
+        "composer/corpus/chorales.csv",
+        "composer/corpus/jsb_chorales.csv",
+        "composer/py.typed",
+        "lstm_composer.py",
+    }
     yaml = {f"composer/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
     assert "composer/conf/train.yaml" in yaml
     code = {name for name in files if ".dist-info/" not in name}

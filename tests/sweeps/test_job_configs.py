@@ -155,7 +155,7 @@ def test_a_subfolder_may_be_the_number_of_the_job(jobs_seen: list[list[str]], mi
 
 @pytest.mark.parametrize(
     ("swept", "count"),
-    [("model=glob(*)", 3), ("model=glob(*,exclude=t*)", 2), ("seed=range(0,3)", 3), ("seed=choice(4,5)", 2)],
+    [("model=glob(*)", 4), ("model=glob(*,exclude=t*)", 3), ("seed=range(0,3)", 3), ("seed=choice(4,5)", 2)],
 )
 def test_hydras_ways_to_sweep(jobs_seen: list[list[str]], mine: Path, swept: str, count: int) -> None:
     assert cli.run("train", ["-m", swept]) == 0
@@ -166,7 +166,10 @@ def test_hydras_ways_to_sweep(jobs_seen: list[list[str]], mine: Path, swept: str
     ("arguments", "line"),
     [
         (["-m", "model.hidden_size=0,64"], "model.hidden_size=0: must be from 1 to 16384"),
-        (["-m", "model=lstm,grru"], "model=grru: model is one of gru, lstm, transformer; did you mean gru?"),
+        (
+            ["-m", "model=lstm,grru"],
+            "model=grru: model is one of attentive_lstm, gru, lstm, transformer; did you mean gru?",
+        ),
         (["-m", "seed=0,1", "experiment=nope"], "experiment=nope: experiment is one of article"),
         (["-m", "seed=0,1", "hydra.searchpath=[pkg://hydra.conf]"], "a sweep copies folders of configs"),
         (["-m", "seed=0,1", "--cfg", "job"], "--cfg, --info and --shell-completion stand alone"),
@@ -213,5 +216,5 @@ def test_the_commands_of_the_page_run(
         program, command, *arguments = shlex.split(line.replace("/home/me", str(tmp_path)), comments=True)
         assert (program, cli.run(command, arguments)) == ("composer", 0), line
     assert [config.model.hidden_size for config in started] == [32]
-    # Three seeds; two widths and three seeds; three seeds; three networks and two seeds; five seeds; two seeds.
-    assert len(jobs_seen) == 3 + 6 + 0 + 6 + 5 + 2
+    # Three seeds; two widths and three seeds; three seeds; four networks and two seeds; five seeds; two seeds.
+    assert len(jobs_seen) == 3 + 6 + 0 + 8 + 5 + 2
