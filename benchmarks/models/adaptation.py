@@ -10,6 +10,9 @@ The counts are those of the last k = 8, 7, ... 0 events in training, interpolate
 
     p_k = (count + distinct p_(k-1)) / (total + distinct),  p_(-1) = 1 / V
 
+These chances of a channel, like those of chained heads, are given the true channels before it. Their likelihoods are
+those of events; their likeliest classes are no predictions of events, so that no accuracy is taken of them.
+
 A mixture of both has, for each channel and each length of the longest context that occurs in training, one weight,
 which expectation-maximisation fits on the validation windows (Jelinek and Mercer 1980).
 
@@ -82,12 +85,6 @@ class Predicted:
         right = np.stack([chances.argmax(axis=1) for chances in self.chances], axis=1) == self.targets
         reliability.add(confidence, right)
         return float(np.mean(list(reliability.errors("").values())))
-
-    @property
-    def accuracy(self) -> float:
-        """The mean of the three accuracies."""
-        right = [chances.argmax(axis=1) == self.targets[:, k] for k, chances in enumerate(self.chances)]
-        return float(np.mean(right))
 
 
 class Run:
@@ -250,7 +247,7 @@ def dynamic(model: Network, windows: Tensor, rate: float) -> Predicted:
 
 
 def measure(folder: Path) -> dict[str, dict[str, float]]:
-    """Return loss and accuracy on the test windows of each way, everything fitted on the validation windows."""
+    """Return loss and calibration error on the test windows of each way, all fitted on the validation windows."""
     run = Run(folder)
     val, test = run.logits("val"), run.logits("test")
     wanted, asked = run.targets("val"), run.targets("test")
@@ -271,7 +268,7 @@ def measure(folder: Path) -> dict[str, dict[str, float]]:
         "mixed with counts": mixed(scaled, counts, longest, weights),
         "dynamic evaluation": adapted,
     }
-    return {name: {"loss": found.loss, "accuracy": found.accuracy, "ece": found.ece} for name, found in ways.items()}
+    return {name: {"loss": found.loss, "ece": found.ece} for name, found in ways.items()}
 
 
 class Mixing:
@@ -291,7 +288,6 @@ class Mixing:
         """Return the weights (orders + 1, 3) fitted on the validation windows."""
         return gate(*self.both("val"))
 
-    def measure(self, part: str, weights: Floats) -> dict[str, float]:
-        """Return loss and accuracy of the mixture on a part."""
-        found = mixed(*self.both(part), weights)
-        return {"loss": found.loss, "accuracy": found.accuracy}
+    def loss(self, part: str, weights: Floats) -> float:
+        """Return the loss of the mixture on a part, nats per event."""
+        return mixed(*self.both(part), weights).loss

@@ -99,14 +99,10 @@ def _adaptation(done: list[Job]) -> str:
             continue
         measured = [adaptation(job) for job in own]
         for way in measured[0]:
-            loss, accuracy, ece = ([each[way][key] for each in measured] for key in ("loss", "accuracy", "ece"))
-            plain = [each["network"] for each in measured]
-            beside = [
-                difference([each[way][key] - own[key] for each, own in zip(measured, plain, strict=True)], digits)
-                for key, digits in (("loss", 2), ("accuracy", 3))
-            ]
+            loss, ece = ([each[way][key] for each in measured] for key in ("loss", "ece"))
+            beside = [each[way]["loss"] - each["network"]["loss"] for each in measured]
             first = way == "network"
-            cells = (spread(loss, 2), "-" if first else beside[0], spread(accuracy), "-" if first else beside[1])
-            rows.append((name if first else "", way, *cells, f"{np.mean(ece):.3f}"))
-    head = ("recipe", "prediction", "loss, test", "minus the network's", "accuracy, test", "minus the network's", "ECE")
+            gained = "-" if first else difference(beside, 2)
+            rows.append((name if first else "", way, spread(loss, 2), gained, f"{np.mean(ece):.3f}"))
+    head = ("recipe", "prediction", "loss, test", "minus the network's", "ECE")
     return table(head, rows)

@@ -27,8 +27,8 @@ def whole_pieces(job: Job, part: str = "test") -> dict[str, Any]:
     return found
 
 
-def mixtures(jobs: Sequence[Job], part: str) -> list[dict[str, float]]:
-    """Return loss and accuracy of each run mixed with the counts of its training windows, kept beside the runs.
+def mixtures(jobs: Sequence[Job], part: str) -> list[float]:
+    """Return the loss of each run mixed with the counts of its training windows, kept beside the runs.
 
     The gate is fitted on the run's validation windows. Where these are what is scored, the runs are folds of one piece,
     and each has the mean of the gates of the other folds.
@@ -40,14 +40,13 @@ def mixtures(jobs: Sequence[Job], part: str) -> list[dict[str, float]]:
         if part == "val":
             total = np.sum(gates, axis=0)
             gates = [(total - own) / (len(gates) - 1) for own in gates]
-        found = [own.measure(part, weights) for own, weights in zip(mixing, gates, strict=True)]
+        found = [{"loss": own.loss(part, weights)} for own, weights in zip(mixing, gates, strict=True)]
         path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    kept: list[dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
-    return kept
+    return [each["loss"] for each in json.loads(path.read_text(encoding="utf-8"))]
 
 
 def adaptation(job: Job) -> dict[str, dict[str, float]]:
-    """Return loss and accuracy of a run by each way of `adaptation.measure`, kept beside the run."""
+    """Return loss and calibration error of a run by each way of `adaptation.measure`, kept beside the run."""
     path = job.beside("adaptation.json")
     if not path.exists():
         path.write_text(json.dumps(measure(job.folder), indent=1) + "\n", encoding="utf-8")
