@@ -26,21 +26,10 @@ def second_piece(folder: Path) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         score = corpus.parse(work).stripTies()
-    notes = [
-        (_ticks(element.offset), _ticks(element.offset + element.duration.quarterLength), pitch.midi)
-        for part in score.parts
-        if part.partName in names
-        for element in part.flatten().notes
-        for pitch in element.pitches
-        if element.duration.quarterLength > 0
-    ]
+    notes = [note for part in score.parts if part.partName in names for note in chorales.part_notes(part)]
     folder.mkdir(parents=True, exist_ok=True)
     write_midi(path, Piece(work, chorales.events(notes), chorales.TIMING))
     return path
-
-
-def _ticks(quarters: float) -> int:
-    return round(float(quarters) * chorales.TIMING.division)
 
 
 def folds(folder: Path, music: Path) -> list[Path]:

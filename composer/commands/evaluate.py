@@ -101,6 +101,7 @@ def evaluate(
     by_split: dict[str, dict[str, Any]] = {
         name: {} for name in ("calibration", "by_piece", "over_pieces", "context", "whole_pieces")
     }
+    first: list[Nats] | None = None  # the same for every split
     seconds, metrics = Seconds(corpus, data), make_metrics(config.metrics)
     read = with_bars(tokens, corpus.pieces) if composer.model.bar_position else tokens
     for name, part in parts.items():
@@ -119,7 +120,7 @@ def evaluate(
             probed = probe(composer.model, windows, corpus.pieces.offsets, context, config.seed)
             by_split["context"][name] = probed.to_plain()
         if numbers := held_out(part, corpus, data):
-            first = _first_event(composer, training)
+            first = first or _first_event(composer, training)
             size = data.window_size
             whole = score(composer.model, read, corpus, numbers, size, first, seconds, config.seed)
             by_split["whole_pieces"][name] = figures(whole, len(numbers))

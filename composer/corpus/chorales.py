@@ -177,14 +177,16 @@ def voices(work: str) -> list[list[Note]]:
     chosen: list[Any] = [part for part in named if part is not None] if None not in named else parts
     if len(chosen) != len(VOICES):
         raise ComposerError(f"{work}: has {len(chosen)} parts, and none named {', '.join(VOICES)}")
+    return [part_notes(part) for part in chosen]
+
+
+def part_notes(part: Any) -> list[Note]:
+    """Return the notes of a part of a music21 score."""
     return [
-        [
-            (_ticks(element.offset), _ticks(element.offset + element.duration.quarterLength), pitch.midi)
-            for element in part.flatten().notes
-            for pitch in element.pitches
-            if element.duration.quarterLength > 0  # a grace note has no length
-        ]
-        for part in chosen
+        (_ticks(element.offset), _ticks(element.offset + element.duration.quarterLength), pitch.midi)
+        for element in part.flatten().notes
+        for pitch in element.pitches
+        if element.duration.quarterLength > 0  # a grace note has no length
     ]
 
 
