@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from composer import __version__, plugins, standard_streams
+from composer import __version__, plugins, standard_streams, terminal
 from composer.config.commands import (
     SCHEMAS,
     CompareConfig,
@@ -185,6 +185,13 @@ def live(arguments: list[str]) -> None:
     _run_command("live", run_first(arguments, "live"), job)
 
 
+def explain(arguments: list[str]) -> None:
+    """`composer explain KEY_OR_GROUP ...`; needs no torch."""
+    from composer.commands.explain import run
+
+    print(printable(run(arguments)))
+
+
 def _run_command(
     command: str,
     arguments: list[str],
@@ -233,6 +240,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "report": (report, "a page that shows and plays a run or a sweep: DIR, or the newest"),
     "render": (render, "make a MIDI file readable and audible: FILE.mid"),
     "copying": (copying, "what a MIDI file copies from a run's training music: FILE.mid RUN_DIR"),
+    "explain": (explain, "what a key, a group or an option is: KEY_OR_GROUP"),
     "live": (live, "play to a MIDI port while composing: RUN_DIR_OR_CKPT port=NAME"),
 }
 
@@ -280,7 +288,7 @@ def usage() -> str:
             *commands,
             "",
             'eval "$(composer completion bash)" completes commands, keys and values (also zsh, fish).',
-            "composer COMMAND --cfg job lists a command's keys with their values; README.md shows the way.",
+            "composer COMMAND --help lists a command's keys; README.md shows the way.",
         ]
     )
 
@@ -292,7 +300,7 @@ def run(command: str, arguments: list[str]) -> int:
     try:
         COMMANDS[command][0](arguments)
     except ComposerError as error:
-        print(printable(f"composer {command}: {error}"), file=sys.stderr)
+        _complain(f"composer {command}: {error}")
         if os.environ.get("COMPOSER_DEBUG"):
             traceback.print_exception(error)
         return error.exit_status
@@ -303,13 +311,18 @@ def run(command: str, arguments: list[str]) -> int:
         fault = plugins.fault(error)
         if fault is None or os.environ.get("COMPOSER_DEBUG"):
             raise
-        print(f"composer {command}: {fault}", file=sys.stderr)
+        _complain(f"composer {command}: {fault}")
         return fault.exit_status
     return 0
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *rest: object) -> None:
-    print(printable(f"warning: {message}"), file=sys.stderr)
+    _complain(f"warning: {message}")
+
+
+def _complain(text: str) -> None:
+    """Print a line on standard error, wrapped on a terminal alone: programs that read it expect one line."""
+    print(terminal.wrap(printable(text), terminal.width_of(sys.stderr)), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from composer import terminal
 from composer.files import printable
 
 LOG = logging.getLogger("composer")
@@ -40,7 +41,7 @@ def say(text: str, stream: TextIO | None = None) -> None:
     if _logged.get():
         LOG.info("%s", text)
     else:
-        print(printable(text), file=stream, flush=True)
+        print(terminal.wrap(printable(text), terminal.width_of(stream)), file=stream, flush=True)
 
 
 def in_notebook() -> bool:

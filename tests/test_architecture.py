@@ -16,6 +16,7 @@ ORDER = [
         "random_streams",
         "standard_streams",
         "files",
+        "terminal",
         "progress",
         "registry",
         "plugins",
@@ -154,6 +155,8 @@ def test_only_the_configuration_knows_hydra_and_omegaconf() -> None:
     knowing = {by_name(path) for path in MODULES if top_level(parse(path)) & {"hydra", "omegaconf"}}
     assert knowing == {
         "config.compose",
+        "config.explain",
+        "config.help",
         "config.keys",
         "config.plain",
         "config.run_file",

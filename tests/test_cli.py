@@ -97,7 +97,7 @@ def test_an_unknown_command_names_the_known_ones(command: str, capsys: pytest.Ca
     assert status_of([command, "seed=1"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    commands = "train, generate, evaluate, compare, explore, export, report, render, copying, live"
+    commands = "train, generate, evaluate, compare, explore, export, report, render, copying, explain, live"
     assert err == f"composer: there is no command {command}; there are {commands}\n"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from composer import terminal
 from composer.composing.composer import Composer
 from composer.config import compose as configs
 from composer.config.commands import ContextConfig, EvaluateConfig
@@ -32,7 +33,7 @@ from composer.evaluation.scores import Seconds, over_pieces, score_windows
 from composer.evaluation.scores import pieces_csv as pieces_table
 from composer.evaluation.whole_pieces import Nats, figures, first_event, held_out, score
 from composer.files import display_path, user_path, write_json, write_text
-from composer.progress import Counter
+from composer.progress import Counter, say
 from composer.reporting import evaluation_text as words
 from composer.reporting.run_tables import UNITS, split_name, table
 from composer.runs.layout import checkpoint_path
@@ -210,8 +211,9 @@ def run(config: EvaluateConfig) -> Path:
     scored_splits = [key for key in ("val", "test", "data") if results.get(f"windows_{key}")]
     names = {key: split_name(key, composer.config, results["pieces"]) for key in scored_splits}
     rows = [("" if k else "network", name, key, results) for k, (key, name) in enumerate(names.items())]
-    print(f"scored     {checkpoint_path(Path(config.run), config.checkpoint)}")
-    print("\n".join([*table(rows, results["baselines"]), UNITS, "", *words.lines(results, names)]))
+    say(f"scored     {checkpoint_path(Path(config.run), config.checkpoint)}")
+    width = terminal.width_of()
+    say("\n".join([*table(rows, results["baselines"], width), UNITS, "", *words.lines(results, names, width)]))
     kept = {key: value for key, value in results.items() if key != "by_piece"}
     write_json(path, {"run": config.run, "checkpoint": config.checkpoint, "data_path": config.data.path, **kept})
     write_text(folder / PIECES, pieces_table(results["by_piece"]))
@@ -221,5 +223,5 @@ def run(config: EvaluateConfig) -> Path:
         from composer.reporting.evaluation_figures import draw_all
 
         made += draw_all(results, names, composer.config.data.window_size, folder)
-    print(f"written to {display_path(folder)}: {', '.join(made)}")
+    say(f"written to {display_path(folder)}: {', '.join(made)}")
     return path

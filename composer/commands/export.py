@@ -10,6 +10,7 @@ from composer.composing.composer import Composer
 from composer.config import run_file
 from composer.config.commands import ExportConfig
 from composer.files import display_path, user_path
+from composer.progress import say
 from composer.runs import checkpoint as ckpt
 
 
@@ -19,13 +20,13 @@ def run(config: ExportConfig) -> Path:
     path = user_path(config.output)
     if path.suffix == onnxfile.SUFFIX:
         onnxfile.write(path, composer.model, composer.plain())
-        print(f"{display_path(path)}  {path.stat().st_size:,} bytes; run it with onnxruntime (docs/compose.md)")
+        say(f"{display_path(path)}  {path.stat().st_size:,} bytes; run it with onnxruntime (docs/compose.md)")
         return path
     yaml = run_file.to_yaml(composer.config)
     values = ckpt.composer_values(yaml, composer.vocabulary, composer.origin)
     values["sampling"] = composer.setting.to_plain()
     export.write(path, composer.model.state_dict(), values)
-    print(
+    say(
         f"{display_path(path)}  {path.stat().st_size:,} bytes; compose with: composer generate run={display_path(path)}"
     )
     return path

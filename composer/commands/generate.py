@@ -8,7 +8,7 @@ from composer.composing.composer import Composer, Composition, drawn_at
 from composer.config import compose as configs
 from composer.config.commands import GenerateConfig
 from composer.files import user_path
-from composer.progress import Counter
+from composer.progress import Counter, say
 
 
 def run(config: GenerateConfig) -> list[Path]:
@@ -30,8 +30,8 @@ def run(config: GenerateConfig) -> list[Path]:
     for number, composition in enumerate(compositions):
         path = folder / f"{composer.config.name}-seed{config.seed}-{number:03d}.mid"
         paths.append(composition.save(path))
-        print(f"{path}  {summary_line(composition)}")
-    print(drawn_at(composer, config))
+        say(f"{path}  {summary_line(composition)}")
+    say(drawn_at(composer, config))
     return paths
 
 

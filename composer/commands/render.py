@@ -16,6 +16,7 @@ from composer.errors import MissingExtra
 from composer.files import display_path, safe_name, user_path, write_atomic, write_json, write_text
 from composer.music.midi import read_parts
 from composer.music.notes import Performance, from_file
+from composer.progress import say
 from composer.render import audio, pianoroll
 from composer.render.listening import metre, player
 from composer.render.player import Player, piece_page
@@ -42,7 +43,7 @@ def run(config: RenderConfig) -> Path:
     write_text(folder / "score.musicxml", notation.musicxml)
     _tell("score", folder / "score.musicxml", _about(notation, config.key is None and not performance.markings.keys))
     if left_out := str(performance.left_out):
-        print(f"{'left out':<11}{left_out}")
+        say(f"{'left out':<11}{left_out}")
     for left in folder.iterdir():
         if _PAGE.fullmatch(left.name):
             left.unlink()  # of a longer piece
@@ -144,7 +145,7 @@ def _optional() -> Iterator[None]:
     try:
         yield
     except MissingExtra as error:
-        print(f"left out: {error}", file=sys.stderr)
+        say(f"left out: {error}", sys.stderr)
 
 
 def _write(path: Path, content: bytes, more: str = "") -> None:
@@ -153,4 +154,4 @@ def _write(path: Path, content: bytes, more: str = "") -> None:
 
 
 def _tell(what: str, path: Path, more: str = "") -> None:
-    print(f"{what:<11}{display_path(path)}{'  ' if more else ''}{more}")
+    say(f"{what:<11}{display_path(path)}{'  ' if more else ''}{more}")

@@ -33,6 +33,7 @@ from composer.music.events import Piece, title_of
 from composer.music.markings import Markings
 from composer.music.midi import find_files, read_piece
 from composer.music.notes import Performance, from_file, from_piece
+from composer.progress import say
 from composer.render.listening import player
 from composer.render.pianoroll import draw
 from composer.render.player import Image, Player, Section, Table, gallery_page
@@ -62,7 +63,7 @@ def run(config: ReportConfig) -> Path:
     page = run_page(folder, config) if one else sweep_page(folder, config)
     path = user_path(config.output) if config.output else folder / PAGE
     write_text(path, page)
-    print(f"{'page':<13}{display_path(path)}")
+    say(f"{'page':<13}{display_path(path)}")
     return path
 
 

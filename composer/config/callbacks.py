@@ -23,12 +23,17 @@ class EarlyStoppingConfig(CallbackConfig):
     prefix: ClassVar[str] = "callbacks.early_stopping."
 
     monitor: Annotated[str, Matching("a metric of the validation, such as loss/val", re.compile(r".+/val"))]
+    """The metric that has to improve, such as `loss/val`."""
     mode: Annotated[str, OneOf(("min", "max"))]
+    """`min` where a lower value is better, `max` where a higher one is."""
     patience: Annotated[int, COUNT]
     """Validations without an improvement."""
     min_delta: Annotated[float, NOT_NEGATIVE]
+    """Smallest change that counts as an improvement."""
     stopping_threshold: float | None
+    """Stop as soon as the metric is better than this; null never does."""
     divergence_threshold: float | None
+    """Stop as soon as the metric is worse than this; null never does."""
 
 
 @keys_of("callbacks", "lr_monitor")
@@ -41,7 +46,9 @@ class LearningRateMonitorConfig(CallbackConfig):
     logging_interval: Annotated[str | None, OneOf(("step", "epoch"))]
     """Null is that of the schedule."""
     log_momentum: bool
+    """Log the optimiser's momentum too."""
     log_weight_decay: bool
+    """Log the optimiser's weight decay too."""
 
 
 @keys_of("callbacks", "swa")
@@ -63,8 +70,11 @@ class EMAConfig(CallbackConfig):
     prefix: ClassVar[str] = "callbacks.ema."
 
     decay: Annotated[float, BELOW_1]
+    """Share of the average that is kept at each update; the rest is taken from the current weights."""
     every_steps: Annotated[int, COUNT]
+    """Steps of the optimiser between two updates of the average."""
     start_step: Annotated[int, at_least(0)]
+    """Steps of the optimiser before the first update."""
 
 
 @keys_of("callbacks", "device_stats")
@@ -86,6 +96,7 @@ class RichProgressConfig(CallbackConfig):
     prefix: ClassVar[str] = "callbacks.rich_progress."
 
     refresh_rate: Annotated[int, COUNT]
+    """Batches between two updates of the bar."""
     leave: bool
     """Leave the bar of each epoch on the screen."""
 

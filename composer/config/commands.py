@@ -46,6 +46,7 @@ class ComposingConfig(RunChoice, SamplingConfig):
     prefix: ClassVar[str] = ""
 
     seed: Seed
+    """Seed of the draws: the same seed, weights and keys give the same file."""
     primer: str | None
     """null (the training piece's first events), a MIDI file, an offset in events into the training piece, or `none`."""
 
@@ -184,7 +185,9 @@ class NotesConfig:
     part: str
     """As for training: `first`, `all`, `track:N`, `channel:N`, `family:NAME`."""
     drums: bool
+    """Keep the drum channel (9, counted from 0)."""
     clip: bool
+    """Read a file whose data bytes exceed 127 by clipping them, with a warning, instead of refusing it."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -237,6 +240,7 @@ class RenderConfig:
     soundfont: str | None
     """A `.sf2` file for FluidSynth; null looks in the usual places."""
     sound: SoundFormat
+    """Format of the sound file."""
     output: str | None
     """Folder; null is one of the file's name in `outputs/render`."""
 

@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from composer import plugins, registry
 from composer.config.commands import SCHEMAS, GenerateConfig
+from composer.config.help import command_help
 from composer.config.keys import (
     as_hydra_names,
     as_typed,
@@ -47,17 +48,6 @@ ConfigType = TypeVar("ConfigType")
 def run_id() -> str:
     """Return a unique folder name for a run: the time, and random letters for runs of the same second."""
     return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(3)}"
-
-
-def config_groups() -> str:
-    """Return a line for each group that can be chosen, the user's too, with its options: for `--help`."""
-    loader = GlobalHydra.instance().config_loader()
-    lines = []
-    for group in loader.list_groups(""):
-        options = loader.get_group_options(group)
-        if options and group != "hydra":
-            lines.append(f"{group}: {', '.join(options)}")
-    return "\n".join(lines)
 
 
 class _PluginConfigs(SearchPathPlugin):
@@ -144,7 +134,7 @@ def register() -> None:
     # Cached, so that every job of one sweep sees the same value.
     OmegaConf.register_new_resolver("run_id", run_id, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("safe_name", safe_name, replace=True)
-    OmegaConf.register_new_resolver("config_groups", config_groups, replace=True)
+    OmegaConf.register_new_resolver("command_help", command_help, replace=True)
 
 
 def _store_part(kind: str, name: str) -> None:

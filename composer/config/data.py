@@ -81,6 +81,7 @@ class DataConfig(Group):
     of_files: ClassVar[bool] = False
 
     source: str
+    """The source of the pieces; `data=NAME` sets it."""
     path: str | None
     """A MIDI file or a folder of them (`.mid`, `.midi`, `.rmi`, `.kar`, searched recursively); only for `data=midi`."""
     part: str
@@ -108,6 +109,7 @@ class DataConfig(Group):
     """Events of each piece before its first target; null is `window_size`. Runs with different windows and the same
     number here have the same targets in training, validation and test, and the same batches of them."""
     batch_size: Annotated[int, COUNT]
+    """Windows per batch: one step of the optimiser reads this many."""
     windows_per_epoch: Annotated[int | None, COUNT]
     """Training windows per epoch: each epoch goes on where the last one ended, so that after some epochs all have been
     seen once. null is all of them."""
@@ -125,10 +127,12 @@ class DataConfig(Group):
     test_fraction: Annotated[float, BELOW_1]
     """Share held out for the test, first of all: a block of one piece, or whole pieces of several."""
     test_block: Block
+    """Where a single piece holds out its test block."""
     fold: int | None
     """With `split=blocked`, hold out this block (from 0) of `folds` equal ones for validation, in place of `val_block`
     and `val_fraction`; null uses these."""
     folds: Annotated[int, at_least(2)]
+    """Equal blocks of a piece that `fold` chooses from."""
     group_similarity: Annotated[float | None, UP_TO_1]
     """Pieces of several that share this much of their melody, at any pitch, are held out together, and so are copies;
     null looks for no such pieces."""
@@ -241,8 +245,9 @@ class EncodingConfig(Group):
     prefix: ClassVar[str] = "encoding."
 
     pitch_low: Annotated[int, PITCH]
+    """Lowest MIDI pitch that has a class, included."""
     pitch_high: int
-    """Lowest and highest MIDI pitch that has a class, both included."""
+    """Highest MIDI pitch that has a class, included."""
     velocity_bins: Annotated[int | None, between(1, 127)]
     """Classes of the velocities 1 to 127, of equal width; null is a class for each. Class 0 is a release."""
     time_unit: TimeUnit | None
@@ -287,6 +292,7 @@ class AugmentationConfig(Group):
     prefix: ClassVar[str] = "augmentation."
 
     name: str
+    """The option of the group; `augmentation=NAME` sets it."""
 
     def check(self) -> None:
         """Check that the keys are those of the option named; raises a `ComposerError`."""

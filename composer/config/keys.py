@@ -7,7 +7,8 @@ import dataclasses
 import difflib
 import re
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -53,22 +54,50 @@ def text_keys(command: str) -> frozenset[str]:
 
 def _annotations(schema: type[Any], prefix: str) -> dict[str, Any]:
     """Return the annotation of every dotted key of a schema."""
-    keys: dict[str, Any] = {}
+    return {field.key: field.annotation for field in fields_of(schema, prefix)}
+
+
+@dataclass(frozen=True, slots=True)
+class KeyField:
+    """A dotted key of a command, and where it is declared.
+
+    Attributes:
+        key: such as `model.dropout`.
+        owner: the dataclass of the group that has the field; one that inherits it, not the one that declares it.
+        name: of the field; empty for the node of an option of several, such as `logger.csv`.
+        annotation: its type, with limits; None for such a node.
+        option: the option of the group that has the key, such as `optimizer=sgd`; None where every option has it.
+    """
+
+    key: str
+    owner: type[Any]
+    name: str
+    annotation: Any
+    option: str | None = None
+
+
+def fields_of(schema: type[Any], prefix: str = "", option: str | None = None) -> Iterator[KeyField]:
+    """Yield every key of a schema, nodes and leaves; of a group whose options have different keys, those of each."""
     hints = typing.get_type_hints(schema)
     annotated = typing.get_type_hints(schema, include_extras=True)
     for field in dataclasses.fields(schema):
-        name = prefix + field.name
-        keys.setdefault(name, annotated[field.name])
+        key = prefix + field.name
+        yield KeyField(key, schema, field.name, annotated[field.name], option)
         several = field.name in SEVERAL
         options = registry.names(field.name) if several or not prefix else []
         if several:
-            for option in options:
-                keys.setdefault(f"{name}.{option}", None)
-                keys |= _annotations(registry.keys(field.name, option), f"{name}.{option}.")
+            for name in options:
+                keys = registry.keys(field.name, name)
+                yield KeyField(f"{key}.{name}", keys, "", None, f"{field.name}={name}")
+                yield from fields_of(keys, f"{key}.{name}.", f"{field.name}={name}")
         elif dataclasses.is_dataclass(hints[field.name]):
-            for shape in (hints[field.name], *(registry.keys(name, option) for option in options)):
-                keys |= _annotations(shape, f"{name}.")
-    return keys
+            shared = {inner.name for inner in dataclasses.fields(hints[field.name])}
+            yield from fields_of(hints[field.name], f"{key}.", option)
+            # Other commands have nodes of the same name that are no group, such as `data` of composer evaluate.
+            chosen = [name for name in options if issubclass(registry.keys(key, name), hints[field.name])]
+            for name in chosen:
+                own = fields_of(registry.keys(key, name), f"{key}.", f"{key}={name}")
+                yield from (inner for inner in own if inner.key.removeprefix(f"{key}.") not in shared)
 
 
 def options_of_group(group: str) -> list[str]:

@@ -171,6 +171,20 @@ class Each:
             yield from self.limit.faults(element)
 
 
+@dataclass(frozen=True, slots=True)
+class Since:
+    """Marks a key that came after the first version: `Annotated[int, COUNT, Since("0.2.0")]`."""
+
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The values of a key in words, where no type of OmegaConf says them and the `check` of its group compares them."""
+
+    words: str
+
+
 def at_least(least: float) -> Range:
     """Return the limit of numbers from `least` on."""
     return Range(f"at least {least}", least=least)
@@ -248,11 +262,12 @@ def check_name(kind: str, config: Any, key: str = "name") -> None:
 
 @functools.cache
 def limits_of(schema: type[Any]) -> dict[str, tuple[list[Limit], bool]]:
-    """Return the limits of each field of a dataclass that has some, and whether the field may be null."""
+    """Return the limits of each annotated field of a dataclass, and whether the field may be null."""
     found = {}
     for name, hint in get_type_hints(schema, include_extras=True).items():
         if get_origin(hint) is Annotated:
             kind, *limits = get_args(hint)
+            limits = [limit for limit in limits if not isinstance(limit, Since | Values)]
             found[name] = limits, types.NoneType in get_args(kind)
     return found
 

@@ -22,6 +22,7 @@ class CSVLoggerConfig(LoggerConfig):
     prefix: ClassVar[str] = "logger.csv."
 
     flush_every_n_steps: Annotated[int, COUNT]
+    """Steps between two writes to disk."""
 
 
 @keys_of("logger", "tensorboard")
@@ -43,11 +44,15 @@ class WandbLoggerConfig(LoggerConfig):
     prefix: ClassVar[str] = "logger.wandb."
 
     project: str
+    """The project that the run is filed under."""
     entity: str | None
     """The user or team; null is the default of `wandb login`."""
     group: str | None
+    """Name that groups several runs; null groups none."""
     tags: list[str]
+    """Tags of the run."""
     notes: str | None
+    """A longer description of the run."""
     offline: bool
     """Write into the run directory only; `wandb sync` uploads later."""
 
@@ -62,4 +67,6 @@ class MLflowLoggerConfig(LoggerConfig):
     tracking_uri: str | None
     """Null is `MLFLOW_TRACKING_URI` where it is set, else the folder `mlruns` of the working directory."""
     experiment_name: str
+    """The experiment that the run is filed under."""
     tags: dict[str, str]
+    """Tags of the run, by name."""

@@ -40,9 +40,11 @@ class ModelConfig(Group):
     encodes_prefixes: ClassVar[bool] = True
 
     name: str
+    """The network; `model=NAME` sets it."""
     hidden_size: Annotated[int, between(1, 16_384)]
     """Units of a recurrent layer; width of a Transformer."""
     num_layers: Annotated[int, between(1, 32)]
+    """Layers of the network, one on top of the other."""
     dropout: Annotated[float, BELOW_1]
     """Probability of dropping a unit of the network's output, and between its layers (in a Transformer: of what each
     sublayer adds)."""

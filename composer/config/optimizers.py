@@ -32,8 +32,11 @@ class OptimizerConfig(Group):
     prefix: ClassVar[str] = "optimizer."
 
     name: str
+    """The optimiser; `optimizer=NAME` sets it."""
     lr: Annotated[float, FINITE_ABOVE_0]
+    """Learning rate; a schedule multiplies it by a factor."""
     weight_decay: Annotated[float, NOT_NEGATIVE]
+    """Weight decay of every parameter; the article's is 1e-5."""
     gradient_clip_norm: Annotated[float | None, ABOVE_0]
     """Largest L2 norm of the gradient of all parameters together; null does not clip."""
 
@@ -48,8 +51,11 @@ class AdamConfig(OptimizerConfig):
     """`adam`: the article's, weight decay added to the gradient; `adamw`: weight decay apart from it."""
 
     beta1: Annotated[float, BELOW_1]
+    """Decay of the running mean of the gradient."""
     beta2: Annotated[float, BELOW_1]
+    """Decay of the running mean of the squared gradient."""
     eps: Annotated[float, FINITE_ABOVE_0]
+    """Term that is added to the denominator for numerical stability."""
 
 
 @keys_of("optimizer", "radam")
@@ -67,6 +73,7 @@ class NAdamConfig(RAdamConfig):
     """`nadam`: Adam with Nesterov's momentum (Dozat 2016)."""
 
     momentum_decay: Annotated[float, NOT_NEGATIVE]
+    """Decay of the momentum over the steps."""
 
 
 @keys_of("optimizer", "sgd")
@@ -75,8 +82,11 @@ class SGDConfig(OptimizerConfig):
     """`sgd`: stochastic gradient descent, with momentum above 0."""
 
     momentum: Annotated[float, BELOW_1]
+    """Share of the previous step that is added to the next one."""
     dampening: Annotated[float, BELOW_1]
+    """Share of the gradient that is left out of the momentum."""
     nesterov: bool
+    """Use Nesterov's momentum."""
 
     def check(self) -> None:
         """Check the name and that Nesterov's momentum has one; raises a `ComposerError`."""
@@ -92,8 +102,11 @@ class AdagradConfig(OptimizerConfig):
     """`adagrad`: rates divided by the root of the sum of squared gradients (Duchi et al. 2011)."""
 
     lr_decay: Annotated[float, NOT_NEGATIVE]
+    """Decay of the learning rate: it is divided by 1 + step * lr_decay."""
     initial_accumulator_value: Annotated[float, NOT_NEGATIVE]
+    """Value that the sums of squared gradients start from."""
     eps: Annotated[float, FINITE_ABOVE_0]
+    """Term that is added to the denominator for numerical stability."""
 
 
 @keys_of("optimizer", "muon")
@@ -106,7 +119,9 @@ class MuonConfig(AdamConfig):
     """
 
     momentum: Annotated[float, BELOW_1]
+    """Decay of the running mean of a matrix's gradient."""
     nesterov: bool
+    """Use Nesterov's momentum for the matrices."""
     ns_steps: Annotated[int, between(1, 20)]
     """Steps of the Newton-Schulz iteration that orthogonalises."""
 
@@ -125,6 +140,7 @@ class SchedulerConfig(Group):
     prefix: ClassVar[str] = "scheduler."
 
     name: str
+    """The schedule of the learning rate; `scheduler=NAME` sets it."""
 
     def check(self) -> None:
         """Check that the keys are those of the option named; raises a `ComposerError`."""
@@ -143,7 +159,9 @@ class CosineConfig(SchedulerConfig):
     """`cosine`: half a cosine from 1 to `final_factor` over the training."""
 
     final_factor: Annotated[float, _FACTOR]
+    """Factor of the learning rate at the end of the training."""
     interval: Interval
+    """Whether the rate changes after every `step` or every `epoch`."""
 
 
 @keys_of("scheduler", "warmup_cosine")
@@ -152,7 +170,9 @@ class WarmupCosineConfig(CosineConfig):
     """`warmup_cosine`: a straight line from `first_factor` to 1 over the warm-up, then `cosine` over the rest."""
 
     warmup_epochs: Annotated[float, NOT_NEGATIVE]
+    """Epochs over which the learning rate rises."""
     first_factor: Annotated[float, _FACTOR]
+    """Factor of the learning rate at the beginning."""
 
 
 @keys_of("scheduler", "one_cycle")
@@ -163,8 +183,11 @@ class OneCycleConfig(SchedulerConfig):
     peak_at: Annotated[float, _FACTOR]
     """Share of the training that rises."""
     first_factor: Annotated[float, _FACTOR]
+    """Factor of the learning rate at the beginning."""
     final_factor: Annotated[float, _FACTOR]
+    """Factor of the learning rate at the end of the training."""
     interval: Interval
+    """Whether the rate changes after every `step` or every `epoch`."""
 
 
 @keys_of("scheduler", "step")
@@ -173,7 +196,9 @@ class StepConfig(SchedulerConfig):
     """`step`: multiplied by `factor` after every `every_epochs` epochs."""
 
     every_epochs: Annotated[int, COUNT]
+    """Epochs between two reductions of the learning rate."""
     factor: Annotated[float, UP_TO_1]
+    """Factor of each reduction."""
 
 
 @keys_of("scheduler", "plateau")
@@ -182,7 +207,9 @@ class PlateauConfig(SchedulerConfig):
     """`plateau`: multiplied by `factor` when `loss/val` has not fallen for more than `patience` epochs."""
 
     factor: Annotated[float, BELOW_1]
+    """Factor of each reduction of the learning rate."""
     patience: Annotated[int, at_least(0)]
+    """Epochs without a lower `loss/val` before a reduction."""
     threshold: Annotated[float, NOT_NEGATIVE]
     """Share of the lowest `loss/val` by which it must fall to count."""
     cooldown: Annotated[int, at_least(0)]

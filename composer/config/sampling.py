@@ -82,22 +82,33 @@ class SamplingConfig(Group):
     top_k: TopK
     """Sample among the k likeliest classes of each channel; null among all."""
     top_p: TopP
-    """Sample among the likeliest classes whose probabilities reach p; 1 among all. null is the run's own, as above."""
+    """Sample among the likeliest classes whose probabilities reach p; 1 among all. null is the run's own."""
     min_p: MinP
     """Sample among the classes at least as likely as this share of the likeliest one's probability; null among all."""
     note_temperature: Temperature
-    """For one channel in place of the common value; null, here and below, is the common one."""
+    """`temperature` of the note channel alone; null takes `temperature`."""
     velocity_temperature: Temperature
+    """`temperature` of the velocity channel alone; null takes `temperature`."""
     time_temperature: Temperature
+    """`temperature` of the time channel alone; null takes `temperature`."""
     note_top_k: TopK
+    """`top_k` of the note channel alone; null takes `top_k`."""
     velocity_top_k: TopK
+    """`top_k` of the velocity channel alone; null takes `top_k`."""
     time_top_k: TopK
+    """`top_k` of the time channel alone; null takes `top_k`."""
     note_top_p: TopP
+    """`top_p` of the note channel alone; null takes `top_p`."""
     velocity_top_p: TopP
+    """`top_p` of the velocity channel alone; null takes `top_p`."""
     time_top_p: TopP
+    """`top_p` of the time channel alone; null takes `top_p`."""
     note_min_p: MinP
+    """`min_p` of the note channel alone; null takes `min_p`."""
     velocity_min_p: MinP
+    """`min_p` of the velocity channel alone; null takes `min_p`."""
     time_min_p: MinP
+    """`min_p` of the time channel alone; null takes `min_p`."""
     repeats: Annotated[int | None, at_least(2)]
     """A figure of up to 32 strikes and releases is played at most this many times in a row; null is no limit."""
     keep_grid: bool
@@ -108,8 +119,9 @@ class SamplingConfig(Group):
     polyphony: Annotated[int | None, COUNT]
     """Notes at once; null is no limit."""
     pitch_low: Annotated[int | None, PITCH]
+    """Lowest MIDI pitch that is struck, included; null is the network's."""
     pitch_high: int | None
-    """Lowest and highest MIDI pitch that is struck, both included; null is the network's."""
+    """Highest MIDI pitch that is struck, included; null is the network's."""
     scale: str | None
     """A key such as `Bb` or `F#m`, or a scale such as `D:dorian`, whose pitches are struck; null is all."""
     max_note_seconds: Annotated[float | None, POSITIVE]
@@ -163,5 +175,6 @@ class SamplingGridConfig(Group):
     events: Annotated[int, COUNT]
     """Events of each piece, at most `sampling.events`."""
     temperatures: Annotated[list[float], NotEmpty(), Each(POSITIVE, _EACH)]
+    """Temperatures to try, each with each value of `top_p`."""
     top_p: Annotated[list[float], NotEmpty(), Each(UP_TO_1, _EACH)]
-    """1 is no cut."""
+    """Values of `top_p` to try; 1 is no cut."""

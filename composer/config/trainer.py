@@ -6,12 +6,16 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from composer.config.limits import COUNT, Amount, Group, Matching, OneOf, at_least
+from composer.config.limits import COUNT, Amount, Group, Matching, OneOf, Values, at_least
 
 _TIME = Matching("DAYS:HOURS:MINUTES:SECONDS, such as 00:08:00:00", re.compile(r"\d+:\d+:\d+:\d+"))
 _BATCHES = Amount("null, a whole number of batches, or a share from 0.0 to 1.0")
 _TRAINED = Amount("null, a whole number of batches above 0, or a share up to 1.0", least=1)
 _PROFILER = OneOf(("simple", "advanced", "pytorch"))
+
+_DEVICES = Values("at least 1, auto, or numbers of devices such as '0,2'")
+_DETERMINISTIC = Values("true, false or warn")
+_TRIED = Values("true, false, or a number of batches")
 
 # Arguments of `pl.Trainer` that are no keys of the group, and what is there instead.
 ELSEWHERE = {
@@ -37,24 +41,31 @@ class TrainerConfig(Group):
     prefix: ClassVar[str] = "trainer."
 
     max_epochs: Annotated[int, COUNT]
+    """Epochs of the training; the article's 200."""
     accelerator: str
-    devices: Any
+    """Kind of device: `cpu`, `gpu`, `auto` and others that Lightning knows; `trainer=gpu` sets it."""
+    devices: Annotated[Any, _DEVICES]
     """A number of devices, `auto`, or a text of their numbers, such as `'0,2'`."""
     strategy: str
+    """How several processes train together: `auto`, `ddp` and others that Lightning knows; `trainer=ddp` sets it."""
     precision: str
-    deterministic: Any
-    """`true`, `false`, or `warn`."""
+    """Precision of the computation, such as `32`, `16-mixed`, `bf16-mixed` and others that Lightning knows."""
+    deterministic: Annotated[Any, _DETERMINISTIC]
+    """Use deterministic algorithms, as exact resume needs; `warn` where there are such."""
     threads: Annotated[int | None, COUNT]
     """Threads of torch on the CPU; null leaves torch's choice (one per core)."""
     early_stopping_patience: Annotated[int | None, COUNT]
     """Stop after this many epochs without a lower `loss/val`; null trains `max_epochs`."""
     progress_bar: bool
+    """Show a bar on a terminal, and some lines elsewhere."""
     num_nodes: Annotated[int, COUNT]
     """Machines, each with `devices`."""
     min_epochs: Annotated[int | None, COUNT]
+    """Epochs before early stopping may end the training; null is none."""
     max_steps: Annotated[int, at_least(-1)]
     """Steps of the optimiser after which the run ends, with the epoch it is in; -1 leaves `max_epochs` alone."""
     min_steps: Annotated[int | None, COUNT]
+    """Steps of the optimiser before early stopping may end the training; null is none."""
     max_time: Annotated[str | None, _TIME]
     """Time after which the run ends, as `DAYS:HOURS:MINUTES:SECONDS`."""
     accumulate_grad_batches: Annotated[int, COUNT]
@@ -64,15 +75,19 @@ class TrainerConfig(Group):
     limit_train_batches: Annotated[Any, _TRAINED]
     """Batches of an epoch: a number, or a share of them where it is written with a point."""
     limit_val_batches: Annotated[Any, _BATCHES]
+    """Batches of a validation: a number, or a share where it is written with a point; null is all."""
     limit_test_batches: Annotated[Any, _BATCHES]
+    """Batches of the test: a number, or a share where it is written with a point; null is all."""
     limit_predict_batches: Annotated[Any, _BATCHES]
+    """Batches of Lightning's `predict`: a number, or a share where it is written with a point; null is all."""
     overfit_batches: Annotated[Any, Amount("a whole number of batches, or a share from 0.0 to 1.0", null=False)]
     """Train and validate on this many batches, or this share of them; 0 uses all."""
-    fast_dev_run: Any
+    fast_dev_run: Annotated[Any, _TRIED]
     """Train and validate one batch, or this many, to see that everything runs; the run is marked as no result."""
     val_check_interval: Annotated[Any, _TRAINED]
     """Validate after this many batches, or this share of an epoch; null validates at the end of an epoch."""
     check_val_every_n_epoch: Annotated[int, COUNT]
+    """Epochs between two validations."""
     num_sanity_val_steps: Annotated[int, at_least(-1)]
     """Batches that are validated before the training; -1 is all."""
     log_every_n_steps: Annotated[int, COUNT]
@@ -82,18 +97,21 @@ class TrainerConfig(Group):
     detect_anomaly: bool
     """Stop at the operation whose gradient is NaN; slow."""
     benchmark: bool | None
+    """Let cuDNN choose its algorithms by measuring them; null is false."""
     inference_mode: bool
     """Validate in torch's inference mode, else without gradients only."""
     sync_batchnorm: bool
+    """Share the statistics of batch normalisation among processes; only for networks of your own that have it."""
     reload_dataloaders_every_n_epochs: Annotated[int, at_least(0)]
+    """Epochs between two rebuilds of the data loaders; 0 builds them once."""
 
     def check(self) -> None:
         """Check values of more than one type, and keys that exclude each other; raises a `ComposerError`."""
         devices = self.devices
         several = isinstance(devices, str) and bool(re.fullmatch(r"auto|-1|\d+(,\d+)*,?", devices))
         number = isinstance(devices, int) and not isinstance(devices, bool) and (devices >= 1 or devices == -1)
-        self.require(number or several, "devices", "at least 1, auto, or numbers of devices such as '0,2'")
+        self.require(number or several, "devices", _DEVICES.words)
         known = isinstance(self.deterministic, bool) or self.deterministic == "warn"
-        self.require(known, "deterministic", "true, false or warn")
+        self.require(known, "deterministic", _DETERMINISTIC.words)
         tried = isinstance(self.fast_dev_run, int) and self.fast_dev_run >= 0
-        self.require(tried, "fast_dev_run", "true, false, or a number of batches")
+        self.require(tried, "fast_dev_run", _TRIED.words)

@@ -18,6 +18,7 @@ from composer.config.limits import (
     Matching,
     OneOf,
     Seed,
+    Values,
     between,
     check_name,
     require,
@@ -29,6 +30,7 @@ from composer.config.sampling import Mode, SamplingConfig, SamplingGridConfig
 from composer.config.trainer import TrainerConfig
 from composer.registry import keys_of
 
+_PARAMETERS = Values("all, weights, or a list of name patterns such as [lstm.*]")
 _NAME = "1 to 64 letters, digits, dots, underscores or hyphens, the first a letter or digit"
 
 
@@ -40,9 +42,10 @@ class RegularizerConfig(Group):
     prefix: ClassVar[str] = "regularizer."
 
     name: str
+    """The penalty; `regularizer=NAME` sets it."""
     weight: Annotated[float, NOT_NEGATIVE]
     """The factor lambda of the penalty."""
-    parameters: Any
+    parameters: Annotated[Any, _PARAMETERS]
     """`all` (the article: biases too), `weights` (no biases), or a list of name patterns such as `[lstm.*]`."""
 
     def check(self) -> None:
@@ -54,7 +57,7 @@ class RegularizerConfig(Group):
         known = self.parameters in ("all", "weights")
         patterns = isinstance(self.parameters, list) and bool(self.parameters)
         patterns = patterns and all(isinstance(pattern, str) for pattern in self.parameters)
-        self.require(known or patterns, "parameters", "all, weights, or a list of name patterns such as [lstm.*]")
+        self.require(known or patterns, "parameters", _PARAMETERS.words)
 
 
 @keys_of("regularizer", "elastic_net")
@@ -94,8 +97,11 @@ class LossConfig(Group):
     prefix: ClassVar[str] = "loss."
 
     note_weight: Annotated[float, NOT_NEGATIVE]
+    """Factor of the note channel's negative log-likelihood."""
     velocity_weight: Annotated[float, NOT_NEGATIVE]
+    """Factor of the velocity channel's negative log-likelihood."""
     time_weight: Annotated[float, NOT_NEGATIVE]
+    """Factor of the time channel's negative log-likelihood."""
     label_smoothing: Annotated[float, BELOW_1]
     """Share of a target's probability that is spread over all classes in training; metrics are without it."""
     supervision: Supervision
@@ -129,7 +135,9 @@ class CheckpointConfig(Group):
     every_minutes: Annotated[float | None, ABOVE_0]
     """Most minutes between two; at the beginning of a process it is done sooner, the first time after an epoch."""
     every_epochs: Annotated[int | None, ABOVE_0]
+    """Epochs between two checkpoints; null writes them by time alone."""
     every_steps: Annotated[int | None, ABOVE_0]
+    """Steps of the optimiser between two checkpoints; null writes them by time alone."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -157,6 +165,7 @@ class TrainConfig(Group):
     name: Annotated[str, Matching(_NAME, SAFE_NAME)]
     """Folder of the run below `outputs/`."""
     seed: Seed
+    """Seed of the split, the initial weights, the order of the batches and every draw of the run."""
     resume: str | None
     """A run directory to continue in place; nothing else but `trainer.max_epochs` may be given with it."""
     data: DataConfig

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from composer import terminal
 from composer.config.limits import CHANNELS
 from composer.evaluation import legend
-from composer.reporting.run_tables import copied, judged
+from composer.reporting.run_tables import copied, judged, rows_of_text
 
 NOTES = """\
 perplexity: e to the loss, the number of equally likely events (note, velocity, time: classes) as hard to predict
@@ -17,58 +18,44 @@ _ACCURACIES = ("accuracy", *(f"accuracy_{channel}" for channel in (*CHANNELS, "j
 _BASELINES = {"majority": "majority", "repeat_last": "repeat last", "markov": "Markov", "nearest": "nearest context"}
 
 
-def lines(results: dict[str, Any], names: dict[str, str]) -> list[str]:
+def lines(results: dict[str, Any], names: dict[str, str], width: int | None = None) -> list[str]:
     """Return the lines that `composer evaluate` prints.
 
     Args:
         results: as `evaluate` gives them.
         names: titles of the scored splits, by key.
+        width: columns of a table at most; None is any number.
     """
     return [
-        *_perplexities(results, names),
+        *_perplexities(results, names, width),
         "",
-        *_skills(results, names),
+        *_skills(results, names, width),
         NOTES,
         *_pieces(results, names),
         *_contexts(results, names),
         *_whole_pieces(results, names),
-        *_composed(results),
+        *_composed(results, width),
     ]
 
 
-def _perplexities(results: dict[str, Any], names: dict[str, str]) -> list[str]:
-    head = (
-        f"{'':<17}{'split':<24}{'perplexity':>11}{'note':>8}{'velocity':>10}{'time':>8}{'bits/event':>12}{'bits/s':>9}"
-    )
-    made = [head + f"{'ECE note':>10}{'velocity':>10}{'time':>8}"]
+def _perplexities(results: dict[str, Any], names: dict[str, str], width: int | None) -> list[str]:
+    header = ["", "split", "perplexity", *CHANNELS, "bits/event", "bits/s", "ECE note", *CHANNELS[1:]]
     keys = ["perplexity", *(f"perplexity_{c}" for c in CHANNELS), "bits_per_event", "bits_per_second"]
-    widths = (11, 8, 10, 8, 12, 9, 10, 10, 8)
-    for split, name in names.items():
-        values = [results[f"{key}/{split}"] for key in (*keys, *(f"ece_{c}" for c in CHANNELS))]
-        made.append(f"{'':<17}{name:<24}" + "".join(map(_cell, values, widths)))
-    return made
+    keys += [f"ece_{c}" for c in CHANNELS]
+    rows = [("", name, [results[f"{key}/{split}"] for key in keys]) for split, name in names.items()]
+    return terminal.table(header, rows_of_text(rows), labels=2, width=width)
 
 
-def _skills(results: dict[str, Any], names: dict[str, str]) -> list[str]:
+def _skills(results: dict[str, Any], names: dict[str, str], width: int | None) -> list[str]:
     if not results["skill"]:
         return []
-    widths = (10, 8, 10, 8, 8)
-    titles = ("accuracy", *CHANNELS, "joint")
-    made = [f"{'skill over':<17}{'split':<24}" + "".join(f"{t:>{w}}" for t, w in zip(titles, widths, strict=True))]
+    rows = []
     for baseline, skills in results["skill"].items():
-        label = _BASELINES[baseline]
-        for split, name in names.items():
+        for k, (split, name) in enumerate(names.items()):
             values = [skills.get(f"{key}/{split}") for key in _ACCURACIES]
-            made.append(f"{label:<17}{name:<24}" + "".join(map(_cell, values, widths)))
-            label = ""
-    return made
-
-
-def _cell(value: float | None, width: int) -> str:
-    if value is None:
-        return f"{'-':>{width}}"
-    # A space at least before each.
-    return f" {value:>{width - 1}.3f}" if abs(value) < 1000 else f" {value:>{width - 1}.2g}"
+            rows.append(("" if k else _BASELINES[baseline], name, values))
+    header = ["skill over", "split", "accuracy", *CHANNELS, "joint"]
+    return terminal.table(header, rows_of_text(rows), labels=2, width=width)
 
 
 def _pieces(results: dict[str, Any], names: dict[str, str]) -> list[str]:
@@ -84,7 +71,7 @@ def _pieces(results: dict[str, Any], names: dict[str, str]) -> list[str]:
     return made
 
 
-def _composed(results: dict[str, Any]) -> list[str]:
+def _composed(results: dict[str, Any], width: int | None) -> list[str]:
     copying, quality = results["copying"], results["quality"]
     if not copying or not quality:
         return []
@@ -96,18 +83,16 @@ def _composed(results: dict[str, Any]) -> list[str]:
         *judged(quality),
         *([f"similar      overlap of the distributions {', '.join(similar)} (1 is the same)"] if similar else []),
         "",
-        *_figures(quality),
+        *_figures(quality, width),
     ]
 
 
-def _figures(quality: dict[str, Any]) -> list[str]:
+def _figures(quality: dict[str, Any], width: int | None) -> list[str]:
     """Return a table of the figures of the composed pieces, with those of training and held-out music."""
     kinds = {"composed": quality["composed"], "training": quality["training"], "held-out": quality["held_out"]}
     columns = {title: values for title, values in kinds.items() if values}
     rows = legend.rows(legend.QUALITY, list(columns.values()))
-    width = max((len(title) for title, *_ in rows), default=0)
-    head = f"{'quality':<{width}}" + "".join(f"{title:>10}" for title in columns)
-    return [head, *(f"{title:<{width}}" + "".join(f"{cell:>10}" for cell in cells) for title, *cells in rows)]
+    return terminal.table(["quality", *columns], rows, width=width)
 
 
 def _contexts(results: dict[str, Any], names: dict[str, str]) -> list[str]:

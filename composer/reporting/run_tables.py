@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from composer import plugins
+from composer import plugins, terminal
 from composer.composing.setting import Setting
 from composer.config.data import DataConfig, EncodingConfig, TimeUnit, split_title
 from composer.config.limits import CHANNELS
@@ -31,8 +30,6 @@ UNITS = """\
 loss in nats per event; accuracy is the mean of the three channels, joint is all three right
 skill: where the accuracy lies between the best baseline of the split (0) and perfect (1)"""
 
-# Columns of the lines that follow a run's table.
-WIDTH = 100
 # Groups of near-duplicate pieces, and pieces of one, that are named.
 _MAX_GROUPS = 5
 # Times the share of windows that was asked for.
@@ -45,31 +42,46 @@ _BASELINES = {
     "nearest": "nearest context",
 }
 _ACCURACIES = ("accuracy", *(f"accuracy_{channel}" for channel in (*CHANNELS, "joint")))
-_WIDTHS = {"accuracy": 10, "note": 8, "velocity": 10, "time": 8, "joint": 8, "skill": 8}
+_COLUMNS = ("loss", "accuracy", *CHANNELS, "joint", "skill")
+# From here on a column has a decimal, or none.
+_LARGE, _HUGE = 1_000, 10_000
 
 
-def table(rows: list[tuple[str, str, str, dict[str, Any]]], baselines: Baselines) -> list[str]:
+def table(
+    rows: list[tuple[str, str, str, dict[str, Any]]], baselines: Baselines, width: int | None = None
+) -> list[str]:
     """Return lines of a table: a network's rows with their skill, then the baselines of the same splits.
 
     Args:
         rows: a label, the title of the split, its key, and the metrics that hold `loss/KEY` and the accuracies.
         baselines: as measured; empty where there are none.
+        width: columns of a line at most; None is any number.
     """
-    lines = [f"{'':<17}{'split':<24}{'loss':>7}" + "".join(f"{name:>{width}}" for name, width in _WIDTHS.items())]
-    for label, name, figures in _lines(rows, baselines):
-        cells = "".join(_cell(figure, width) for figure, width in zip(figures, (7, *_WIDTHS.values()), strict=True))
-        lines.append(f"{label:<17}{name:<24}{cells}")
-    return lines
+    header, cells = accuracy_rows(rows, baselines)
+    return terminal.table(header, cells, labels=2, width=width)
 
 
 def accuracy_rows(
     rows: list[tuple[str, str, str, dict[str, Any]]], baselines: Baselines
 ) -> tuple[list[str], list[list[str]]]:
     """Return columns and rows of the same table as text, for a page; the arguments are those of `table`."""
-    cells = [
-        [label, name, *(_cell(figure, 0) for figure in figures)] for label, name, figures in _lines(rows, baselines)
-    ]
-    return ["", "split", "loss", *_WIDTHS], cells
+    return ["", "split", *_COLUMNS], rows_of_text(list(_lines(rows, baselines)))
+
+
+def rows_of_text(rows: Sequence[tuple[str, str, Sequence[float | None]]]) -> list[list[str]]:
+    """Return rows of two labels and figures as text, with the same number of decimals in all figures of a column."""
+    columns = [column_text(column) for column in zip(*(figures for *_, figures in rows), strict=True)]
+    return [[label, name, *cells] for (label, name, _), *cells in zip(rows, *columns, strict=True)]
+
+
+def column_text(values: Sequence[float | None]) -> list[str]:
+    """Return the figures of a column as text, with as many decimals as the largest of them allows: three, one or none.
+
+    A figure that rounds to zero has no sign.
+    """
+    largest = max((abs(value) for value in values if value is not None), default=0.0)
+    places = 3 if largest < _LARGE else 1 if largest < _HUGE else 0
+    return ["-" if value is None else f"{value:z,.{places}f}" for value in values]
 
 
 def _lines(
@@ -91,10 +103,6 @@ def _lines(
 
 def _values(key: str, values: dict[str, Any], skill_score: float | None) -> list[float | None]:
     return [values.get(f"loss/{key}"), *(values[f"{name}/{key}"] for name in _ACCURACIES), skill_score]
-
-
-def _cell(value: float | None, width: int) -> str:
-    return f"{'-':>{width}}" if value is None else f"{value:>{width}.3f}"
 
 
 def _skill(accuracy: float, baselines: Baselines, key: str) -> float | None:
@@ -239,21 +247,17 @@ def report(config: TrainConfig, folder: Path, summary: dict[str, Any]) -> str:
     samples = sorted((folder / SAMPLES).glob(f"{config.name}-seed*.mid"))
     lines = [
         "",
-        *table(result_rows(config.data.split, summary), summary["baselines"]),
+        *table(result_rows(config.data.split, summary), summary["baselines"], terminal.width_of()),
         UNITS,
         "",
         f"composed     {display_path(samples[0])}" if samples else "",
-        *_wrapped([*drawn(summary.get("sampling")), *copied(summary.get("copying")), *judged(summary.get("quality"))]),
+        *drawn(summary.get("sampling")),
+        *copied(summary.get("copying")),
+        *judged(summary.get("quality")),
         f"compose more {program('composer')} generate run={display_path(folder)}{plugins.argument(config.plugins)}",
         f"curves       {program('tensorboard')} --logdir {display_path(folder.parent)}",
     ]
-    return "\n".join(lines)
-
-
-def _wrapped(lines: Sequence[str]) -> list[str]:
-    """Wrap labelled lines at `WIDTH` columns, what follows indented below what the label stands for."""
-    indent = " " * 13
-    return [part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent=indent)]
+    return terminal.wrap("\n".join(lines), terminal.text_width())
 
 
 def drawn(sampling: dict[str, Any] | None) -> list[str]:

@@ -1,0 +1,124 @@
+"""Text of `composer COMMAND --help`: examples, groups with their options, and keys, one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from composer import plugins, registry, terminal
+from composer.config.paths import CONF_DIR
+from composer.config.reference import REQUIRED, Key, keys, paragraph, plain, value_text
+
+# Columns of `key=value` before its meaning; a longer one has its meaning cut shorter.
+_KEY_WIDTH = 34
+_GROUP_WIDTH = 14
+# Commands whose groups are chosen as such, and these groups; None is all.
+_GROUPS: dict[str, tuple[str, ...] | None] = {"train": None, "explore": ("data", "encoding")}
+
+
+def command_help(command: str, _root_: DictConfig) -> str:
+    """Return the help of a command: its examples, the groups with their options, and every key with its value.
+
+    Hydra calls it as a resolver (`${command_help:train}`), with the config that the command line chooses, so that
+    `composer train optimizer=sgd --help` has the keys of `sgd`.
+    """
+    width = terminal.text_width()
+    header = str(_root_.hydra.help.header).rstrip()
+    lines = [terminal.wrap(header, width), ""]
+    if command in _GROUPS:
+        lines += ["Groups, chosen with GROUP=OPTION (composer explain GROUP describes the options):"]
+        lines += [*_group_lines(_GROUPS[command], width), ""]
+    lines += ["Keys and their values, set with KEY=VALUE (composer explain KEY says more):"]
+    lines += key_lines(_present(keys(command), _root_), width)
+    # Hydra substitutes what follows a dollar.
+    return "\n".join(lines).replace("$", "$$")
+
+
+def _group_lines(names: Sequence[str] | None, width: int) -> list[str]:
+    """Return a line for each group that can be chosen, the user's too, with its options; `names` None is all groups."""
+    loader = GlobalHydra.instance().config_loader()
+    lines = []
+    for group in loader.list_groups(""):
+        options = loader.get_group_options(group)
+        if options and group != "hydra" and (names is None or group in names):
+            lines.append(terminal.wrap(f"  {group:<{_GROUP_WIDTH}}  {', '.join(options)}", width))
+    return lines
+
+
+def _present(found: Iterable[Key], config: DictConfig) -> list[tuple[Key, str]]:
+    """Return the keys that a composed config has, with their values; of a key described twice, the chosen option's."""
+    present = []
+    for key in found:
+        node = config if not key.group else OmegaConf.select(config, key.group)
+        name = key.name.rpartition(".")[2]
+        if not isinstance(node, DictConfig) or not (name in node or OmegaConf.is_missing(node, name)):
+            continue
+        options = [option.partition("=") for option in key.options]
+        chosen = {group: _chosen(config, group) for group, _, _ in options}
+        if options and not any(chosen[group] in (None, option) for group, _, option in options):
+            continue
+        present.append((key, value_in(node, name)))
+    return present
+
+
+def value_in(node: DictConfig, name: str) -> str:
+    """Return the text of a value of a composed config."""
+    if OmegaConf.is_missing(node, name):
+        return REQUIRED
+    value = node[name]
+    return value_text(OmegaConf.to_container(value) if OmegaConf.is_config(value) else value)
+
+
+def _chosen(config: DictConfig, group: str) -> str | None:
+    """Return the option of a group that a config names; None where several can be chosen."""
+    about = registry.KINDS[group]
+    return None if about.several else str(OmegaConf.select(config, f"{group}.{about.named_by}"))
+
+
+def key_lines(found: Iterable[tuple[Key, str]], width: int) -> list[str]:
+    """Return a line per key with its value and the first sentence of its meaning, a heading above each group.
+
+    Args:
+        found: keys with the text of their values.
+        width: columns of a line at most.
+    """
+    lines: list[str] = []
+    group = ""
+    for key, value in found:
+        if key.group != group:
+            group = key.group
+            lines.append(group)
+        left = f"  {key.name}={value}" if value != REQUIRED else f"  {key.name}=..."
+        space = width - max(_KEY_WIDTH, len(left)) - 2
+        text = terminal.one_line(key.summary, space) if space >= terminal.MIN_WIDTH // 2 else ""
+        lines.append(f"{left:<{_KEY_WIDTH}}  {text}".rstrip())
+    return lines
+
+
+def groups() -> list[str]:
+    """Return the config groups of all commands."""
+    folders = [path.name for path in sorted(CONF_DIR.iterdir()) if path.is_dir() and path.name != "hydra"]
+    return sorted({*folders, *registry.kinds()})
+
+
+def option_file(group: str, option: str) -> Path | None:
+    """Return the file of an option, in `conf/` or in that of a plugin; None for a part that is registered in code."""
+    folders = [CONF_DIR, *(plugin.conf for plugin in plugins.packages() if plugin.conf is not None)]
+    return next((path for folder in folders if (path := folder / group / f"{option}.yaml").is_file()), None)
+
+
+def option_summary(group: str, option: str) -> str:
+    """Return what an option is: the comment at the head of its file, or the docstring of its keys."""
+    path = option_file(group, option)
+    comments = []
+    for line in path.read_text(encoding="utf-8").split("\n") if path is not None else []:
+        if not line.startswith("#"):
+            break
+        comments.append(line.lstrip("# "))
+    text = " ".join(comment for comment in comments if not comment.startswith("@package"))
+    if text or group not in registry.kinds() or option not in registry.names(group):
+        return text
+    return plain(paragraph(registry.keys(group, option)).partition(": ")[2] or paragraph(registry.keys(group, option)))
