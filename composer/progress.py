@@ -7,7 +7,10 @@ to the logger `composer` at level INFO.
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +26,8 @@ _LINES = 10
 # Seconds before a wait is worth a line.
 _PATIENCE = 2.0
 _logged = ContextVar("messages_logged", default=False)
+# Held while something is written to a terminal by one of several threads. Re-entrant: a handler of a signal may print.
+_terminal = threading.RLock()
 
 
 @contextmanager
@@ -40,6 +45,7 @@ def say(text: str, stream: TextIO | None = None) -> None:
     if _logged.get():
         LOG.info("%s", text)
     else:
+        wipe()
         print(printable(text), file=stream, flush=True)
 
 
@@ -60,6 +66,124 @@ def _has_bar(stream: TextIO) -> bool:
 def _seconds_between_updates() -> float:
     # A notebook stores every update, and a page that is made of it shows each on a line.
     return 0.5 if in_notebook() else 0.1
+
+
+def due(now: float, began: float, said: float) -> bool:
+    """Return whether it is time for another line on a wait: ever more rarely, so that a log of hours stays short.
+
+    Args:
+        now: the present, in seconds of a clock that only goes forward.
+        began: when the wait began.
+        said: when the last line was printed.
+    """
+    return now - said >= max(_PATIENCE, (now - began) / 4)
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words: `0.4 s`, `41 s`, `6 min`, `2 h 10 min`, `3 days`."""
+    if seconds < 9.95:
+        return f"{max(seconds, 0):.1f} s".replace(".0 s", " s")
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{round(seconds / 86400)} days"
+
+
+class LiveLine:
+    """The last line of a terminal, rewritten in place."""
+
+    # What is on a terminal now; every other line wipes it first.
+    shown: LiveLine | None = None
+
+    def __init__(self, stream: TextIO) -> None:
+        """Args: `stream` of the terminal."""
+        self.stream, self._length = stream, 0
+
+    @property
+    def columns(self) -> int:
+        """The longest text in characters that the terminal shows on one line."""
+        try:
+            columns = os.get_terminal_size(self.stream.fileno()).columns
+        except (OSError, ValueError):
+            columns = 0  # a notebook, or a terminal that does not say
+        # The last column stays free: some terminals begin a line after it.
+        return (columns or shutil.get_terminal_size().columns) - 1
+
+    def show(self, text: str) -> None:
+        """Write text in place of the one that is shown, cut at the width of the terminal."""
+        text = printable(text)[: self.columns]
+        with _terminal:
+            if LiveLine.shown is not self:
+                wipe()
+            # Spaces, because the output of a notebook knows no escape sequence that clears a line.
+            self.stream.write(f"\r{text}{' ' * (self._length - len(text))}")
+            self.stream.flush()
+            self._length, LiveLine.shown = len(text), self
+
+    def wipe(self) -> None:
+        """Leave an empty line, at its beginning."""
+        with _terminal:
+            if LiveLine.shown is self:
+                self.stream.write(f"\r{' ' * self._length}\r")
+                self.stream.flush()
+                self._length, LiveLine.shown = 0, None
+
+
+def wipe() -> None:
+    """Wipe the live line of the terminal, if there is one, before another line is printed."""
+    if LiveLine.shown is not None:
+        LiveLine.shown.wipe()
+
+
+@contextmanager
+def working(doing: str, *, stream: TextIO | None = None, patience: float = _PATIENCE) -> Iterator[None]:
+    """Say what a command is doing, where that takes longer than somebody waits without wondering.
+
+    On a terminal and in a notebook it is a line that counts the seconds and is wiped at the end, elsewhere one line and
+    more of them ever more rarely. Where messages are logged it is a message.
+
+    Args:
+        doing: what is done, such as `drawing the figures`.
+        stream: where it is said; as a default standard error, so that results in a pipe stay clean.
+        patience: seconds before the first line.
+    """
+    ended, logged, stream = threading.Event(), _logged.get(), stream or _default_stream()
+    live = LiveLine(stream) if not logged and _has_bar(stream) else None
+
+    def wait() -> None:
+        began = said = time.monotonic()
+        pause, first = patience, True
+        while not ended.wait(pause):
+            now = time.monotonic()
+            with _terminal:
+                if ended.is_set():
+                    return
+                if live is not None:
+                    live.show(f"{doing} ... {now - began:.0f} s")
+                elif first or due(now, began, said):
+                    seconds = " ..." if first else f", {duration(now - began)} so far"
+                    said, first = now, False
+                    if logged:
+                        LOG.info("%s%s", doing, seconds)
+                    else:
+                        print(printable(f"{doing}{seconds}"), file=stream, flush=True)
+            pause = 1.0 if live is not None else 5.0
+
+    thread = threading.Thread(target=wait, daemon=True, name="says what is done")
+    thread.start()
+    try:
+        yield
+    finally:
+        with _terminal:
+            ended.set()
+            if live is not None:
+                live.wipe()
+        thread.join()
 
 
 class Progress:
@@ -152,8 +276,7 @@ class Counter:
             self.bar.update(number)
             return
         now = time.monotonic()
-        # Ever more rarely, so that a log of hours stays short.
-        if now - self.said_at >= max(_PATIENCE, (now - self.started_at) / 4):
+        if due(now, self.started_at, self.said_at):
             self.said_at = now
             left = (now - self.started_at) / max(self.done, 1e-9) * (self.total - self.done)
             line = f"{self.verb} {self.done:,.0f} of {self.total:,.0f} {self.unit}, about {left:,.0f} s left"
