@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TextIO
+from weakref import WeakSet
 
 from tqdm import tqdm
 
@@ -25,6 +26,10 @@ LOG = logging.getLogger("composer")
 _LINES = 10
 # Seconds before a wait is worth a line.
 _PATIENCE = 2.0
+# The same before a command says what it is doing.
+PATIENCE = 1.5
+# Those that are shown: they say what is done, and a line on the whole would only disturb.
+_counters: WeakSet[Counter] = WeakSet()
 _logged = ContextVar("messages_logged", default=False)
 # Held while something is written to a terminal by one of several threads. Re-entrant: a handler of a signal may print.
 _terminal = threading.RLock()
@@ -141,7 +146,7 @@ def wipe() -> None:
 
 
 @contextmanager
-def working(doing: str, *, stream: TextIO | None = None, patience: float = _PATIENCE) -> Iterator[None]:
+def working(doing: str, *, stream: TextIO | None = None, patience: float | None = None) -> Iterator[None]:
     """Say what a command is doing, where that takes longer than somebody waits without wondering.
 
     On a terminal and in a notebook it is a line that counts the seconds and is wiped at the end, elsewhere one line and
@@ -150,19 +155,22 @@ def working(doing: str, *, stream: TextIO | None = None, patience: float = _PATI
     Args:
         doing: what is done, such as `drawing the figures`.
         stream: where it is said; as a default standard error, so that results in a pipe stay clean.
-        patience: seconds before the first line.
+        patience: seconds before the first line; as a default `PATIENCE`.
     """
     ended, logged, stream = threading.Event(), _logged.get(), stream or _default_stream()
     live = LiveLine(stream) if not logged and _has_bar(stream) else None
 
     def wait() -> None:
         began = said = time.monotonic()
-        pause, first = patience, True
+        pause, first = PATIENCE if patience is None else patience, True
         while not ended.wait(pause):
             now = time.monotonic()
             with _terminal:
                 if ended.is_set():
                     return
+                if _counters:
+                    pause = 1.0
+                    continue
                 if live is not None:
                     live.show(f"{doing} ... {now - began:.0f} s")
                 elif first or due(now, began, said):
@@ -195,12 +203,12 @@ class Progress:
         self.stream = stream or _default_stream()
         self.bar: tqdm[None] | None = None
         self.batches = 1
-        self.started_at = time.monotonic()
+        self.started_at = self.said_at = time.monotonic()
 
     def start(self, batches: int, position: tuple[int, int]) -> None:
         """Begin at a position (epoch, batch) of epochs of so many batches."""
         self.batches = batches
-        self.started_at = time.monotonic()
+        self.started_at = self.said_at = time.monotonic()
         if self.shown and _has_bar(self.stream):
             self.bar = tqdm(
                 total=self.epochs * batches,
@@ -217,6 +225,12 @@ class Progress:
         """A batch is done."""
         if self.bar is not None:
             self.bar.update(epoch * self.batches + batch - self.bar.n)
+        elif self.shown and batch < self.batches:
+            # Of an epoch that takes long; a short one is over before.
+            now = time.monotonic()
+            if due(now, self.started_at, self.said_at):
+                self.said_at = now
+                say(f"epoch {epoch + 1}/{self.epochs}  batch {batch:,} of {self.batches:,}", self.stream)
 
     def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
         """An epoch is done."""
@@ -232,7 +246,8 @@ class Progress:
             figures = f"loss {metrics['loss/val']:.3f} accuracy {metrics['accuracy/val']:.3f}"
             self.bar.set_postfix_str(f"val ({self.split}) {figures}")
         elif epoch in (1, self.epochs) or epoch * _LINES // self.epochs > (epoch - 1) * _LINES // self.epochs:
-            elapsed = time.monotonic() - self.started_at
+            self.said_at = time.monotonic()
+            elapsed = self.said_at - self.started_at
             say(f"epoch {epoch}/{self.epochs}  {figures}  {elapsed:.0f} s", self.stream)
 
     def say(self, line: str) -> None:
@@ -258,6 +273,8 @@ class Counter:
         self.stream = stream or _default_stream()
         self.started_at = self.said_at = time.monotonic()
         self.bar: tqdm[None] | None = None
+        _counters.add(self)
+        wipe()
         if _has_bar(self.stream):
             self.bar = tqdm(
                 total=total,
@@ -284,5 +301,6 @@ class Counter:
 
     def close(self) -> None:
         """Leave the bar as it stands."""
+        _counters.discard(self)
         if self.bar is not None:
             self.bar.close()
