@@ -88,7 +88,8 @@ def _summarise_sweep(folder: Path, run: Callable[[CompareConfig], Path], write_o
         )
     except Exception as error:  # the runs are done: nothing here may look like their failure
         warnings.warn(f"not compared: {(str(error) or repr(error)).splitlines()[0]}", stacklevel=2)
-    write_overlays(folder, jobs(folder), figures)
+    with working("writing the means over the seeds for TensorBoard"):
+        write_overlays(folder, jobs(folder), figures)
 
 
 def generate(arguments: list[str]) -> None:

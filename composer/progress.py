@@ -28,6 +28,10 @@ _LINES = 10
 _PATIENCE = 2.0
 # The same before a command says what it is doing.
 PATIENCE = 1.5
+# What is over sooner is not worth a line, however long the steps before it were.
+_LEAST_PATIENCE = 0.7
+# When something was said last; at first, when the command began.
+_said_at = time.monotonic()
 # Those that are shown: they say what is done, and a line on the whole would only disturb.
 _counters: WeakSet[Counter] = WeakSet()
 _logged = ContextVar("messages_logged", default=False)
@@ -155,15 +159,15 @@ def working(doing: str, *, stream: TextIO | None = None, patience: float | None 
     Args:
         doing: what is done, such as `drawing the figures`.
         stream: where it is said; as a default standard error, so that results in a pipe stay clean.
-        patience: seconds before the first line; as a default `PATIENCE`.
+        patience: seconds before the first line; as a default `PATIENCE` since the last one, of earlier work too.
     """
     ended, logged, stream = threading.Event(), _logged.get(), stream or _default_stream()
     live = LiveLine(stream) if not logged and _has_bar(stream) else None
 
     def wait() -> None:
+        global _said_at
         began = said = time.monotonic()
-        # Sooner where the line is wiped and spoils nothing.
-        usual = PATIENCE if live is None else PATIENCE / 2
+        usual = max(PATIENCE - (began - _said_at), _LEAST_PATIENCE)
         pause, first = usual if patience is None else patience, True
         while not ended.wait(pause):
             now = time.monotonic()
@@ -182,7 +186,8 @@ def working(doing: str, *, stream: TextIO | None = None, patience: float | None 
                         LOG.info("%s%s", doing, seconds)
                     else:
                         print(printable(f"{doing}{seconds}"), file=stream, flush=True)
-            pause = 1.0 if live is not None else 5.0
+            _said_at = now
+            pause = 1.0 if live is not None else 10.0
 
     thread = threading.Thread(target=wait, daemon=True, name="says what is done")
     thread.start()

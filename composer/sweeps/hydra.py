@@ -181,9 +181,11 @@ class _Sweep:
         swept += [o.get_key_element() for o in parse_overrides(task) if o.is_sweep_override()]
         # The name of the folder comes from the overrides (`sweep_id`).
         folder = Path(config.hydra.sweep.dir)
-        total = check_values(config)
+        with working("composing the config of a job for each value"):
+            total = check_values(config)
         plugins.check_all_named()
-        other = sweep.begin(folder, config.name, self.overrides, list(dict.fromkeys(swept)), for_jobs, self.search)
+        with working("copying the code and configs"):
+            other = sweep.begin(folder, config.name, self.overrides, list(dict.fromkeys(swept)), for_jobs, self.search)
         self.folder = folder
         print(f"{sweep.FOLDER_LINE}{display_path(folder)}", flush=True)
         if other:

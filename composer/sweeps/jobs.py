@@ -24,7 +24,7 @@ from typing import Any
 
 from composer.errors import ComposerError, RunInterrupted
 from composer.files import check_writable_name, display_path, program, read_json, unwritable, write_json
-from composer.progress import duration
+from composer.progress import duration, say
 from composer.runs import code as source
 from composer.runs.layout import JOB, LOCK, SUMMARY, SWEEP
 
@@ -141,10 +141,9 @@ def _begin(
             frozen = display_path(folder / source.FROZEN)
             raise ComposerError(f"{frozen}: has changed since the sweep began; start a new sweep, or restore it")
         if known != now:
-            print(
+            say(
                 f"{display_path(folder)} continues with the code and configs that it began with, "
-                "not the current ones; to start a new sweep, choose another folder (hydra.sweep.dir=FOLDER)",
-                flush=True,
+                "not the current ones; to start a new sweep, choose another folder (hydra.sweep.dir=FOLDER)"
             )
         (folder / STOP).unlink(missing_ok=True)
         return bool(known != now)
@@ -153,10 +152,9 @@ def _begin(
         with suppress(ComposerError):  # a damaged one is of another sweep
             same = read_json(other).get("overrides") == list(overrides)
         if same:
-            print(
+            say(
                 f"{display_path(other.parent)} is the same command with different code or configs; "
-                f"to continue it: hydra.sweep.dir={display_path(other.parent)}",
-                flush=True,
+                f"to continue it: hydra.sweep.dir={display_path(other.parent)}"
             )
     if not (folder / source.FROZEN).exists():
         source.freeze(folder, search)

@@ -235,6 +235,7 @@ class Watch:
         self._settled: set[Path] = set()
         # Seconds of the jobs that were run from their beginning to their end, and of their time after the last epoch.
         self._whole: list[float] = []
+        self._at_once = 1
         self._endings: list[float] = []
 
     def look(self, now: float, columns: int | None = None) -> list[str]:
@@ -268,6 +269,7 @@ class Watch:
                 self._settle(path, job, now)
         for running in self.running.values():
             running.look(now)
+        self._at_once = max(self._at_once, len(self.running))
         return lines
 
     def _settle(self, path: Path, job: Job, now: float) -> None:
@@ -307,7 +309,8 @@ class Watch:
         if len(known) == len(found) and self.total is not None:
             if whole is None:
                 whole = max(now - running.began + left for running, left in zip(found, known, strict=True))
-            sweep = sweep_left_seconds(known, waiting, whole)
+            free = [0.0] * (self._at_once - len(known))  # a launcher takes a moment to begin the next
+            sweep = sweep_left_seconds([*known, *free], waiting, whole)
         if len(found) == 1:
             lines = _of_one(found[0], self.total, now, known, sweep if waiting else None, about)
         else:
@@ -361,18 +364,15 @@ def _of_several(
 ) -> Iterator[str]:
     """Yield the line on several jobs that run, ever shorter."""
     of = f" of {total}" if total is not None else ""
-    head = f"{done}{of} {'job' if total is None and done == 1 else 'jobs'} done, {len(found)} running"
+    head = f"{done}{of} done, {len(found)} running"
     left = f"{about} {_rough(sweep)} left" if sweep is not None else ""
-    for brief in (False, True):
-        for number in range(len(found), 0, -1):
-            more = f", and {len(found) - number} more" if number < len(found) else ""
-            each = ", ".join(
-                f"{job_name(one.job)} {one.place(now, brief=brief)}"
-                if not brief
-                else f"job {one.job.number + 1} {one.place(now, brief=True)}"
-                for one in found[:number]
-            )
-            yield _joined(f"{head}: {each}{more}", left)
+    yield _joined(f"{head}: {', '.join(f'{job_name(one.job)} {one.place(now)}' for one in found)}", left)
+    places = [f"job {one.job.number + 1} {one.place(now, brief=True)}" for one in found]
+    shortest = [place.replace("epoch ", "") for place in places]
+    yield _joined(f"{head}: {', '.join(places)}", left)
+    yield _joined(f"{head}, epochs: {', '.join(shortest)}", left)
+    for number in range(len(found) - 1, 0, -1):
+        yield _joined(f"{head}, epochs: {', '.join(shortest[:number])} and {len(found) - number} more", left)
     yield _joined(head, left)
 
 

@@ -163,11 +163,12 @@ def test_jobs_of_a_parallel_launcher_are_shown_together(tmp_path: Path) -> None:
     trains(Job.read(tmp_path / "seed-2"), 3, of=5)
     shown.look(6.0)
     assert shown.line(6.0) == (
-        "1 of 4 jobs done, 2 running: regularizer=l1,seed=1 epoch 1 of 5, regularizer=l1,seed=2 epoch 3 of 5  "
+        "1 of 4 done, 2 running: regularizer=l1,seed=1 epoch 1 of 5, regularizer=l1,seed=2 epoch 3 of 5  "
         "about 34 s left"
     )
-    assert shown.line(6.0, 80) == "1 of 4 jobs done, 2 running: job 2 epoch 1/5, job 3 epoch 3/5  about 34 s left"
-    assert len(shown.line(6.0, 50)) <= 50
+    assert shown.line(6.0, 79) == "1 of 4 done, 2 running: job 2 epoch 1/5, job 3 epoch 3/5  about 34 s left"
+    assert shown.line(6.0, 72) == "1 of 4 done, 2 running, epochs: job 2 1/5, job 3 3/5  about 34 s left"
+    assert shown.line(6.0, 60) == "1 of 4 done, 2 running  about 34 s left"
 
 
 def test_jobs_of_before_are_shown_when_they_are_passed_over(tmp_path: Path) -> None:
