@@ -32,10 +32,15 @@ from composer.config.texts import exists, quoted
 from composer.config.training import TrainConfig
 from composer.errors import ComposerError, UsageError
 from composer.files import printable
+from composer.progress import wipe, working
 from composer.runs.code import frozen_conf
 from composer.sweeps.hydra import hydra_command
 from composer.sweeps.jobs import jobs, objective_of
 from composer.sweeps.processes import end_with_parent
+
+# What a command says while it imports what it needs.
+_LOADING = "loading the libraries"
+_TORCH = "loading PyTorch"
 
 
 def train(arguments: list[str]) -> None:
@@ -47,7 +52,8 @@ def train(arguments: list[str]) -> None:
 
         if not any(argument.startswith("-") for argument in arguments):
             requests.run_directory(resumed[-1].removeprefix("resume="))
-        from composer.commands.train import resume
+        with working(_TORCH):
+            from composer.commands.train import resume
 
         rest = plugins.enable_named([a for a in arguments if a not in resumed], record=False)
         resume(resumed[-1].removeprefix("resume="), rest)
@@ -56,7 +62,8 @@ def train(arguments: list[str]) -> None:
     def job(config: TrainConfig, folder: Path) -> float:
         if config.resume is not None:
             raise UsageError(f"resume={config.resume}: only composer train resume=RUN_DIR resumes a run")
-        from composer.commands.train import start
+        with working(_TORCH):
+            from composer.commands.train import start
 
         return objective_of(start(config, folder))
 
@@ -81,14 +88,16 @@ def _summarise_sweep(folder: Path, run: Callable[[CompareConfig], Path], write_o
         )
     except Exception as error:  # the runs are done: nothing here may look like their failure
         warnings.warn(f"not compared: {(str(error) or repr(error)).splitlines()[0]}", stacklevel=2)
-    write_overlays(folder, jobs(folder), figures)
+    with working("writing the means over the seeds for TensorBoard"):
+        write_overlays(folder, jobs(folder), figures)
 
 
 def generate(arguments: list[str]) -> None:
     """`composer generate RUN_DIR_OR_CKPT [sampling=PRESET] [key=value ...]`."""
 
     def job(config: GenerateConfig, folder: Path) -> list[str]:
-        from composer.commands.generate import run
+        with working(_TORCH):
+            from composer.commands.generate import run
 
         return [str(path) for path in run(config)]
 
@@ -99,7 +108,8 @@ def evaluate(arguments: list[str]) -> None:
     """`composer evaluate RUN_DIR_OR_CKPT [data.path=FILE_OR_FOLDER]`."""
 
     def job(config: EvaluateConfig, folder: Path) -> str:
-        from composer.commands.evaluate import run
+        with working(_TORCH):
+            from composer.commands.evaluate import run
 
         return str(run(config))
 
@@ -110,7 +120,8 @@ def compare(arguments: list[str]) -> None:
     """`composer compare SWEEP_DIR [key=value ...]`; needs no torch."""
 
     def job(config: CompareConfig, folder: Path) -> str:
-        from composer.commands.compare import run
+        with working(_LOADING):
+            from composer.commands.compare import run
 
         return str(run(config))
 
@@ -123,7 +134,8 @@ def export(arguments: list[str]) -> None:
     """`composer export RUN_DIR_OR_CKPT output=FILE.safetensors`."""
 
     def job(config: ExportConfig, folder: Path) -> str:
-        from composer.commands.export import run
+        with working(_TORCH):
+            from composer.commands.export import run
 
         return str(run(config))
 
@@ -134,7 +146,8 @@ def explore(arguments: list[str]) -> None:
     """`composer explore [data=midi data.path=FILE_OR_FOLDER] [encoding=...] [data.split=...]`."""
 
     def job(config: ExploreConfig, folder: Path) -> str:
-        from composer.commands.explore import run
+        with working(_LOADING):
+            from composer.commands.explore import run
 
         return str(run(config))
 
@@ -145,7 +158,8 @@ def render(arguments: list[str]) -> None:
     """`composer render FILE.mid [key=value ...]`."""
 
     def job(config: RenderConfig, folder: Path) -> str:
-        from composer.commands.render import run
+        with working(_LOADING):
+            from composer.commands.render import run
 
         return str(run(config))
 
@@ -156,7 +170,8 @@ def report(arguments: list[str]) -> None:
     """`composer report [RUN_DIR_OR_SWEEP_DIR] [key=value ...]`."""
 
     def job(config: ReportConfig, folder: Path) -> str:
-        from composer.commands.report import run
+        with working(_TORCH):
+            from composer.commands.report import run
 
         return str(run(config))
 
@@ -167,7 +182,8 @@ def copying(arguments: list[str]) -> None:
     """`composer copying FILE.mid RUN_DIR [key=value ...]`."""
 
     def job(config: CopyingConfig, folder: Path) -> str:
-        from composer.commands.copying import run
+        with working(_LOADING):
+            from composer.commands.copying import run
 
         return str(run(config))
 
@@ -178,7 +194,8 @@ def live(arguments: list[str]) -> None:
     """`composer live RUN_DIR_OR_CKPT [port=NAME] [sampling=PRESET] [key=value ...]`."""
 
     def job(config: LiveConfig, folder: Path) -> None:
-        from composer.commands.live import run
+        with working(_TORCH):
+            from composer.commands.live import run
 
         run(config)
 
@@ -322,6 +339,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *rest: object
 
 def _complain(text: str) -> None:
     """Print a line on standard error, wrapped on a terminal alone: programs that read it expect one line."""
+    wipe()
     print(terminal.wrap(printable(text), terminal.width_of(sys.stderr)), file=sys.stderr)
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 from omegaconf import DictConfig
 
-from composer import registry
+from composer import progress, registry
 from composer.config import compose as composing
 from composer.config import paths
 from composer.config.compose import compose
@@ -40,6 +40,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def repetitions(pytestconfig: pytest.Config) -> Callable[[int, int], int]:
     """Chooses between a number of repetitions for every run of the tests and one for `make test-nightly`."""
     return lambda usual, nightly: nightly if pytestconfig.getoption("--nightly") else usual
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waits() -> None:
+    """On a busy machine a command says what it is doing, whose lines are compared here."""
+    progress.PATIENCE = 1e6
 
 
 @pytest.fixture(scope="session", autouse=True)

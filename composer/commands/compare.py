@@ -16,6 +16,7 @@ from composer.compare.runs import COMPLETED, Run
 from composer.config.commands import CompareConfig
 from composer.errors import ComposerError
 from composer.files import display_path, user_path, write_text
+from composer.progress import working
 
 REPORT = "report.md"
 
@@ -44,12 +45,15 @@ def compare(config: CompareConfig, folders: Sequence[Path] = ()) -> Comparison:
 
 def run(config: CompareConfig) -> Path:
     """Compare as configured: print the table and the conclusions, and write the folder; return its path."""
-    c = compare(config)
+    with working("reading and comparing the runs"):
+        c = compare(config)
     for note in c.sweep.notes:
         warnings.warn(note, stacklevel=2)
     folder = user_path(config.output) if config.output else c.sweep.folder / "compare"
-    made = all_tables(c, config.resamples)
-    figures = write(c, made, folder, figures=config.figures)
+    with working("computing the intervals"):
+        made = all_tables(c, config.resamples)
+    with working("drawing the figures"):
+        figures = write(c, made, folder, figures=config.figures)
     print("\n".join([f"{c.title(c.metric)}, {_weights(c)}", "", *typeset.text(made[0]), "", *conclusions(c)]))
     print(
         f"\nwritten to {display_path(folder)}: {REPORT}, table.csv, runs.csv, table.tex" + "; figures" * bool(figures)

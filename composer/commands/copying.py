@@ -17,7 +17,7 @@ from composer.evaluation.judgements import Copying
 from composer.evaluation.reference import ReferenceMusic
 from composer.files import display_path, read_json, safe_name, user_path, write_json, write_text
 from composer.music.midi import read_piece
-from composer.progress import say
+from composer.progress import say, working
 from composer.render.listening import player
 from composer.render.player import piece_page
 from composer.runs.layout import CONFIG, MANIFEST
@@ -37,12 +37,15 @@ def run(config: CopyingConfig) -> Path:
     piece = read_piece(path, part=data.part, drums=data.drums, clip=data.clip)
     if left_out := str(piece.left_out):
         say(f"left out {left_out}")
-    reference, pieces = of_run(user_path(config.run))
-    copying, passages = reference.copying([piece]), reference.passages(piece)
+    with working("reading the training music of the run"):
+        reference, pieces = of_run(user_path(config.run))
+    with working("measuring how much is copied"):
+        copying, passages = reference.copying([piece]), reference.passages(piece)
     folder = user_path(config.output) if config.output else Path("outputs") / "copying" / safe_name(path.stem)
     found = {"file": config.file, "run": config.run, **copying.to_plain(), "passages": passages}
     write_json(folder / "copying.json", found)
-    page = player(piece, path.stem, f"compared with the training data of {config.run}", passages)
+    with working("engraving the score of the page"):
+        page = player(piece, path.stem, f"compared with the training data of {config.run}", passages)
     write_text(folder / "player.html", piece_page(page))
     say("\n".join(_report(copying, passages, split_title(str(copying.split), "", pieces))))
     say(f"written to {display_path(folder)}: copying.json, player.html (open it in a browser)")

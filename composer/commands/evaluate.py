@@ -33,7 +33,7 @@ from composer.evaluation.scores import Seconds, over_pieces, score_windows
 from composer.evaluation.scores import pieces_csv as pieces_table
 from composer.evaluation.whole_pieces import Nats, figures, first_event, held_out, score
 from composer.files import display_path, user_path, write_json, write_text
-from composer.progress import Counter, say
+from composer.progress import Counter, say, working
 from composer.reporting import evaluation_text as words
 from composer.reporting.run_tables import UNITS, split_name, table
 from composer.runs.layout import checkpoint_path
@@ -42,6 +42,7 @@ from composer.training.terms import make_metrics
 # A run's training data and its split.
 Training = tuple[Corpus, Splits]
 _BATCH = 1024
+_BASELINES = "fitting the baselines without a network"
 _RESAMPLES = 10_000
 # Figures of every piece; the JSON file has what they say together.
 PIECES = "pieces.csv"
@@ -74,7 +75,8 @@ def evaluate(
         ComposerError: the files cannot be used, or no target has as much before it as the longest context.
     """
     config, data = composer.config, _asked(composer.config.data, path)
-    corpus = read_corpus(data, composer.encoding)
+    with working("reading the music"):
+        corpus = read_corpus(data, composer.encoding)
     tokens, sha256 = encode_pieces(corpus.pieces, composer.vocabulary), corpus.sha256
     same = sha256 == composer.origin.data_sha256
     parts: dict[str, WindowSet]
@@ -87,7 +89,8 @@ def evaluate(
             )
         splits, _ = split_corpus(corpus, data, config.seed)
         parts = {"val": splits.val, "test": splits.test}
-        baselines = measure(tokens, splits, data.window_size, config.seed)
+        with working(_BASELINES):
+            baselines = measure(tokens, splits, data.window_size, config.seed)
         training: Training | None = (corpus, splits)
     else:
         if same:
@@ -97,7 +100,8 @@ def evaluate(
         parts = {"data": window_set(runs, computed=pieces.on_disk)}
         training = _training(composer)
         asked = Examples(tokens, parts["data"], data.window_size)
-        baselines = {} if training is None else _of_training(composer, training, asked)
+        with working(_BASELINES):
+            baselines = {} if training is None else _of_training(composer, training, asked)
     results: dict[str, Any] = {"data_sha256": sha256, "same_data": same, "pieces": len(corpus.pieces)}
     by_split: dict[str, dict[str, Any]] = {
         name: {} for name in ("calibration", "by_piece", "over_pieces", "context", "whole_pieces")
@@ -116,14 +120,17 @@ def evaluate(
         results |= scores.figures(name)
         by_split["calibration"][name] = scores.reliability.bins()
         by_split["by_piece"][name] = by_piece
-        by_split["over_pieces"][name] = over_pieces(by_piece, resamples)
+        with working(f"computing the intervals over the pieces of {name}"):
+            by_split["over_pieces"][name] = over_pieces(by_piece, resamples)
         if context is not None and context.windows:
-            probed = probe(composer.model, windows, corpus.pieces.offsets, context, config.seed)
+            with working(f"scoring {name} with less and more context"):
+                probed = probe(composer.model, windows, corpus.pieces.offsets, context, config.seed)
             by_split["context"][name] = probed.to_plain()
         if numbers := held_out(part, corpus, data):
             first = first or _first_event(composer, training)
             size = data.window_size
-            whole = score(composer.model, read, corpus, numbers, size, first, seconds, config.seed)
+            with working(f"scoring the whole pieces of {name}"):
+                whole = score(composer.model, read, corpus, numbers, size, first, seconds, config.seed)
             by_split["whole_pieces"][name] = figures(whole, len(numbers))
     composed = _composed(composer, training, samples)
     return {**results, "baselines": baselines, "skill": _skills(results, baselines), **by_split, **composed}
@@ -198,13 +205,16 @@ def _composed(composer: Composer, training: Training | None, samples: int) -> di
     if not samples or training is None:
         return {"copying": None, "quality": None}
     (corpus, splits), config = training, composer.config
-    pieces = composer.compose(dataclasses.replace(config.sampling, n=samples), config.seed)
-    return judge(pieces, ReferenceMusic(corpus.pieces, splits, config.data, config.seed)).to_plain()
+    with working(f"composing {samples} pieces"):
+        pieces = composer.compose(dataclasses.replace(config.sampling, n=samples), config.seed)
+    with working("measuring what they copy and how they differ from human music"):
+        return judge(pieces, ReferenceMusic(corpus.pieces, splits, config.data, config.seed)).to_plain()
 
 
 def run(config: EvaluateConfig) -> Path:
     """Score as configured, print the figures and write a folder; return the path of its `evaluation.json`."""
-    composer = Composer.load(config.run, config.checkpoint)
+    with working("reading the network"):
+        composer = Composer.load(config.run, config.checkpoint)
     results = evaluate(composer, config.data.path, config.context, config.resamples, config.samples)
     folder = user_path(config.output) if config.output else Path("outputs") / "evaluate" / configs.run_id()
     path = folder / "evaluation.json"
@@ -222,6 +232,7 @@ def run(config: EvaluateConfig) -> Path:
         # Imported late: scoring needs no matplotlib.
         from composer.reporting.evaluation_figures import draw_all
 
-        made += draw_all(results, names, composer.config.data.window_size, folder)
+        with working("drawing the figures"):
+            made += draw_all(results, names, composer.config.data.window_size, folder)
     say(f"written to {display_path(folder)}: {', '.join(made)}")
     return path

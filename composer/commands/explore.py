@@ -15,6 +15,7 @@ from composer.explore.histograms import FORMATS, Panel, draw
 from composer.explore.measure import Channel, Exploration, explore
 from composer.explore.report_text import UNITS, number, text
 from composer.files import display_path, printable, user_path, write_bytes, write_json
+from composer.progress import working
 from composer.runs.tensorboard import EVENTS_PREFIX, EventFile
 
 FIGURES = "explore.json"
@@ -22,14 +23,16 @@ FIGURES = "explore.json"
 
 def run(config: ExploreConfig) -> Path:
     """Measure as configured, print the report and write its files; their folder."""
-    found = explore(config.data, config.encoding, config.seed)
+    with working("measuring the music"):
+        found = explore(config.data, config.encoding, config.seed)
     folder = user_path(config.output) if config.output else Path("outputs") / "explore" / configs.run_id()
     print(printable(text(found)))
     write_json(folder / FIGURES, dataclasses.asdict(found))
     events = EventFile(folder / f"{EVENTS_PREFIX}000000")
     for channel, panels in _pages(found).items():
         title = printable(found.names[0]) if found.pieces == 1 else f"{found.pieces} pieces"
-        pages = {form: draw(f"{title}: {channel}", panels, form) for form in FORMATS}
+        with working(f"drawing the {channel} chart"):
+            pages = {form: draw(f"{title}: {channel}", panels, form) for form in FORMATS}
         for form, content in pages.items():
             write_bytes(folder / f"{channel}.{form}", content)
         events.image(0, channel, pages["png"])

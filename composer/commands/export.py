@@ -10,16 +10,18 @@ from composer.composing.composer import Composer
 from composer.config import run_file
 from composer.config.commands import ExportConfig
 from composer.files import display_path, user_path
-from composer.progress import say
+from composer.progress import say, working
 from composer.runs import checkpoint as ckpt
 
 
 def run(config: ExportConfig) -> Path:
     """Write a run's weights as safetensors, or its network as ONNX; the file."""
-    composer = Composer.load(config.run, config.checkpoint)
+    with working("reading the network"):
+        composer = Composer.load(config.run, config.checkpoint)
     path = user_path(config.output)
     if path.suffix == onnxfile.SUFFIX:
-        onnxfile.write(path, composer.model, composer.plain())
+        with working("translating the network to ONNX and checking it"):
+            onnxfile.write(path, composer.model, composer.plain())
         say(f"{display_path(path)}  {path.stat().st_size:,} bytes; run it with onnxruntime (docs/compose.md)")
         return path
     yaml = run_file.to_yaml(composer.config)

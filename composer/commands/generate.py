@@ -8,12 +8,13 @@ from composer.composing.composer import Composer, Composition, drawn_at
 from composer.config import compose as configs
 from composer.config.commands import GenerateConfig
 from composer.files import user_path
-from composer.progress import Counter, say
+from composer.progress import Counter, say, working
 
 
 def run(config: GenerateConfig) -> list[Path]:
     """Compose as configured, write the pieces and print their paths."""
-    composer = Composer.load(config.run, config.checkpoint)
+    with working("reading the network"):
+        composer = Composer.load(config.run, config.checkpoint)
     folder = user_path(config.output) if config.output else Path("outputs") / "generate" / configs.run_id()
     paths = []
     length, unit = (config.events, "events") if config.seconds is None else (config.seconds, "seconds")

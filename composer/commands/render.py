@@ -16,7 +16,7 @@ from composer.errors import MissingExtra
 from composer.files import display_path, safe_name, user_path, write_atomic, write_json, write_text
 from composer.music.midi import read_parts
 from composer.music.notes import Performance, from_file
-from composer.progress import say
+from composer.progress import say, working
 from composer.render import audio, pianoroll
 from composer.render.listening import metre, player
 from composer.render.player import Player, piece_page
@@ -37,7 +37,8 @@ def run(config: RenderConfig) -> Path:
     path = user_path(config.file)
     performance = _read(config, path, config.title)
     original = None if config.original is None else _read(config, user_path(config.original), None)
-    notation = notate(performance, meter=config.meter, key=config.key)
+    with working("finding beats, bars and voices"):
+        notation = notate(performance, meter=config.meter, key=config.key)
     folder = user_path(config.output) if config.output else Path("outputs") / "render" / safe_name(path.stem)
 
     write_text(folder / "score.musicxml", notation.musicxml)
@@ -51,27 +52,35 @@ def run(config: RenderConfig) -> Path:
     narrow: list[str] = []
     downloads = {"musicxml": notation.musicxml.encode()}
     with _optional():
-        engraved, narrow = pages(notation.musicxml), pages(notation.musicxml, phone=True)
+        with working("engraving the score"):
+            engraved, narrow = pages(notation.musicxml), pages(notation.musicxml, phone=True)
         for number, page in enumerate(engraved, start=1):
             write_text(folder / f"score-{number:03d}.svg", page)
         _tell("pages", folder / "score-001.svg", f"to {len(engraved):03d}" if len(engraved) > 1 else "")
     if engraved:
         with _optional():
-            downloads["pdf"] = to_pdf(engraved)
+            with working("writing the PDF"):
+                downloads["pdf"] = to_pdf(engraved)
             _write(folder / "score.pdf", downloads["pdf"])
     with _optional():
         rolls = [performance] if original is None else [original, performance]
-        for suffix, content in pianoroll.draw(rolls).items():
+        with working("drawing the piano roll"):
+            drawn = pianoroll.draw(rolls)
+        for suffix, content in drawn.items():
             _write(folder / f"pianoroll.{suffix}", content)
     # As it sounds with the sustain pedal; the score and the marks are as played.
     sounding = _read(config, path, config.title, Pedal.extend)
     if config.synth is not Synth.none:
         with _optional():
-            samples, origin = _sound(config, path, performance, sounding)
-            _write(folder / f"audio.{config.sound.value}", audio.encode(samples, config.sound.value), origin)
+            with working("making the sound"):
+                samples, origin = _sound(config, path, performance, sounding)
+                encoded = audio.encode(samples, config.sound.value)
+            _write(folder / f"audio.{config.sound.value}", encoded, origin)
     write_json(folder / "notes.json", {"title": performance.title, "notes": notation.notes})
     _tell("notes", folder / "notes.json", f"{len(notation.notes):,}")
     # The page makes its own sound: a recording would make it ten megabytes a minute longer.
+    with working("engraving the original"):
+        others = [] if original is None else [player(original, original.title, name="Original")]
     shown = Player(
         title=performance.title,
         notes=_sustained(notation.notes, sounding),
@@ -80,9 +89,10 @@ def run(config: RenderConfig) -> Path:
         files=downloads,
         metre=metre(performance, notation),
         name="This piece" if original is not None else "",
-        others=[] if original is None else [player(original, original.title, name="Original")],
+        others=others,
     )
-    write_text(folder / "player.html", piece_page(shown))
+    with working("writing the page"):
+        write_text(folder / "player.html", piece_page(shown))
     _tell("player", folder / "player.html", "open it in a browser")
     return folder
 

@@ -33,7 +33,7 @@ from composer.music.events import Piece, title_of
 from composer.music.markings import Markings
 from composer.music.midi import find_files, read_piece
 from composer.music.notes import Performance, from_file, from_piece
-from composer.progress import say
+from composer.progress import say, working
 from composer.render.listening import player
 from composer.render.pianoroll import draw
 from composer.render.player import Image, Player, Section, Table, gallery_page
@@ -84,19 +84,22 @@ def newest(outputs: Path) -> Path:
 
 def run_page(folder: Path, config: ReportConfig) -> str:
     """Return the HTML of one run: description, figures, curves, composed pieces and config."""
-    run = read_run(folder)
-    composer = _composer(folder)
+    with working("reading the run"):
+        run, composer = read_run(folder), _composer(folder)
     # The music first; what it was made of comes after it.
     sections = []
-    quoted = _quoted(folder) if composer is not None else _nothing
+    with working("reading the training music of the run"):
+        quoted = _quoted(folder) if composer is not None else _nothing
     network = None
     if composer is not None:
-        network = page_network(composer)
+        with working("packing the network for the page"):
+            network = page_network(composer)
         sections += _temperatures(composer, config, quoted, network is not None)
     sections += _samples(folder, quoted)
     sections.append(_figures(run))
     if run.curves:
-        image = _picture(learning(run.curves, str(run.summary.get("split", "val"))), "Loss and accuracy by epoch")
+        with working("drawing the curves"):
+            image = _picture(learning(run.curves, str(run.summary.get("split", "val"))), "Loss and accuracy by epoch")
         sections.append(Section(heading="Curves", images=[image]))
     sections += _music(run)
     sections += [_about(run, composer), Section(heading="Config", tables=[_settings(run)])]
@@ -253,13 +256,17 @@ def _temperatures(composer: Composer, config: ReportConfig, quoted: Quoted, comp
     """Return what the run composes, the training music at a switch, and both as piano rolls."""
     players: list[Player] = []
     own = composer.setting
-    original = _original(composer)
-    for setting in dict.fromkeys([own, *(Setting(value, own.top_p) for value in config.temperatures)]):
-        piece = _compose(composer, config, setting)
+    with working("reading the original"):
+        original = _original(composer)
+    settings = list(dict.fromkeys([own, *(Setting(value, own.top_p) for value in config.temperatures)]))
+    for number, setting in enumerate(settings, start=1):
+        with working(f"composing piece {number} of {len(settings)}"):
+            piece = _compose(composer, config, setting)
         title = f"{_setting_title(setting)} (the run's own)" if setting == own else _setting_title(setting)
         subtitle = f"seed {config.seed}, {_length(piece)}"
-        others = [player(original[1], original[0].name, name="Original")] if original and not players else []
-        players.append(_player(piece.written, title, subtitle, quoted(piece.written), others))
+        with working(f"engraving piece {number} of {len(settings)}"):
+            others = [player(original[1], original[0].name, name="Original")] if original and not players else []
+            players.append(_player(piece.written, title, subtitle, quoted(piece.written), others))
         if len(players) == 1:
             first = piece.written
     said = [
@@ -281,7 +288,8 @@ def _temperatures(composer: Composer, config: ReportConfig, quoted: Quoted, comp
         for one, title in ((_beginning(original[0], config.events), original[0].name), (first, f"composed, {own}"))
         if bool((one.events.velocity > 0).any())
     ]
-    image = _picture(draw(rolls, ("png",))["png"], "Piano rolls of the original and of a composed piece")
+    with working("drawing the piano rolls"):
+        image = _picture(draw(rolls, ("png",))["png"], "Piano rolls of the original and of a composed piece")
     return [*sections, Section(heading="Beside the original", images=[image])]
 
 
@@ -364,7 +372,8 @@ def _samples(folder: Path, quoted: Quoted) -> list[Section]:
     for path in paths:
         title = f"Epoch {int(path.stem.removeprefix('epoch-'))}"
         try:
-            players.append(player(from_file(path), title, path.name, quoted(read_piece(path))))
+            with working(f"engraving the sample of {title.lower()}"):
+                players.append(player(from_file(path), title, path.name, quoted(read_piece(path))))
         except ComposerError as error:
             players.append(Player(title=title, notes=[], subtitle=str(error)))
     text = "The same primer and the same random numbers each time: only the weights differ."
@@ -384,8 +393,9 @@ def sweep_page(folder: Path, config: ReportConfig) -> str:
         sweep=str(folder), baseline=None, metric="accuracy/val", weights="final", resamples=10_000, figures=True,
         output=None,
     )  # fmt: skip
-    c = command.compare(asked)
-    made = [tables.main_table(c, asked.resamples), tables.gap_table(c)]
+    with working("reading and comparing the runs"):
+        c = command.compare(asked)
+        made = [tables.main_table(c, asked.resamples), tables.gap_table(c)]
     made += [table for table in [tables.copying_table(c)] if table is not None]
     said = command.conclusions(c)
     sections = [
@@ -397,7 +407,8 @@ def sweep_page(folder: Path, config: ReportConfig) -> str:
     primer: Piece | None = None
     for arm in c.sweep.arms:
         found = sorted(arm.counted, key=lambda run: (run.seed not in common, run.seed or 0))
-        composer = _composer(found[0].folder) if found else None
+        with working(f"reading the network of {arm.label}"):
+            composer = _composer(found[0].folder) if found else None
         if composer is None:
             continue
         begun = composer.vocabulary.decode(composer.origin.primer.numpy())
@@ -406,17 +417,22 @@ def sweep_page(folder: Path, config: ReportConfig) -> str:
             markings = Markings() if place is None else place.repeated()[0]
             timing = composer.timing(place)
             primer = Piece(composer.origin.piece, begun, timing, composer.origin.program, markings)
-        piece = _compose(composer, config, Setting(), _shared_primer(composer, primer))
-        passages = _quoted(found[0].folder)(piece.written)
+        with working(f"composing with {arm.label}"):
+            piece = _compose(composer, config, Setting(), _shared_primer(composer, primer))
+        with working(f"measuring what {arm.label} copies"):
+            passages = _quoted(found[0].folder)(piece.written)
         quoted = count(len(passages), "copied passage") if passages else "nothing copied"
         told = f"seed {found[0].seed} of the sweep, {_length(piece)}, {quoted}"
-        players.append(_player(piece.written, arm.label, told, passages))
+        with working(f"engraving the piece of {arm.label}"):
+            players.append(_player(piece.written, arm.label, told, passages))
     text = (
         "Every arm continues the same primer, which is not played, with the same random numbers, at temperature 1 "
         "without a cut. " + _COLOURED
     )
     sections.append(Section(heading="The arms side by side", text=text, players=players, beside=True))
-    sections.append(Section(heading="Figures", images=[_picture(png, name) for name, png in pictures(c).items()]))
+    with working("drawing the figures"):
+        drawn = pictures(c).items()
+    sections.append(Section(heading="Figures", images=[_picture(png, name) for name, png in drawn]))
     return gallery_page(f"{c.sweep.name}: {len(c.sweep.arms)} arms", sections, str(display_path(folder)))
 
 

@@ -29,7 +29,7 @@ from composer.evaluation.reference import ReferenceMusic
 from composer.evaluation.samples import EpochSamples, origin_of, write_samples
 from composer.files import check_writable_name, display_path, main_process, read_json, user_path, write_json, write_text
 from composer.nets.build import check_representations
-from composer.progress import say
+from composer.progress import say, working
 from composer.reporting.run_tables import describe, report
 from composer.runs import checkpoint as ckpt
 from composer.runs import metrics_table
@@ -148,7 +148,8 @@ def train(config: TrainConfig, folder: Path, changed: Sequence[str] = ()) -> dic
     with locked(folder):
         prepared = prepare(config, folder)
         _check_config(prepared, changed)
-        run = build(prepared)
+        with working("building the network"):
+            run = build(prepared)
         if run.finished and not changed and (summary := _completed(folder)) is not None:
             _check_record(run)
             more = "trainer.max_epochs=N with a larger N goes on"
@@ -212,8 +213,10 @@ def prepare(config: TrainConfig, folder: Path) -> Prepared:
     """Read the newest checkpoint and the data."""
     set_up_torch(config)
     newest = ckpt.load_newest(folder)
-    data = load_data(config.data, config.encoding, config.seed)
-    return Prepared(config, folder, newest, data, ReferenceMusic(data.pieces, data.splits, config.data, config.seed))
+    with working("reading and splitting the music"):
+        data = load_data(config.data, config.encoding, config.seed)
+        reference = ReferenceMusic(data.pieces, data.splits, config.data, config.seed)
+    return Prepared(config, folder, newest, data, reference)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +299,12 @@ def finish(run: Run) -> dict[str, Any]:
     path = folder / CHECKPOINTS / BEST
     best = ckpt.load(path)
     composer = Composer.of_checkpoint(best, path)
+    with working("scoring the best weights on test windows"):
+        tested = score(composer.model, run.datamodule.test_dataloader(), "test", run.module.metrics)
+    with working("fitting the baselines without a network"):
+        baselines = measure(prepared.data.tokens, prepared.data.splits, config.data.window_size, config.seed)
+    with working("choosing the sampling: composing with each of its settings"):
+        sampling = choose_setting(composer, config, folder, prepared.reference, best)
     summary = {
         "status": "completed",
         **_figures(run),
@@ -303,13 +312,14 @@ def finish(run: Run) -> dict[str, Any]:
         "best": {
             "epoch": best["epoch"],
             **{key: value for key, value in best["metrics"].items() if key.endswith("/val")},
-            **score(composer.model, run.datamodule.test_dataloader(), "test", run.module.metrics),
+            **tested,
         },
-        "baselines": measure(prepared.data.tokens, prepared.data.splits, config.data.window_size, config.seed),
-        "sampling": choose_setting(composer, config, folder, prepared.reference, best),
+        "baselines": baselines,
+        "sampling": sampling,
     }
     with _reopened(folder, run.state) if config.logging.sample_media else nullcontext() as record:
-        summary |= write_samples(composer, folder, config, prepared.reference, record, run.state.position[0])
+        with working("composing the final pieces, drawing and measuring them"):
+            summary |= write_samples(composer, folder, config, prepared.reference, record, run.state.position[0])
     summary["metrics_sha256"] = metrics_table.digest(folder)
     write_json(folder / SUMMARY, summary, checked=True)
     return summary

@@ -40,6 +40,7 @@ from composer.config.keys import (
 from composer.config.paths import CONF_DIR
 from composer.errors import ComposerError, RunInterrupted, UsageError, one_line
 from composer.files import display_path, read_json, safe_name, unwritable
+from composer.progress import working
 from composer.runs import code as source
 from composer.runs.layout import SWEEP
 from composer.sweeps import jobs as sweep
@@ -52,6 +53,7 @@ from composer.sweeps.job_configs import (
     unchecked_keys,
     user_folders,
 )
+from composer.sweeps.watch import watching
 
 log = logging.getLogger(__name__)
 
@@ -179,9 +181,11 @@ class _Sweep:
         swept += [o.get_key_element() for o in parse_overrides(task) if o.is_sweep_override()]
         # The name of the folder comes from the overrides (`sweep_id`).
         folder = Path(config.hydra.sweep.dir)
-        check_values(config)
+        with working("composing the config of a job for each value"):
+            total = check_values(config)
         plugins.check_all_named()
-        other = sweep.begin(folder, config.name, self.overrides, list(dict.fromkeys(swept)), for_jobs, self.search)
+        with working("copying the code and configs"):
+            other = sweep.begin(folder, config.name, self.overrides, list(dict.fromkeys(swept)), for_jobs, self.search)
         self.folder = folder
         print(f"{sweep.FOLDER_LINE}{display_path(folder)}", flush=True)
         if other:
@@ -189,7 +193,11 @@ class _Sweep:
             self.listening.enter_context(unchecked_keys())
         compose_from(source.frozen_conf(folder), source.frozen_search(folder), source.frozen_plugins(folder))
         self.listening.enter_context(processes.stopping(folder))
-        self.summarise = self.load_summary()
+        with working("loading what compares the runs"):
+            self.summarise = self.load_summary()
+        many = "" if total is None else f"{total}; "
+        print(f"jobs       {many}the log of each: <job>/{sweep.LOG} in that folder", flush=True)
+        self.listening.enter_context(watching(folder, total))
 
 
 # Hydra itself makes the callback, by its name in `conf/train.yaml`, and passes it nothing: it finds the sweep here.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -107,14 +108,18 @@ def texts(overrides: Any) -> list[str]:
     return [str(text) for text in found]
 
 
-def check_values(config: DictConfig) -> None:
+def check_values(config: DictConfig) -> int | None:
     """Compose a job for each swept value, the other keys at their first, before the first job starts.
+
+    Returns:
+        The number of jobs; None where the sweeper does not say it.
 
     Raises:
         ComposerError: an option or value that no job could use.
     """
     if config.hydra.runtime.choices["hydra/sweeper"] != "basic":
-        return  # its values are drawn
+        trials = config.hydra.sweeper.get("n_trials")
+        return trials if isinstance(trials, int) else None  # the values are drawn
     from composer.music.midi import find_files  # slow to import, and only a sweep needs it
 
     task = texts(config.hydra.overrides.task)
@@ -141,3 +146,4 @@ def check_values(config: DictConfig) -> None:
                 find_files(user_path(data.path))
         except (HydraException, OmegaConfBaseException) as error:
             raise readable(error) from error
+    return math.prod(len(found) for found in values.values())

@@ -14,6 +14,7 @@ import math
 import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -23,6 +24,7 @@ from typing import Any
 
 from composer.errors import ComposerError, RunInterrupted
 from composer.files import check_writable_name, display_path, program, read_json, unwritable, write_json
+from composer.progress import duration, say
 from composer.runs import code as source
 from composer.runs.layout import JOB, LOCK, SUMMARY, SWEEP
 
@@ -35,6 +37,8 @@ FOLDER_LINE = "sweep      "
 # In a sweep's folder: the number of the signal that asked the whole sweep to stop. Jobs may run in processes that no
 # signal of ours reaches, on other machines even; what they all share is this folder.
 STOP = ".stop"
+# Characters of a job's name in the table, on however narrow a terminal.
+_LEAST_NAME = 16
 
 
 @dataclass(kw_only=True)
@@ -137,10 +141,9 @@ def _begin(
             frozen = display_path(folder / source.FROZEN)
             raise ComposerError(f"{frozen}: has changed since the sweep began; start a new sweep, or restore it")
         if known != now:
-            print(
+            say(
                 f"{display_path(folder)} continues with the code and configs that it began with, "
-                "not the current ones; to start a new sweep, choose another folder (hydra.sweep.dir=FOLDER)",
-                flush=True,
+                "not the current ones; to start a new sweep, choose another folder (hydra.sweep.dir=FOLDER)"
             )
         (folder / STOP).unlink(missing_ok=True)
         return bool(known != now)
@@ -149,10 +152,9 @@ def _begin(
         with suppress(ComposerError):  # a damaged one is of another sweep
             same = read_json(other).get("overrides") == list(overrides)
         if same:
-            print(
+            say(
                 f"{display_path(other.parent)} is the same command with different code or configs; "
-                f"to continue it: hydra.sweep.dir={display_path(other.parent)}",
-                flush=True,
+                f"to continue it: hydra.sweep.dir={display_path(other.parent)}"
             )
     if not (folder / source.FROZEN).exists():
         source.freeze(folder, search)
@@ -197,18 +199,48 @@ def objective(job: Job) -> float:
     return objective_of(job.summary)
 
 
-def describe(job: Job) -> str:
-    """Return a job in one line: how it ended, its figures with their split, its time, its error."""
-    return (
-        f"job {job.number:<4} {job.folder.name}  {job.status}  {job.seconds:.1f} s  {_figures(job) or job.error or ''}"
-    )
+def numbered(job: Job, total: int | None = None) -> str:
+    """Return the place of a job in its sweep, counted from 1: `job 3 of 10`, or `job 3` without a total."""
+    return f"job {job.number + 1}" + (f" of {total}" if total is not None else "")
 
 
-def _figures(job: Job) -> str:
+def job_name(job: Job) -> str:
+    """Return what makes a job another than the others: `regularizer=l1,seed=2`."""
+    return ",".join(f"{key}={value}" for key, value in job.swept.items()) or job.folder.name
+
+
+def shortened(name: str, length: int) -> str:
+    """Return a name of at most a length in characters (3 or more), cut in its middle."""
+    if len(name) <= length:
+        return name
+    end = (length - 2) // 2
+    return f"{name[: length - 2 - end]}..{name[len(name) - end :]}"
+
+
+def describe(job: Job, total: int | None = None, columns: int | None = None, more: str = "") -> str:
+    """Return a job that has ended in one line: how, in which time, its figure with the split, or its error.
+
+    Args:
+        job: the job.
+        total: the number of jobs of its sweep; None where it is not known.
+        columns: characters within which its name is shortened; None sets no limit.
+        more: ends the line.
+    """
+    verb = {"completed": "completed in", "killed": "ended after", "interrupted": "interrupted after"}
+    how = f"{verb.get(job.status, f'{job.status} after')} {duration(job.seconds)}"
+    figure, name = _figure(job), job_name(job)
+    rest = f"{how}  {figure or job.error or ''}".rstrip() + more
+    if columns is not None and figure:
+        name = shortened(name, max(columns - len(f"{numbered(job, total)}    {rest}"), _LEAST_NAME))
+    return f"{numbered(job, total)}  {name}  {rest}"
+
+
+def _figure(job: Job) -> str:
     if job.status != "completed":
         return ""
     summary = job.summary
-    return "  ".join(f"{key} ({summary['split']}) {summary[key]:.3f}" for key in OBJECTIVE_METRICS if key in summary)
+    found = next((key for key in OBJECTIVE_METRICS if key in summary), None)
+    return "" if found is None else f"{found} ({summary['split']}) {summary[found]:.3f}"
 
 
 def finish(sweep: Path, problem: ComposerError | None, summarise: Callable[[Path], None]) -> None:
@@ -230,7 +262,8 @@ def finish(sweep: Path, problem: ComposerError | None, summarise: Callable[[Path
             if parent.is_dir() and not any(parent.iterdir()) and parent not in Path.cwd().parents:
                 parent.rmdir()
     else:
-        print("\n".join(["", *table(found)]), flush=True)
+        columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        print("\n".join(["", *table(found, columns)]), flush=True)
         if any(job.status == "completed" for job in found):
             summarise(sweep)
     asked = stop_signal(sweep)
@@ -258,12 +291,43 @@ def jobs(sweep: Path) -> list[Job]:
     return sorted(found, key=lambda job: job.number)
 
 
-def table(found: Sequence[Job]) -> list[str]:
-    """Return lines of a table of jobs: status, figures with their split, time, first line of the error."""
-    width = max([len(job.folder.name) for job in found] + [3])
-    lines = [f"{'job':<{width}}  {'status':<12}{'seconds':>8}  result"]
-    for job in found:
-        status = "lost" if job.status == "running" else job.status
-        error = job.error or ("its process ended without an error message" if status == "lost" else "")
-        lines.append(f"{job.folder.name:<{width}}  {status:<12}{job.seconds:>8.1f}  {_figures(job) or error}")
+def table(found: Sequence[Job], columns: int | None = None) -> list[str]:
+    """Return lines of a table of jobs: status, time, validation figures, and the error below a job that has one.
+
+    Args:
+        found: the jobs.
+        columns: width in characters, within which names are shortened and errors begin another line; None sets none.
+    """
+    summaries = [job.summary if job.status == "completed" else {} for job in found]
+    splits = sorted({str(summary["split"]) for summary in summaries if "split" in summary})
+    titles = ["status", "time", *(key.partition("/")[0] for key in OBJECTIVE_METRICS)]
+    # The split stands above the table, and in the rows only where the jobs have several.
+    rows = [_row(job, summary, several=len(splits) > 1) for job, summary in zip(found, summaries, strict=True)]
+    titles += ["val split"] * (len(splits) > 1)
+    widths = [max(map(len, cells)) for cells in zip(titles, *rows, strict=True)]
+    name_width = max([len(job_name(job)) for job in found] + [3])
+    if columns is not None:
+        name_width = min(name_width, max(columns - sum(width + 2 for width in widths), _LEAST_NAME))
+    lines = [f"figures of the validation windows: val ({splits[0]})"] if len(splits) == 1 else []
+    lines.append(_aligned("job", titles, name_width, widths))
+    for job, row in zip(found, rows, strict=True):
+        lines.append(_aligned(shortened(job_name(job), name_width), row, name_width, widths))
+        error = job.error or ("its process ended without an error message" if row[0] == "lost" else "")
+        if error:
+            lines += textwrap.wrap(
+                error, columns or 10_000, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
+            )
     return lines
+
+
+def _row(job: Job, summary: dict[str, Any], *, several: bool) -> list[str]:
+    figures = [f"{summary[key]:.3f}" if key in summary else "-" for key in OBJECTIVE_METRICS]
+    status = "lost" if job.status == "running" else job.status
+    return [status, duration(job.seconds), *figures, *([str(summary.get("split", "-"))] if several else [])]
+
+
+def _aligned(name: str, cells: Sequence[str], name_width: int, widths: Sequence[int]) -> str:
+    # Words to the left, numbers to the right.
+    words = (0, 4)
+    aligned = [f"{c:<{w}}" if k in words else f"{c:>{w}}" for k, (c, w) in enumerate(zip(cells, widths, strict=True))]
+    return "  ".join([f"{name:<{name_width}}", *aligned]).rstrip()

@@ -10,17 +10,18 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from composer.config.texts import quoted
 from composer.errors import ComposerError
-from composer.files import check_writable_name, display_path, main_process, read_json, write_text
+from composer.files import check_writable_name, main_process, read_json, write_text
 from composer.runs import code as source
 from composer.runs.layout import JOB, SWEEP
-from composer.sweeps.jobs import LOG, STOP, Job, describe, objective, stop_signal, sweep_stopped
+from composer.sweeps.jobs import LOG, STOP, Job, objective, stop_signal, sweep_stopped
+from composer.sweeps.watch import announce, look
 
 # In a job's environment: the number of the process that waits for it, at the other end of its standard input.
 PARENT = "COMPOSER_SWEEP"
@@ -51,15 +52,18 @@ def run_job(sweep: Path, job: Job, cwd: Path | None = None) -> float:
     if (job.folder / JOB).exists() and job.summary.get("status") == "completed":
         before = Job.read(job.folder)
         if before.overrides == job.overrides and before.status == "completed":
-            _say(f"{describe(before)}  (from before)")
+            # By its time the process that shows the sweep knows that the job was passed over.
+            with suppress(OSError):
+                os.utime(job.folder / JOB)
+            look()
             return objective(before)
     if (asked := stop_signal(sweep)) is not None:
         raise sweep_stopped(asked)
-    _say(f"job {job.number:<4} {job.folder.name}  starts; its log: {display_path(job.folder / LOG)}")
     # A launcher of a job on several nodes calls this in each process; the first one keeps the account.
     first = main_process()
     if first:
         job.write()
+    look()
     started = time.monotonic()
     log_begins = (job.folder / LOG).stat().st_size if (job.folder / LOG).exists() else 0
     outer = {number: signal.getsignal(number) for number in _SIGNALS}
@@ -73,7 +77,7 @@ def run_job(sweep: Path, job: Job, cwd: Path | None = None) -> float:
             job.status, job.error = "interrupted", "stopped while it started"
         if first:
             job.write()
-    _say(describe(job))
+    look()
     if stopped is not None:
         listener = outer[signal.Signals(stopped)]
         if _began is None and callable(listener) and listener is not signal.default_int_handler:
@@ -82,12 +86,6 @@ def run_job(sweep: Path, job: Job, cwd: Path | None = None) -> float:
     if job.status != "completed":
         raise ComposerError(job.error or job.status)
     return objective(job)
-
-
-def _say(line: str) -> None:
-    # In one piece: the processes of a launcher share a terminal.
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 @contextmanager
@@ -102,7 +100,7 @@ def stopping(sweep: Path) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         if stop_signal(sweep) is None:
             write_text(sweep / STOP, f"{number}\n")
-            _say(f"{signal.Signals(number).name}: running jobs save and end; a second signal stops at once")
+            announce(f"{signal.Signals(number).name}: running jobs save and end; a second signal stops at once")
         else:
             signal.signal(number, before[number] or signal.SIG_DFL)
             os.kill(os.getpid(), number)

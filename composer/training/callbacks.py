@@ -23,7 +23,7 @@ from composer.config.training import CheckpointConfig, TrainConfig
 from composer.errors import ComposerError
 from composer.files import display_path
 from composer.nets.network import Network
-from composer.progress import Progress
+from composer.progress import Progress, working
 from composer.runs import checkpoint as ckpt
 from composer.runs.layout import BEST, CHECKPOINTS, LAST
 from composer.runs.record import RunLog
@@ -214,7 +214,7 @@ class RecordCallback(Callback):
                 self.record.add_histograms(epoch, pl_module.model)
         self.progress.epoch(epoch, metrics)
         if self.record is not None and self.sample is not None:
-            with scored_weights(trainer, pl_module):
+            with scored_weights(trainer, pl_module), working(f"composing a sample after epoch {epoch}"):
                 lines = self.sample(epoch, pl_module.model, self.record, state.last)
             for line in lines:
                 self.progress.say(line)
@@ -261,7 +261,7 @@ class FinalTestCallback(Callback):
     def _score(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, ComposerModule)
         data = trainer.datamodule  # type: ignore[attr-defined]
-        with scored_weights(trainer, pl_module):
+        with scored_weights(trainer, pl_module), working("scoring the last weights on test windows"):
             metrics = score(pl_module.model, data.test_dataloader(), "test", pl_module.metrics)
         self.state.metrics |= metrics
         for logger in trainer.loggers if metrics else ():

@@ -641,7 +641,8 @@ def test_the_command_needs_no_torch(sweep: Path) -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    # On a busy machine it says what it is doing.
+    assert [line for line in done.stderr.splitlines() if not line.endswith((" ...", " so far"))] == []
     assert "The interval excludes 0" in done.stdout
     assert (sweep / "compare" / "curves.pdf").exists()
 

@@ -106,13 +106,19 @@ def test_failed_job_is_reported_and_others_complete(
     }
     out, err = capsys.readouterr()
     assert err.startswith("composer train: 5 of 7 jobs did not complete")
-    rows = {line.split()[0]: line for line in out.split("seconds  result\n")[1].split("\n\n")[0].splitlines()}
-    assert "accuracy/val (shuffled) 0.250  loss/val (shuffled) 1.500" in rows["seed-0"]
-    assert "ValueError: not this one" in rows["seed-1"]
-    assert "said in" in rows["seed-2"]
-    assert "killed by SIGKILL (out of memory?)" in rows["seed-3"]
-    assert "MemoryError" in rows["seed-4"]
-    assert rows["seed-5"].endswith("data.path=x: not found")
+    assert out.count("  starts\n") == 7
+    assert "job 4 of 7  seed=3  ended after " in out
+    jobs, _, ended_as = out.partition("figures of the validation windows: val (shuffled)\n")
+    head, *lines = ended_as.split("\n\n")[0].splitlines()
+    assert head.split() == ["job", "status", "time", "accuracy", "loss"]
+    # The error of a job is below its row.
+    rows = dict(row.split(" ", 1) for row in "\n".join(lines).replace("\n  ", " ").splitlines())
+    assert rows["seed=0"].split()[-2:] == ["0.250", "1.500"]
+    assert "ValueError: not this one" in rows["seed=1"]
+    assert "said in" in rows["seed=2"]
+    assert "killed by SIGKILL (out of memory?)" in rows["seed=3"]
+    assert "MemoryError" in rows["seed=4"]
+    assert rows["seed=5"].endswith("data.path=x: not found")
     assert "Traceback (most recent call last):" in (only(here) / "seed-1" / "train.log").read_text()
 
 
