@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from composer.compare.captions import weights
-from composer.compare.effects import Comparison
+from composer.compare.effects import SPLITS, Comparison
 from composer.compare.runs import Run, content_sha256, shown_value
+from composer.config.data import split_title
 from composer.files import printable
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -99,7 +100,9 @@ def _of(c: Comparison, read: Callable[[Run], str]) -> str:
             found[value] = found.get(value, 0) + 1
     if len(found) > _LISTED:
         return f"{len(found)} different, see runs.csv and the configs of the runs"
-    return " / ".join(f"{value} ({number} runs)" if len(found) > 1 else value for value, number in found.items())
+    return " / ".join(
+        f"{value} ({number} run{'s' * (number != 1)})" if len(found) > 1 else value for value, number in found.items()
+    )
 
 
 def _runs(c: Comparison) -> str:
@@ -121,12 +124,13 @@ def _music(run: Run) -> str:
 
 def _split(run: Run) -> str:
     kind = str(run.summary.get("split") or _config(run, "data.split"))
+    pieces = run.summary.get("pieces")
     shares = [
-        f"{float(run.config[key]):.0%} {name}"
-        for key, name in (("data.val_fraction", "val"), ("data.test_fraction", "test"))
-        if isinstance(run.config.get(key), (int, float))
+        f"{split_title(name, kind, pieces if isinstance(pieces, int) else 1)} {float(share):.0%}"
+        for name in SPLITS
+        if isinstance(share := run.config.get(f"data.{name}_fraction"), (int, float))
     ]
-    return ", ".join(part for part in (kind, *shares) if part)
+    return ", ".join(shares) or kind
 
 
 def _windows(run: Run) -> str:

@@ -12,8 +12,8 @@ from composer.compare.runs import Arm
 
 # The epochs at the start that do not set the limits of an axis, as a share of all; at least one.
 _BEGINNING = 0.02
-# The axis is cut where the beginning would take more than this share of the rest's range on top of it.
-_WORTH_A_CUT = 0.25
+# The axis is cut where the beginning would take more than this share of the range of the rest on top of it.
+_WORTH_A_CUT = 0.75
 _MARGIN = 0.05
 
 

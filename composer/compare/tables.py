@@ -168,8 +168,8 @@ def difference_table(c: Comparison) -> Table:
         places = decimals(d.sd for d in by_key.values())
         columns.append([_difference_text(c, arm, key, places, judged) for key in keys])
     rows = [[_head(c, key), *cells] for key, cells in zip(keys, zip(*columns, strict=True), strict=True)]
-    what = "[95 % interval]" if judged else "[single differences]"
-    caption = f"Difference to {c.baseline.label} {what}, seed by seed, {weights(c)}"
+    what = "the 95 % interval" if judged else "the single differences"
+    caption = f"Difference to {c.baseline.label} seed by seed, in brackets {what}; {weights(c)}"
     header = ["metric", *(arm.label for arm in c.others)]
     return Table(caption=caption, header=header, rows=rows, arms=len(rows), notes=intervals(every))
 
