@@ -180,6 +180,7 @@ def test_quick_commands_start_without_torch(module: str) -> None:
 def test_only_what_draws_knows_matplotlib() -> None:
     assert {path.stem for path in MODULES if "matplotlib" in top_level(parse(path))} == {
         "plot_style",
+        "curve_figures",
         "figures",
         "evaluation_figures",
         "histograms",

@@ -13,7 +13,8 @@ import mido
 import pytest
 
 from composer import cli
-from composer.compare.table_formats import markdown_text, tex_escape
+from composer.compare.latex import tex_escape
+from composer.compare.table_formats import markdown_text
 from composer.evaluation.scores import pieces_csv
 from composer.files import csv_cell, printable
 from composer.render.player import Player, player_page

@@ -6,19 +6,24 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from composer import terminal
 from composer.compare import table_formats as typeset
 from composer.compare import tables
+from composer.compare.account import title, trained
+from composer.compare.captions import figure_captions, weights
 from composer.compare.comparability import check
-from composer.compare.conclusions import count, words
+from composer.compare.conclusions import words
 from composer.compare.effects import SPLITS, Comparison, analyse, find_arm
+from composer.compare.latex import latex
 from composer.compare.reading import read_runs, read_sweep
 from composer.compare.runs import COMPLETED, Run
 from composer.config.commands import CompareConfig
 from composer.errors import ComposerError
 from composer.files import display_path, user_path, write_text
-from composer.progress import working
+from composer.progress import say, working
 
 REPORT = "report.md"
+_OTHER_SEEDS = "The intervals are for other seeds on the same music, not for other music."
 
 
 def compare(config: CompareConfig, folders: Sequence[Path] = ()) -> Comparison:
@@ -54,10 +59,9 @@ def run(config: CompareConfig) -> Path:
         made = all_tables(c, config.resamples)
     with working("drawing the figures"):
         figures = write(c, made, folder, figures=config.figures)
-    print("\n".join([f"{c.title(c.metric)}, {_weights(c)}", "", *typeset.text(made[0]), "", *conclusions(c)]))
-    print(
-        f"\nwritten to {display_path(folder)}: {REPORT}, table.csv, runs.csv, table.tex" + "; figures" * bool(figures)
-    )
+    width = terminal.width_of()
+    say("\n".join([f"{c.title(c.metric)}, {weights(c)}", "", *typeset.text(made[0], width), "", *conclusions(c)]))
+    say(f"\nwritten to {display_path(folder)}: {REPORT}, table.csv, runs.csv, table.tex" + "; figures" * bool(figures))
     return folder
 
 
@@ -86,7 +90,7 @@ def write(c: Comparison, made: Sequence[typeset.Table], folder: Path, *, figures
     """
     write_text(folder / "table.csv", tables.csv_table(c))
     write_text(folder / "runs.csv", tables.csv_runs(c))
-    write_text(folder / "table.tex", typeset.latex(made, c.sweep.name))
+    write_text(folder / "table.tex", latex(made, c.sweep.name))
     names: list[str] = []
     if figures:
         # Imported late: help and --cfg need no matplotlib.
@@ -98,23 +102,23 @@ def write(c: Comparison, made: Sequence[typeset.Table], folder: Path, *, figures
 
 
 def report(c: Comparison, made: Sequence[typeset.Table], figures: Sequence[str]) -> str:
-    """Return `report.md`: swept keys, conclusions, other differences, tables and figures."""
+    """Return `report.md`: a title in words, what was trained, conclusions, other differences, tables and figures."""
     sweep, shown = c.sweep, typeset.markdown_text
     runs = [run for arm in sweep.arms for run in arm.runs]
-    keys = ", ".join(f"`{key}`" for key in sweep.swept) or "nothing but the seed"
-    seeds = sorted({run.seed for run in sweep.counted if run.seed is not None})
     lines = [
-        f"# {shown(sweep.name)}",
+        f"# {shown(title(c))}",
         "",
-        f"Swept: {keys}. {count(len(sweep.arms), 'arm')}, {count(len(runs), 'run')}, of which {len(sweep.counted)} "
-        f"count; seeds {', '.join(map(str, seeds))}. The figures are those of the {_weights(c)}.",
+        "## What was trained",
+        "",
+        "| what | value |",
+        "|---|---|",
+        *(f"| {shown(name)} | {shown(value)} |" for name, value in trained(c)),
         "",
         "## What the numbers support",
         "",
         *(f"- {sentence}" for sentence in words(c)),
         "",
-        "The intervals are for other seeds on the same music, not for other music.",
-        "",
+        *([_OTHER_SEEDS, ""] if has_intervals(c) else []),
     ]
     if sweep.notes:
         lines += [
@@ -133,18 +137,27 @@ def report(c: Comparison, made: Sequence[typeset.Table], figures: Sequence[str])
         "",
     ]
     if figures:
+        captions = figure_captions(c)
         lines += ["## Figures", ""]
         for name in figures:
-            lines += [f"![{name}]({name}.png)", "", f"[{name}.pdf]({name}.pdf), [{name}.svg]({name}.svg)", ""]
+            caption = shown(captions[name.partition("-")[0]])
+            lines += [
+                f"![{name}]({name}.png)",
+                "",
+                f"*{caption}* [{name}.pdf]({name}.pdf), [{name}.svg]({name}.svg)",
+                "",
+            ]
     return "\n".join(lines)
+
+
+def has_intervals(c: Comparison) -> bool:
+    """Return whether any difference of the metric has an interval, for which there must be enough seeds."""
+    against = [difference for _, difference in c.against.values()]
+    return any(d.interval for d in [*c.differences.values(), *against])
 
 
 def _reason(run: Run) -> str:
     return f" ({typeset.markdown_text(run.error)})" if run.error else ""
-
-
-def _weights(c: Comparison) -> str:
-    return {"final": "weights after the last epoch", "best": "weights with the lowest loss/val"}[c.weights]
 
 
 def _some(reasons: Sequence[str]) -> str:

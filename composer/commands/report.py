@@ -14,9 +14,11 @@ from typing import Any
 from composer.commands import compare as command
 from composer.commands.copying import of_run
 from composer.compare import table_formats as typeset
-from composer.compare import tables
+from composer.compare.account import title, trained
+from composer.compare.captions import figure_captions
 from composer.compare.conclusions import count
-from composer.compare.figures import learning, pictures
+from composer.compare.curve_figures import learning
+from composer.compare.figures import pictures
 from composer.compare.reading import read_run
 from composer.compare.runs import COMPLETED, Run, shown_value
 from composer.composing.composer import Composer, Composition
@@ -395,11 +397,14 @@ def sweep_page(folder: Path, config: ReportConfig) -> str:
     )  # fmt: skip
     with working("reading and comparing the runs"):
         c = command.compare(asked)
-        made = [tables.main_table(c, asked.resamples), tables.gap_table(c)]
-    made += [table for table in [tables.copying_table(c)] if table is not None]
-    said = command.conclusions(c)
+        made = command.all_tables(c, asked.resamples)
+    facts = [[name, value] for name, value in trained(c)]
     sections = [
-        Section(heading="What the numbers support", text="\n\n".join(said), tables=[_table(table) for table in made]),
+        Section(
+            heading="What was trained",
+            tables=[Table(columns=["what", "value"], rows=facts, caption="The runs", listing=True)],
+        ),
+        Section(heading="What the numbers support", text="\n\n".join(command.conclusions(c)), tables=[_table(made[0])]),
     ]
     seeds = [{run.seed for run in arm.counted} for arm in c.sweep.arms if arm.counted]
     common = set.intersection(*seeds) if seeds else set()
@@ -430,10 +435,15 @@ def sweep_page(folder: Path, config: ReportConfig) -> str:
         "without a cut. " + _COLOURED
     )
     sections.append(Section(heading="The arms side by side", text=text, players=players, beside=True))
+    captions = figure_captions(c)
     with working("drawing the figures"):
         drawn = pictures(c).items()
-    sections.append(Section(heading="Figures", images=[_picture(png, name) for name, png in drawn]))
-    return gallery_page(f"{c.sweep.name}: {len(c.sweep.arms)} arms", sections, str(display_path(folder)))
+    images = [_picture(png, name, captions[name.partition("-")[0]]) for name, png in drawn]
+    sections.append(Section(heading="Figures", images=images))
+    sections.append(Section(heading="Tables", tables=[_table(table) for table in made[1:]]))
+    if c.sweep.notes:
+        sections.append(Section(heading="Other differences between the runs", text="\n\n".join(c.sweep.notes)))
+    return gallery_page(title(c), sections, str(display_path(folder)))
 
 
 def _shared_primer(composer: Composer, primer: Piece) -> Any:
@@ -445,11 +455,11 @@ def _shared_primer(composer: Composer, primer: Piece) -> Any:
 
 
 def _table(table: typeset.Table) -> Table:
-    return Table(columns=table.header, rows=table.rows, caption=table.caption)
+    return Table(columns=table.header, rows=table.rows, caption=typeset.sentences([table.caption, *table.notes]))
 
 
-def _picture(png: bytes, text: str) -> Image:
-    return Image(uri=f"data:image/png;base64,{base64.b64encode(png).decode()}", text=text)
+def _picture(png: bytes, text: str, caption: str = "") -> Image:
+    return Image(uri=f"data:image/png;base64,{base64.b64encode(png).decode()}", text=text, caption=caption)
 
 
 def _number(value: Any) -> str:

@@ -456,6 +456,7 @@ def _figures(run: Run) -> dict[str, Any]:
         "epochs": state.position[0],
         "steps": state.steps,
         "seconds": round(state.clocked, 3),
+        "parameters": sum(parameter.numel() for parameter in run.module.model.parameters()),
         **data_figures(config, run.prepared.data),
         **state.metrics,
     }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from composer.compare import table_formats as typeset
-from composer.compare.effects import HELD_OUT, SPLITS, Comparison, higher_is_better, unit
+from composer.compare.effects import HELD_OUT, SPLITS, Comparison, higher_is_better, pairs, unit
+from composer.compare.rounding import decimals, fixed, interval_text
 from composer.compare.runs import Arm
 from composer.evaluation.statistics import FEWEST, Paired
 
@@ -56,15 +56,18 @@ def _verdict(c: Comparison, arm: Arm) -> str:
     d = c.differences.get((arm, c.metric))
     if d is None:
         return f"{what}: no seed in common, so no conclusion."
-    places = typeset.digits([typeset.spread(d)])
+    places = decimals([d.sd])
     nats = f" {unit(c.metric)}" if unit(c.metric) == "nats per event" else ""
-    value = f"{d.mean:+.{places}f}{nats}"
+    value = f"{fixed(d.mean, places, signed=True)}{nats}"
     if d.interval is None:
-        return f"{what}: {value} over {count(d.n, 'pair')}: too few seeds for an interval (at least {FEWEST})."
+        found = pairs(arm, c.baseline, c.metric).items()
+        single = ", ".join(f"{fixed(one, places, signed=True)} with seed {seed}" for seed, one in found)
+        over = f" in the mean over {d.n} pairs ({single})" if d.n > 1 else f" in one pair (seed {next(iter(found))[0]})"
+        return f"{what}: {value}{over}. These are too few seeds for an interval (at least {FEWEST}), so no conclusion."
     if d.sd == 0 and d.mean == 0 and not arm.confounded:
         return f"{what}: the same figure in each of {d.n} pairs: no difference is shown."
-    low, high = d.interval
-    text = f"{what}: {value}, 95 % interval {low:+.{places}f} to {high:+.{places}f} over {d.n} pairs"
+    low, high = (fixed(end, places, signed=True) for end in d.interval)
+    text = f"{what}: {value}, 95 % interval {low} to {high} over {d.n} pairs"
     text += ", by Student's t" * (d.method == "t" and d.sd != 0)
     if arm.confounded:
         differ = "differ" if len(arm.confounded) > 1 else "differs"
@@ -77,7 +80,11 @@ def _verdict(c: Comparison, arm: Arm) -> str:
         return f"{text}. The interval excludes 0, but after Holm's correction p = {p:.2f}: {_HINT}."
     better = higher_is_better(c.metric)
     judged = "" if better is None else ", which is better" if better == (direction > 0) else ", which is worse"
-    size = " (every pair differs by the same)" if d.effect_size is None else f" (effect size {d.effect_size:+.1f})"
+    size = (
+        " (every pair differs by the same)"
+        if d.effect_size is None
+        else f" (effect size {fixed(d.effect_size, 1, signed=True)})"
+    )
     return f"{text}. The interval excludes 0: it is {_higher(direction)}{judged}{size}."
 
 
@@ -121,7 +128,7 @@ def _against_predictors(c: Comparison, split: str) -> str:
             continue
         predictor, d = c.against[arm, split]
         verdict = "not distinguishable from" if d.covers_zero else "better than" if d.mean > 0 else "worse than"
-        verdict = "of too few seeds to be compared with" if d.interval is None else verdict
+        verdict = "on too few seeds to be judged against" if d.interval is None else verdict
         seeds = [seed for seed in arm.by_seed(f"accuracy/{split}") if seed in predictor.values[f"accuracy/{split}"]]
         mean = sum(predictor.values[f"accuracy/{split}"][seed] for seed in seeds) / len(seeds)
         parts.setdefault(f"{verdict} {predictor.title} ({mean:.3f})", {})[arm] = d
@@ -161,7 +168,8 @@ def _named(differences: dict[Arm, Paired]) -> str:
     """Return the arms of a verdict: with their differences where these are few, else as the tables have them."""
     if len(differences) > _FEW:
         return "; ".join(arm.label for arm in differences)
-    return "; ".join(f"{arm.label} ({_signed(d)})" for arm, d in differences.items())
+    places = decimals(d.sd for d in differences.values())
+    return "; ".join(f"{arm.label} ({_signed(d, places)})" for arm, d in differences.items())
 
 
 def _seeds(c: Comparison) -> list[str]:
@@ -177,9 +185,8 @@ def _seeds(c: Comparison) -> list[str]:
     return list(dict.fromkeys(sentences))
 
 
-def _signed(d: Paired) -> str:
-    places = typeset.digits([typeset.spread(d)])
-    return f"{d.mean:+.{places}f}" + (f", {typeset.interval_text(d, places)}" if d.interval else "")
+def _signed(d: Paired, places: int) -> str:
+    return fixed(d.mean, places, signed=True) + (f", {interval_text(d, places)}" if d.interval else "")
 
 
 def _higher(direction: int) -> str:

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
+from composer.compare.captions import NO_INTERVAL
+from composer.compare.curve_figures import COLUMNS, curves, overlay, png
 from composer.compare.effects import SPLITS, Comparison, Predictor, higher_is_better, pairs, unit
 from composer.compare.runs import Arm
 from composer.config.limits import CHANNELS
@@ -37,8 +36,6 @@ from composer.reporting.plot_style import (
     panels,
     wrapped,
 )
-
-_COLUMNS = 5
 
 
 def draw_all(c: Comparison, folder: Path) -> list[str]:
@@ -63,7 +60,7 @@ def draw_all(c: Comparison, folder: Path) -> list[str]:
 def pictures(c: Comparison) -> dict[str, bytes]:
     """Return every figure that the runs allow as the contents of a PNG file, by name."""
     with matplotlib.rc_context(STYLE):
-        return {name: _png(figure) for name, figure in _figures(c).items()}
+        return {name: png(figure) for name, figure in _figures(c).items()}
 
 
 def all_figures(c: Comparison) -> dict[str, Figure]:
@@ -75,98 +72,19 @@ def all_figures(c: Comparison) -> dict[str, Figure]:
 def png_of(figure: Figure) -> bytes:
     """Return a figure of `all_figures` as the content of a PNG file."""
     with matplotlib.rc_context(STYLE):
-        return _png(figure)
-
-
-def learning(curves: dict[str, NDArray[np.float64]], split: str) -> bytes:
-    """Return loss and accuracy of one run by epoch, of the training and the validation windows, as a PNG file.
-
-    Args:
-        curves: columns of the record by key, one element per epoch.
-        split: how the validation windows were chosen.
-    """
-    with matplotlib.rc_context(STYLE):
-        figure, ((loss, accuracy),) = panels(1, 2, width=8.0, height=3.2)
-        for axes, kind in ((loss, "loss"), (accuracy, "accuracy")):
-            for part, style in SPLIT_STYLES.items():
-                values = curves.get(f"{kind}/{part}")
-                if values is not None and np.isfinite(values).any():
-                    line = {key: value for key, value in style.items() if key != "marker"}
-                    label = part if part == "train" else f"{part} ({split})"
-                    axes.plot(np.arange(1, len(values) + 1), values, label=label, linewidth=1.5, **line)
-            axes.set_xlabel("epoch")
-            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-            axes.set_ylim(0, 1.02 if kind == "accuracy" else None)
-        loss.set_ylabel("loss (nats per event)")
-        accuracy.set_ylabel("accuracy (share of events)")
-        accuracy.legend(loc="lower right", fontsize=8)
-        return _png(figure)
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, metadata=METADATA["png"])
-    return buffer.getvalue()
+        return png(figure)
 
 
 def _figures(c: Comparison) -> dict[str, Figure]:
     figures = {"curves" if k == 0 else f"curves-{k + 1}": f for k, f in enumerate(curves(c))}
-    made = {"differences": differences(c), "gap": gap(c), "path": path(c), "channels": channels(c)}
+    made = {
+        "overlay": overlay(c),
+        "differences": differences(c),
+        "gap": gap(c),
+        "path": path(c),
+        "channels": channels(c),
+    }
     return figures | {name: figure for name, figure in made.items() if figure is not None}
-
-
-def curves(c: Comparison) -> list[Figure]:
-    """Draw the article's figure: loss and accuracy by epoch, arms side by side, mean ± one standard deviation.
-
-    More than five arms continue in further figures, each with the baseline arm, on the same axes.
-    """
-    arms = [arm for arm in c.sweep.arms if any(run.curves for run in arm.counted)]
-    if not arms:
-        return []
-    first = c.baseline if c.baseline in arms else arms[0]
-    others = [arm for arm in arms if arm is not first]
-    pages = [[first, *others[k : k + _COLUMNS - 1]] for k in range(0, max(1, len(others)), _COLUMNS - 1)]
-    highest = max(
-        (float(np.nanmax(m + s)) for arm in arms for m, s, _ in [_band(arm, "loss/val")] if len(m)), default=1
-    )
-    trained = max(
-        (float(np.nanmax(m + s)) for arm in arms for m, s, _ in [_band(arm, "loss/train")] if len(m)), default=1
-    )
-    epochs = max(len(_band(arm, "loss/train")[0]) for arm in arms)
-    figures = []
-    for page in pages:
-        figure, grid = panels(2, len(page), width=2.3 * len(page) + 1.2, height=4.8, sharex=True, sharey="row")
-        for column, arm in enumerate(page):
-            for row, kind in enumerate(("loss", "accuracy")):
-                axes, n = grid[row][column], 0
-                for split in ("train", "val"):
-                    mean, sd, n = _band(arm, f"{kind}/{split}")
-                    style = {key: v for key, v in SPLIT_STYLES[split].items() if key != "marker"}
-                    x = np.arange(1, len(mean) + 1)
-                    axes.fill_between(x, mean - sd, mean + sd, color=style["color"], alpha=0.25, linewidth=0)
-                    axes.plot(x, mean, label=split if split == "train" else c.split(split), linewidth=1.5, **style)
-                if row == 1 and (arm, "val") in c.against:
-                    predictor = c.against[arm, "val"][0]
-                    reference = mean_sd(list(predictor.values["accuracy/val"].values()))[0]
-                    label = f"best without a network: {predictor.title}"
-                    axes.axhline(reference, color=BLACK, linestyle=(0, (1, 1.5)), linewidth=1, label=label)
-                if row == 0:
-                    axes.set_title(f"{wrapped(arm.label)}\n(n = {n})")
-                axes.set_xlim(1 if epochs > 1 else 0.5, max(epochs, 1.5))
-        for axes in grid[1]:
-            axes.set_xlabel("epoch")
-            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        grid[0][0].set_ylabel("loss (nats per event)")
-        grid[0][0].set_ylim(0, 1.03 * max(highest, trained))
-        grid[1][0].set_ylabel("accuracy (share of events)")
-        grid[1][0].set_ylim(0, 1.02)
-        named = {
-            label: handle for axes in grid[1] for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-        }
-        splits = ("train", c.split("val"))
-        legend_below(figure, list(named.values()), [f"{n}, mean ± sd" if n in splits else n for n in named])
-        figures.append(figure)
-    return figures
 
 
 def gap(c: Comparison) -> Figure | None:
@@ -204,7 +122,7 @@ def path(c: Comparison) -> Figure | None:
     for arm in c.sweep.arms:
         rest = ", ".join(f"{k}={v}" for k, v in arm.swept.items() if k != key)
         lines.setdefault(rest, []).append(arm)
-    columns = list(lines)[:_COLUMNS]
+    columns = list(lines)[:COLUMNS]
     figure, grid = panels(
         len(rows), len(columns), width=3.6 * len(columns) + 1.2, height=2.2 * len(rows) + 0.6, sharex=True, sharey="row"
     )
@@ -281,6 +199,7 @@ def differences(c: Comparison) -> Figure | None:
     if not metrics:
         return None
     figure, grid = panels(1, len(metrics), width=2.3 * len(metrics) + 1.6, height=0.5 * len(arms) + 1.7, sharey="row")
+    lines = False
     for axes, metric in zip(grid[0], metrics, strict=True):
         axes.axvline(0, color=BLACK, linewidth=1)
         for k, arm in enumerate(arms):
@@ -300,6 +219,7 @@ def differences(c: Comparison) -> Figure | None:
                 markersize=4,
             )
             if difference.interval is not None:
+                lines = True
                 axes.plot(difference.interval, [k, k], "|-", color=BLACK, linewidth=1.6, markersize=8)
             axes.plot([difference.mean], [k], "D", color=VERMILION, markeredgecolor=BLACK, markersize=5.5)
         better = {True: "right", False: "left"}.get(higher_is_better(metric))  # type: ignore[arg-type]
@@ -309,20 +229,10 @@ def differences(c: Comparison) -> Figure | None:
         axes.locator_params(axis="x", nbins=4)
     grid[0][0].set_yticks(range(len(arms)), [_short(c, arm) for arm in arms])
     grid[0][0].set_ylim(len(arms) - 0.5, -0.5)
-    figure.suptitle(
-        f"difference to {c.baseline.label}: mean (diamond), 95 % interval (line), pairs of runs (dots)", fontsize=9
-    )
+    marks = "mean (diamond), 95 % interval (line), pairs of runs (dots)" if lines else "mean (diamond), pairs (dots)"
+    few = "" if lines else f"; {NO_INTERVAL}"
+    figure.suptitle(f"difference to {c.baseline.label}: {marks}{few}", fontsize=9)
     return figure
-
-
-def _band(arm: Arm, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
-    """Mean and standard deviation by epoch over the runs, as far as all of them went, and how many runs."""
-    found = [run.curves[metric] for run in arm.counted if metric in run.curves]
-    length = min((len(column) for column in found), default=0)
-    values = np.array([column[:length] for column in found])
-    if not length:
-        return np.zeros(0), np.zeros(0), 0
-    return values.mean(axis=0), values.std(axis=0, ddof=1) if len(found) > 1 else np.zeros(length), len(found)
 
 
 def _predictor_marks(axes: Axes, group: int, predictors: Sequence[Predictor], metric: str) -> None:

@@ -78,7 +78,9 @@ def read_sweep(folder: Path, weights: str) -> Sweep:
         runs = _with_known_config(folder, runs, notes)
         _derive_swept(runs)
     name = about.get("name")
-    return _by_arm(folder, name if isinstance(name, str) else folder.resolve().name, runs, notes)
+    sweep = _by_arm(folder, name if isinstance(name, str) else folder.resolve().name, runs, notes)
+    sweep.about = about
+    return sweep
 
 
 def read_runs(folders: Sequence[Path], weights: str) -> Sweep:

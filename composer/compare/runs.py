@@ -135,6 +135,7 @@ class Sweep:
         swept: the keys whose values differ between the arms.
         arms: in the order of their first job.
         notes: findings that a reader must know, one line each.
+        about: as `sweep.json` has it; empty where no sweep made the runs.
     """
 
     folder: Path
@@ -142,6 +143,7 @@ class Sweep:
     swept: list[str]
     arms: list[Arm]
     notes: list[str]
+    about: dict[str, Any] = field(default_factory=dict)
 
     @property
     def counted(self) -> list[Run]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Sequence
 from typing import Any
 
+from composer.compare.captions import intervals, over, weights
 from composer.compare.effects import (
     COMPOSED,
     HELD_OUT,
@@ -16,11 +18,13 @@ from composer.compare.effects import (
     Predictor,
     estimate,
     higher_is_better,
+    pairs,
     skill,
     unit,
 )
+from composer.compare.rounding import NOTHING, decimals, fixed, interval_text, mean_text
 from composer.compare.runs import COMPLETED, Arm
-from composer.compare.table_formats import NOTHING, Table, digits, interval_text, mean_text, spread
+from composer.compare.table_formats import Table
 from composer.config.limits import CHANNELS
 from composer.evaluation.statistics import Paired, mean_sd, paired
 from composer.files import csv_cell
@@ -29,69 +33,79 @@ _ARM_COLUMNS = (
     *("arm", "metric", "split", "unit", "seeds", "mean", "sd", "baseline", "pairs", "difference", "difference_sd"),
     *("low", "high", "interval", "effect_size", "p_holm", "failed", "left_out"),
 )
+_NATS = "nats per event"
 _LEAKS = ("leak_rate", "leak_rate_content", "leak_rate_transposed")
 
 
 def main_table(c: Comparison, resamples: int) -> Table:
-    """Return a table with a row per arm: mean, deviation, paired difference, interval, effect size, seeds, failures."""
+    """Return a table with a row per arm: mean, deviation, paired difference, interval, effect size, seeds, failures.
+
+    A column that would say nothing is left out: failed and left-out runs where there is none, the effect size where
+    there are too few pairs. Without any interval its column has the single differences.
+    """
     family = [arm for arm in c.others if (arm, c.metric) in c.adjusted]
-    header = ["arm", "seeds", "failed", "left out", c.title(c.metric), "difference", "95 % interval", "effect size"]
-    header += ["p (Holm)"] * bool(family)
     rest = _predictor_values(c, c.metric)
     base = c.baseline.by_seed(c.metric)
+    single = [list(pairs(arm, c.baseline, c.metric).values()) for arm in c.sweep.arms]
     differences: list[Paired | None] = [c.differences.get((arm, c.metric)) for arm in c.sweep.arms]
     for values in rest.values():
-        common = [values[seed] - base[seed] for seed in values if seed in base]
-        differences.append(paired(common, resamples) if common else None)
-    places = digits(spread(d) for d in differences if d is not None)
+        single.append([values[seed] - base[seed] for seed in values if seed in base])
+        differences.append(paired(single[-1], resamples) if single[-1] else None)
     estimates = [c.estimates.get((arm, c.metric)) for arm in c.sweep.arms]
     estimates += [estimate(list(values.values())) for values in rest.values()]
-    places = max(places, digits(e.sd for e in estimates if e is not None))
-    rows = []
-    for k, (value, difference) in enumerate(zip(estimates, differences, strict=True)):
-        arm = c.sweep.arms[k] if k < len(c.sweep.arms) else None
-        label = arm.label if arm else list(rest)[k - len(c.sweep.arms)].title
-        counts = [str(len(arm.counted)), str(len(arm.failed)), str(_left_out(arm))] if arm else [NOTHING] * 3
-        if value is not None:
-            counts[0] = str(value.n)
-        row = [label, *counts, mean_text(value, places)]
-        if arm is c.baseline:
-            row += ["baseline arm", NOTHING, NOTHING]
-        elif difference is None:
-            row += [NOTHING] * 3
-        else:
-            size = NOTHING if difference.effect_size is None else f"{difference.effect_size:+.2f}"
-            row += [f"{difference.mean:+.{places}f}", interval_text(difference, places), size]
-        if family:
-            p = c.adjusted.get((arm, c.metric)) if arm else None
-            row.append(NOTHING if p is None else _p_text(p))
-        rows.append(row)
-    caption = (
-        f"{c.title(c.metric)}: mean and standard deviation over seeds, difference to {c.baseline.label} seed by seed"
-    )
+    places = decimals(e.sd for e in estimates if e is not None)
+    finer = decimals(d.sd for d in differences if d is not None)
+    judged = [d for d in differences if d is not None and d.interval is not None]
+    counts = {
+        "seeds": [str(e.n) if e else str(len(arm.counted)) for arm, e in zip(c.sweep.arms, estimates, strict=False)],
+        "failed": [str(len(arm.failed)) for arm in c.sweep.arms],
+        "left out": [str(_left_out(arm)) for arm in c.sweep.arms],
+    }
+    if rest:
+        counts["seeds"] += [str(e.n) for e in estimates[len(c.sweep.arms) :] if e is not None]
+    columns = {k: v for k, v in counts.items() if k == "seeds" or set(v) != {"0"}}
+    columns[_head(c, c.metric)] = [mean_text(e, places) for e in estimates]
+    columns["difference"] = [NOTHING if d is None else fixed(d.mean, finer, signed=True) for d in differences]
+    columns["difference"][c.sweep.arms.index(c.baseline)] = "baseline arm"
+    columns["95 % interval" if judged or not any(differences) else "single differences"] = [
+        NOTHING if d is None else _interval(d, finer, one, bool(judged))
+        for d, one in zip(differences, single, strict=True)
+    ]
+    sizes = [None if d is None else d.effect_size for d in differences]
+    if judged:
+        columns["effect size"] = [NOTHING if size is None else fixed(size, 2, signed=True) for size in sizes]
+    if family:
+        tested = [c.adjusted.get((arm, c.metric)) for arm in c.sweep.arms]
+        columns["p (Holm)"] = [NOTHING if p is None else _p_text(p) for p in tested]
+    labels = [*(arm.label for arm in c.sweep.arms), *(predictor.title for predictor in rest)]
+    cells = [[*column, *([NOTHING] * (len(labels) - len(column)))] for column in columns.values()]
+    title = c.title(c.metric)
+    caption = f"{title[:1].upper()}{title[1:]}: {over(c, [c.metric])}, {weights(c)}"
+    caption += f"; difference to {c.baseline.label} seed by seed" * bool(c.others)
     better = {True: "higher is better", False: "lower is better"}.get(higher_is_better(c.metric))  # type: ignore[arg-type]
-    notes = ["; ".join(part for part in (unit(c.metric), better) if part), "effect size: Hedges' g_z"]
-    methods = {d.method for d in differences if d is not None}
-    notes += ["interval: expanded percentile bootstrap over the pairs"] * ("bootstrap" in methods)
-    notes += ["(t): Student's, for fewer than 5 pairs"] * ("t" in methods)
-    return Table(caption=caption, header=header, rows=rows, arms=len(c.sweep.arms), notes=notes)
+    notes = ["; ".join(part for part in (unit(c.metric), better) if part)]
+    notes += ["effect size: Hedges' g_z"] * bool(judged) + intervals(differences)
+    rows = [[label, *row] for label, row in zip(labels, zip(*cells, strict=True), strict=True)]
+    notes = [note for note in notes if note]
+    return Table(caption=caption, header=["arm", *columns], rows=rows, arms=len(c.sweep.arms), notes=notes)
 
 
 def split_table(c: Comparison, split: str) -> Table | None:
     """Return accuracies, loss and skill on a split; None where no run has it."""
     columns = {f"accuracy/{split}": "accuracy", **{f"accuracy_{name}/{split}": name for name in CHANNELS}}
-    columns |= {f"accuracy_joint/{split}": "all three", f"skill/{split}": "skill", f"loss/{split}": "loss"}
+    columns |= {f"accuracy_joint/{split}": "all three", f"skill/{split}": "skill"}
+    columns[f"loss/{split}"] = f"loss ({_NATS})"
     if f"accuracy/{split}" not in c.metrics:
         return None
-    table = _metric_table(c, columns, f"On {c.split(split)}: mean and standard deviation over seeds")
-    notes = ["accuracies in shares of events, loss in nats per event"]
+    table = _metric_table(c, columns, f"On {c.split(split)}")
+    notes = ["accuracies in shares of events"]
     if c.predictors:
         notes.append("skill: (accuracy - best without a network) / (1 - best without a network), seed by seed")
     if split == "val":
-        table.header.append("leak")
+        table.header.append("leak (%)")
         for k, arm in enumerate(c.sweep.arms):
             leaks = [float(run.summary["leak_rate"]) for run in arm.counted if _is_number(run.summary.get("leak_rate"))]
-            table.rows[k].append(f"{mean_sd(leaks)[0]:.1%}" if leaks else NOTHING)
+            table.rows[k].append(fixed(100 * mean_sd(leaks)[0], 1) if leaks else NOTHING)
         for row in table.rows[table.arms :]:
             row.append(NOTHING)
         notes.append("leak: share of the val targets that also occur in a training window")
@@ -105,9 +119,9 @@ def gap_table(c: Comparison) -> Table:
         "accuracy/train": "accuracy, train",
         "accuracy/val": f"accuracy, {c.split('val')}",
         "gap/accuracy": "accuracy gap",
-        "loss/train": "loss, train",
-        "loss/val": f"loss, {c.split('val')}",
-        "gap/loss": "loss gap",
+        "loss/train": f"loss ({_NATS}), train",
+        "loss/val": f"loss ({_NATS}), {c.split('val')}",
+        "gap/loss": f"loss gap ({_NATS})",
         "zeros/all": "exact zeros",
         "small/all": "weights < 1e-3",
     }
@@ -121,49 +135,87 @@ def copying_table(c: Comparison) -> Table | None:
     keys = {key: title for key, title in COMPOSED.items() if key in c.metrics}
     if not keys:
         return None
-    table = _metric_table(c, keys, "Composed pieces and held-out music: mean and standard deviation over seeds")
+    table = _metric_table(c, keys, "Composed pieces and held-out music", "weights with the lowest loss/val")
     # Predictors do not compose.
-    table.rows = table.rows[: table.arms]
+    table.rows, table.below = table.rows[: table.arms], "human music"
     human = [c.sweep_values(key + HELD_OUT) for key in keys]
     if any(human):
-        cells = [mean_text(estimate(values), 3) if values else NOTHING for values in human]
-        table.rows.append([" / ".join(c.held_out), *cells])
+        # Rounded as the arms in the column.
+        places = [_places(c, key) for key in keys]
+        shown = [mean_text(estimate(v), n) if v else NOTHING for v, n in zip(human, places, strict=True)]
+        table.rows.append([" / ".join(c.held_out), *shown])
     table.notes = [
         "copied: share of the runs of that many notes that also occur in the training music",
         "overlap: with the distributions of the training music, 1 is the same",
         "distance: in standard deviations of human excerpts, lower is nearer; below, human excerpts among themselves",
-        "the pieces are those of the weights with the lowest loss/val",
     ]
     return table
 
 
 def difference_table(c: Comparison) -> Table:
-    """Return the paired difference of every metric of the other tables with its interval; one row per arm."""
+    """Return the paired difference of every metric of the other tables with its interval; a column per arm.
+
+    Where an arm has too few pairs for an interval, the single differences stand in its place.
+    """
     kinds = ("accuracy", *(f"accuracy_{name}" for name in CHANNELS), "accuracy_joint", "loss")
     keys = [key for split in SPLITS for kind in kinds if (key := f"{kind}/{split}") in c.metrics]
     keys += [key for key in ("gap/accuracy", "gap/loss", "zeros/all", "small/all", *COMPOSED) if key in c.metrics]
-    rows = []
-    for key in keys:
-        found = [c.differences.get((arm, key)) for arm in c.others]
-        places = digits(spread(d) for d in found if d is not None)
-        cells = [f"{d.mean:+.{places}f} [{interval_text(d, places)}]" if d else NOTHING for d in found]
-        rows.append([c.title(key), *cells])
-    caption = f"Difference to {c.baseline.label} [95 % interval], seed by seed"
-    return Table(caption=caption, header=["metric", *(arm.label for arm in c.others)], rows=rows, arms=len(rows))
+    found = {arm: {key: d for key in keys if (d := c.differences.get((arm, key)))} for arm in c.others}
+    every = [d for arm in c.others for d in found[arm].values()]
+    judged = any(d.interval for d in every)
+    columns = []
+    for arm, by_key in found.items():
+        places = decimals(d.sd for d in by_key.values())
+        columns.append([_difference_text(c, arm, key, places, judged) for key in keys])
+    rows = [[_head(c, key), *cells] for key, cells in zip(keys, zip(*columns, strict=True), strict=True)]
+    what = "the 95 % interval" if judged else "the single differences"
+    caption = f"Difference to {c.baseline.label} seed by seed, in brackets {what}; {weights(c)}"
+    header = ["metric", *(arm.label for arm in c.others)]
+    return Table(caption=caption, header=header, rows=rows, arms=len(rows), notes=intervals(every))
 
 
-def _metric_table(c: Comparison, columns: dict[str, str], caption: str) -> Table:
+def _difference_text(c: Comparison, arm: Arm, key: str, places: int, judged: bool) -> str:
+    d = c.differences.get((arm, key))
+    if d is None:
+        return NOTHING
+    mean = fixed(d.mean, places, signed=True)
+    single = list(pairs(arm, c.baseline, key).values())
+    return mean if d.n == 1 and not judged else f"{mean} [{_interval(d, places, single, judged)}]"
+
+
+def _interval(d: Paired, places: int, single: Sequence[float], judged: bool) -> str:
+    """Return the interval, else the single differences; among intervals these are marked as none."""
+    shown = interval_text(d, places, single)
+    return f"none: {shown}" if judged and d.interval is None else shown
+
+
+def _metric_table(c: Comparison, columns: dict[str, str], title: str, of: str = "") -> Table:
+    """Return a table of metrics with a row per arm and per predictor; `of` names its weights if others than `c`'s."""
     keys = [key for key in columns if key in c.metrics]
     cells: list[list[str]] = []
     for key in keys:
         found = [c.estimates.get((arm, key)) for arm in c.sweep.arms]
         values = _predictor_values(c, key)
         found += [estimate(list(values[p].values())) if p in values else None for p in c.predictors]
-        places = digits(e.sd for e in found if e is not None)
-        cells.append([mean_text(e, places) for e in found])
+        cells.append([mean_text(e, _places(c, key)) for e in found])
     labels = [arm.label for arm in c.sweep.arms] + [predictor.title for predictor in c.predictors]
     rows = [[label, *(column[k] for column in cells)] for k, label in enumerate(labels)]
+    caption = f"{title}: {over(c, keys)}, {of or weights(c)}"
     return Table(caption=caption, header=["arm", *(columns[k] for k in keys)], rows=rows, arms=len(c.sweep.arms))
+
+
+def _places(c: Comparison, key: str) -> int:
+    """Return the decimals of the column of a metric."""
+    spreads = [e.sd for arm in c.sweep.arms if (e := c.estimates.get((arm, key))) is not None]
+    spreads += [estimate(list(values.values())).sd for values in _predictor_values(c, key).values()]
+    human = c.sweep_values(key + HELD_OUT) if key in COMPOSED else []
+    return decimals([*spreads, estimate(human).sd if human else None])
+
+
+def _head(c: Comparison, metric: str) -> str:
+    """Return the title of a metric, a loss with its unit behind its kind."""
+    kind, comma, split = c.title(metric).partition(",")
+    return f"{kind} ({_NATS}){comma}{split}" if unit(metric) == _NATS else c.title(metric)
 
 
 def _predictor_values(c: Comparison, metric: str) -> dict[Predictor, dict[int, float]]:

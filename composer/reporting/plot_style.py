@@ -1,7 +1,7 @@
 """The look of the figures: colours, dashes, hatches, axes, and files that are the same bytes each time.
 
 Colours are those of Okabe and Ito 2008 ("Color Universal Design"), which colour-blind people tell apart; dashes,
-markers and hatches say the same again in grey. With figures.py the only file that knows matplotlib.
+markers and hatches say the same again in grey. With the files of figures the only one that knows matplotlib.
 """
 
 from __future__ import annotations
@@ -36,6 +36,22 @@ SPLIT_STYLES: dict[str, dict[str, Any]] = {
     "val": {"color": BLUE, "linestyle": "-", "marker": "o"},
     "test": {"color": BLACK, "linestyle": (0, (1, 1.5)), "marker": "D"},
 }
+# Lines of several arms in one axes: colour, lightness and dashes differ between neighbours.
+LINE_STYLES: list[dict[str, Any]] = [
+    {"color": color, "linestyle": dashes}
+    for color, dashes in (
+        (BLACK, "-"),
+        (ORANGE, (0, (5, 1.5))),
+        (BLUE, (0, (3, 1, 1, 1))),
+        (GREEN, (0, (1, 1))),
+        (VERMILION, (0, (7, 2))),
+        (SKY, "-"),
+        (PURPLE, (0, (4, 1, 1, 1, 1, 1))),
+        (BLUE, (0, (2, 1))),
+        (ORANGE, (0, (1, 1.5))),
+        (GREEN, "-"),
+    )
+]
 SPARSITY_STYLES: dict[str, dict[str, Any]] = {
     "zeros/all": {"color": BLACK, "linestyle": "-", "marker": "^"},
     "small/all": {"color": PURPLE, "linestyle": (0, (4, 1.5)), "marker": "v"},

@@ -229,7 +229,15 @@ def test_the_arms_of_a_sweep_play_after_the_same_primer(
     page = (tmp_path / "outputs/sweep/one/report.html").read_text()
     assert [data["passages"][0]["source"] for _, data in players(page)] == [PASSAGE["source"]] * 2
     assert page.count("1 copied passage<") == 2
-    assert headings(page) == ["What the numbers support", "The arms side by side", "Figures"]
+    assert headings(page) == [
+        "What was trained",
+        "What the numbers support",
+        "The arms side by side",
+        "Figures",
+        "Tables",
+    ]
+    assert "<h1>Regularizer: none against l1, one seed each</h1>" in page
+    assert "95 % interval" not in page
     assert [label for label, _ in players(page)] == ["regularizer=none", "regularizer=l1"]
     assert page.count("data:image/png;base64,") >= 3
 
