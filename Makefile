@@ -79,7 +79,7 @@ lock:
 	@test -x $(LOCK_VENV)/bin/uv || { $(PYTHON) -m venv $(LOCK_VENV) && $(LOCK_VENV)/bin/python -m pip install -q $(UV); }
 	$(LOCK_VENV)/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 \
 	  --fork-strategy fewest --generate-hashes --override requirements/lock-overrides.txt \
-	  --extra dev --extra music21 --extra score --extra audio --extra onnx --extra wandb --extra mlflow --extra rich --extra device-stats \
+	  --extra dev --extra docs --extra music21 --extra score --extra audio --extra onnx --extra wandb --extra mlflow --extra rich --extra device-stats \
 	  $(if $(UPGRADE),--upgrade) --custom-compile-command 'make lock' \
 	  --output-file requirements/lock.txt requirements/lock.in pyproject.toml
 
