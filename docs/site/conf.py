@@ -44,6 +44,7 @@ html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_extra_path = os.environ.get("DOCS_EXTRA", "").split()
 html_copy_source = False
+html_search_scorer = str(Path(__file__).with_name("scorer.js"))
 html_show_sphinx = False
 html_domain_indices = False
 html_theme_options: dict[str, Any] = {"navigation_with_keys": True}
