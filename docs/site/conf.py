@@ -42,6 +42,7 @@ html_theme = "furo"
 html_title = f"composer {version}"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 html_extra_path = os.environ.get("DOCS_EXTRA", "").split()
 html_copy_source = False
 html_search_scorer = str(Path(__file__).with_name("scorer.js"))
