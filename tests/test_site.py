@@ -73,6 +73,7 @@ def test_chinese_pages_say_so_and_their_pairs_are_indexed(site: Path) -> None:
 def test_the_search_works_from_disk_in_both_languages(site: Path, browser: Any) -> None:
     page = browser.new_page()
     expected = {"temperature": "Composing", "入门": "入门", "check_model": "composer.testing.check_model"}
+    expected |= {"held-out block": "Glossary", "data.split": "composer.DataConfig.split"}
     for query, title in expected.items():
         page.goto(f"{(site / 'search.html').as_uri()}?q={query}")
         wait_until(page, "document.querySelector('.search-summary')?.innerText.startsWith('Search finished')")

@@ -43,6 +43,7 @@ html_title = f"composer {version}"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_js_files = ["site.js"]
+html_favicon = "static/icon.svg"
 html_extra_path = os.environ.get("DOCS_EXTRA", "").split()
 html_copy_source = False
 html_search_scorer = str(Path(__file__).with_name("scorer.js"))
@@ -59,8 +60,9 @@ class Search(SearchEnglish):
     js_splitter_code = f"""
 function splitQuery(query) {{
   const words = [];
-  for (const part of query.match(/[{_HAN}]+|[^\\s{_HAN}!-,./:-@[-^`{{-~]+/g) || []) {{
-    if (!/[{_HAN}]/.test(part) || part.length === 1) words.push(part);
+  for (const part of query.match(/[{_HAN}]+|[^{_HAN}]+/g) || []) {{
+    if (!/[{_HAN}]/.test(part)) words.push(...part.split(/[^\\p{{Letter}}\\p{{Number}}_]+/u).filter(Boolean));
+    else if (part.length === 1) words.push(part);
     else for (let i = 0; i + 1 < part.length; i++) words.push(part.slice(i, i + 2));
   }}
   return words;
