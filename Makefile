@@ -14,7 +14,7 @@ LOCK_VENV := build/lock-$(subst ==,-,$(UV))
 AUDIT_VENV := build/audit
 AUDIT := pip-audit==2.9.0
 
-.PHONY: help setup demo gallery test test-fast test-nightly lint format api benchmark-models hooks lock sbom audit clean
+.PHONY: help setup demo gallery test test-fast test-nightly lint format docs benchmark-models hooks lock sbom audit clean
 
 help:
 	@echo 'make demo       train on the included music, compose, make a page that plays'
@@ -24,7 +24,7 @@ help:
 	@echo 'make test-nightly  all tests with all repetitions (about half an hour)'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make format     let ruff format and fix'
-	@echo 'make api        the reference of the Python API, in build/api'
+	@echo 'make docs       the documentation site with the reference of the Python API, links checked: build/docs'
 	@echo 'make setup      only make .venv (the others do so when needed)'
 	@echo 'make sbom       a software bill of materials of the locked packages, in build/sbom.json'
 	@echo 'make audit      look the locked packages up among known vulnerabilities (needs a package index)'
@@ -62,10 +62,8 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-api: setup
-	$(BIN)/python -m pdoc --docformat google --no-show-source --output-directory build/api \
-	  composer composer.api composer.testing composer.config.limits
-	@echo 'build/api/index.html'
+docs: setup
+	@$(BIN)/python scripts/docs.py
 
 # Everything that docs/article.md, docs/models.md and docs/benchmarks.md report; MUSIC has krebs.mid and others.
 MUSIC ?= ../shared/data
@@ -79,7 +77,7 @@ lock:
 	@test -x $(LOCK_VENV)/bin/uv || { $(PYTHON) -m venv $(LOCK_VENV) && $(LOCK_VENV)/bin/python -m pip install -q $(UV); }
 	$(LOCK_VENV)/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 \
 	  --fork-strategy fewest --generate-hashes --override requirements/lock-overrides.txt \
-	  --extra dev --extra music21 --extra score --extra audio --extra onnx --extra wandb --extra mlflow --extra rich --extra device-stats \
+	  --extra dev --extra docs --extra music21 --extra score --extra audio --extra onnx --extra wandb --extra mlflow --extra rich --extra device-stats \
 	  $(if $(UPGRADE),--upgrade) --custom-compile-command 'make lock' \
 	  --output-file requirements/lock.txt requirements/lock.in pyproject.toml
 

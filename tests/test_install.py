@@ -18,13 +18,15 @@ from composer.config import paths
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input")
-FOLDERS = ("composer", "conf", "scripts", "tests", "docs", "benchmarks", "requirements")
+FOLDERS = ("composer", "conf", "scripts", "tests", "docs", "benchmarks", "requirements", ".github")
 FILES = (
     "pyproject.toml",
     "lstm_composer.py",
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
+    "CITATION.cff",
     "LICENSE",
     "Makefile",
     ".gitignore",

@@ -43,8 +43,8 @@ class Network(nn.Module):
     A subclass defines `__init__(config, sizes)`, which calls `super().__init__(config, sizes)`, creates layers that
     read `self.input_size` numbers per event, and ends with `self.add_heads(config)`; and one of
 
-    encode(tokens)       (B, T, H) for (B, T, 3): a representation of each prefix, which depends on no later event
-    encode_last(tokens)  (B, H): of all T events, for any T; enough for `loss.supervision=last`
+    - `encode(tokens)`: (B, T, H) for (B, T, 3), a representation of each prefix, which depends on no later event
+    - `encode_last(tokens)`: (B, H), of all T events, for any T; enough for `loss.supervision=last`
 
     from `self.embed(tokens)` (B, T, I). Everything else is optional. To compose, the window is encoded anew for each
     event; `window` may return something faster. With `carries = True` a network has a state besides (`empty_state`,
