@@ -19,7 +19,7 @@ from composer.files import display_path, read_json, safe_name, user_path, write_
 from composer.music.midi import read_piece
 from composer.render.listening import player
 from composer.render.player import piece_page
-from composer.runs.layout import CONFIG, MANIFEST
+from composer.runs.layout import CONFIG, MANIFEST, run_path
 
 _MAX_LINES = 20
 _KINDS = {"pitch": "at the same pitch", "interval": "transposed or not"}
@@ -36,7 +36,7 @@ def run(config: CopyingConfig) -> Path:
     piece = read_piece(path, part=data.part, drums=data.drums, clip=data.clip)
     if left_out := str(piece.left_out):
         print(f"left out {left_out}")
-    reference, pieces = of_run(user_path(config.run))
+    reference, pieces = of_run(run_path(config.run))
     copying, passages = reference.copying([piece]), reference.passages(piece)
     folder = user_path(config.output) if config.output else Path("outputs") / "copying" / safe_name(path.stem)
     found = {"file": config.file, "run": config.run, **copying.to_plain(), "passages": passages}

@@ -9,6 +9,7 @@ from composer.config import compose as configs
 from composer.config.commands import GenerateConfig
 from composer.files import user_path
 from composer.progress import Counter
+from composer.runs.layout import PRETRAINED, is_pretrained, run_path
 
 
 def run(config: GenerateConfig) -> list[Path]:
@@ -32,6 +33,9 @@ def run(config: GenerateConfig) -> list[Path]:
         paths.append(composition.save(path))
         print(f"{path}  {summary_line(composition)}")
     print(drawn_at(composer, config))
+    if is_pretrained(run_path(config.run)):
+        print(f"{PRETRAINED} is a small run on {composer.origin.piece}")
+        print("your own: composer train data=midi data.path=my.mid, then composer generate RUN_DIR")
     return paths
 
 
