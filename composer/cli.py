@@ -93,7 +93,7 @@ def _summarise_sweep(folder: Path, run: Callable[[CompareConfig], Path], write_o
 
 
 def generate(arguments: list[str]) -> None:
-    """`composer generate RUN_DIR_OR_CKPT [sampling=PRESET] [key=value ...]`."""
+    """`composer generate [RUN_DIR_OR_CKPT] [sampling=PRESET] [key=value ...]`."""
 
     def job(config: GenerateConfig, folder: Path) -> list[str]:
         with working(_TORCH):
@@ -209,6 +209,13 @@ def explain(arguments: list[str]) -> None:
     print(printable(run(arguments)))
 
 
+def new(arguments: list[str]) -> None:
+    """`composer new FOLDER`; needs neither Hydra nor torch."""
+    from composer.commands.new import new
+
+    new(arguments)
+
+
 def _run_command(
     command: str,
     arguments: list[str],
@@ -249,7 +256,7 @@ def file_first(arguments: list[str], command: str) -> list[str]:
 # The commands import torch when a job runs and not before, so that help and --cfg are quick.
 COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "train": (train, "train a network: one run, a sweep with -m, or resume=RUN_DIR"),
-    "generate": (generate, "compose with a trained run: RUN_DIR_OR_CKPT"),
+    "generate": (generate, "compose: RUN_DIR_OR_CKPT, or the run that comes with composer"),
     "evaluate": (evaluate, "score a run on held-out music: RUN_DIR_OR_CKPT"),
     "compare": (compare, "tables, statistics and figures of a sweep: SWEEP_DIR"),
     "explore": (explore, "look at music: histograms, what the encoding makes of it, how far the split leaks"),
@@ -259,6 +266,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "copying": (copying, "what a MIDI file copies from a run's training music: FILE.mid RUN_DIR"),
     "explain": (explain, "what a key, a group or an option is: KEY_OR_GROUP"),
     "live": (live, "play to a MIDI port while composing: RUN_DIR_OR_CKPT port=NAME"),
+    "new": (new, "make a project of your own: configs, a plugin, its test: FOLDER"),
 }
 
 

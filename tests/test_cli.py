@@ -97,12 +97,12 @@ def test_an_unknown_command_names_the_known_ones(command: str, capsys: pytest.Ca
     assert status_of([command, "seed=1"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    commands = "train, generate, evaluate, compare, explore, export, report, render, copying, explain, live"
+    commands = "train, generate, evaluate, compare, explore, export, report, render, copying, explain, live, new"
     assert err == f"composer: there is no command {command}; there are {commands}\n"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["train", "generate", "explore", "report", "render", "copying", "live"])
+@pytest.mark.parametrize("command", ["train", "generate", "explore", "report", "render", "copying", "live", "new"])
 def test_help_of_a_command_shows_how_to_use_it(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of([command, "--help"]) == 0
     out, err = capsys.readouterr()
@@ -207,7 +207,7 @@ MISTAKES = [
         2,
         ["resume=/nope: only composer train resume=RUN_DIR resumes a run"],
     ),
-    ("generate", [], 2, ["run is missing: add run=VALUE"]),
+    ("evaluate", [], 2, ["run is missing: add run=RUN_DIR, or run=pretrained"]),
     ("generate", ["foo"], 1, ["run=foo: no such run directory or checkpoint file"]),
     ("generate", ["run=/nope"], 1, ["run=/nope: no such run directory or checkpoint file"]),
     ("generate", ["run=."], 1, ["run=.: has no checkpoints"]),
@@ -454,7 +454,8 @@ import sys
 from composer import cli
 
 for arguments in ([], ["--help"], ["--version"], ["train", "--help"], ["generate", "--help"], ["train", "--cfg", "job"],
-                  ["generate", "--cfg", "job"], ["train", "regularizer=l3"], ["train", "modell=3"], ["generate"]):
+                  ["generate", "--cfg", "job"], ["train", "regularizer=l3"], ["train", "modell=3"], ["evaluate"],
+                  ["new", "--help"], ["new", "lab"]):
     try:
         cli.main(arguments)
     except SystemExit:
@@ -471,7 +472,7 @@ def test_help_and_mistakes_do_not_wait_for_torch(folder: Path) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
     assert "composer train: train a network" in done.stdout
     assert done.stderr.count("\n") == 3
-    assert list(folder.iterdir()) == []
+    assert [path.name for path in folder.iterdir()] == ["lab"]
 
 
 @pytest.mark.slow

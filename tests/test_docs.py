@@ -46,6 +46,9 @@ def test_every_documented_command_composes(page: str, line: str) -> None:
     if program in ("python3", "make", "tensorboard") or program.endswith("pip"):
         pytest.skip("not one of our commands")
     assert program.endswith("composer"), page
+    if command == "new":
+        assert len(arguments) == 1
+        return
     if command == "compare":
         arguments = keys.path_first(arguments, "sweep", command)
     if command == "report":
@@ -107,6 +110,7 @@ def test_the_example_of_an_own_network_runs(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    assert "composer new my-lab" in [text for page, text in commands() if page == "extend.md"]
     (command,) = [text for page, text in commands() if page == "extend.md" and "model.expansion=4" in text]
     small = ["trainer.max_epochs=1", "sampling_grid.pieces=0", "logging.sample_media=false", "hydra.run.dir=run"]
     run(sys.executable, "-m", "composer.cli", *command.split()[1:], *small)

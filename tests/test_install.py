@@ -109,6 +109,12 @@ def test_wheel_holds_every_module_and_config_only(wheel: Path) -> None:
         "composer/py.typed",
         "lstm_composer.py",
     }
+    pages |= {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("pretrained", "project")
+        for path in (ROOT / "composer" / folder).rglob("*")
+        if path.is_file()
+    }
     yaml = {f"composer/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
     assert "composer/conf/train.yaml" in yaml
     code = {name for name in files if ".dist-info/" not in name}
@@ -146,6 +152,14 @@ def test_installed_wheel_trains_and_composes(installed: Path, tmp_path: Path) ->
     assert (tmp_path / generated.split("  ")[0]).read_bytes().startswith(b"MThd")
     assert {path.name for path in tmp_path.iterdir()} == {"outputs"}
 
+    package = {path: path.stat().st_mtime_ns for path in (installed / "composer").rglob("*")}
+    generated = python("-P", "-m", "composer.cli", "generate", "events=20", cwd=tmp_path, **environment)
+    assert (tmp_path / generated.split("  ")[0]).name == "pretrained-seed0-000.mid"
+    assert "composer train data=midi" in generated
+    made = python("-P", "-m", "composer.cli", "new", "lab", cwd=tmp_path, **environment)
+    assert made.startswith("lab: a project with the plugin lab\n")
+    assert {path: path.stat().st_mtime_ns for path in (installed / "composer").rglob("*")} == package
+
 
 @pytest.mark.slow
 def test_an_installed_wheel_has_its_commands(installed: Path, tmp_path: Path) -> None:
@@ -181,6 +195,7 @@ def test_sdist_holds_the_sources_and_no_outputs(built: Path) -> None:
     assert set(found) == sources | set(FILES) | {"PKG-INFO"}
     # Figures of the docs and the lock file are the largest; no music, no runs.
     assert max(found.values()) < 1_000_000
+    found = {name: size for name, size in found.items() if not name.startswith("composer/pretrained/")}
     assert not {Path(name).suffix for name in found} & {".mid", ".ckpt", ".wav", ".pyc", ".npz"}
 
 

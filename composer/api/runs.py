@@ -22,7 +22,7 @@ from composer.config.training import TrainConfig
 from composer.errors import ComposerError
 from composer.files import display_path, read_json, user_path
 from composer.progress import messages_logged
-from composer.runs.layout import CHECKPOINTS, CONFIG, MANIFEST, SAMPLES, SUMMARY
+from composer.runs.layout import CHECKPOINTS, CONFIG, MANIFEST, SAMPLES, SUMMARY, run_path
 from composer.runs.metrics_table import read_metrics
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Run:
             ComposerError: the folder is no run directory, or there is no such checkpoint by name.
         """
         # Absolute: a notebook may change its working directory.
-        self.folder, self.checkpoint = user_path(folder).absolute(), checkpoint
+        self.folder, self.checkpoint = run_path(folder).absolute(), checkpoint
         if checkpoint not in ("best", "last"):
             raise ComposerError(f"checkpoint={checkpoint}: must be best or last")
         if not is_run(self.folder) and not (self.folder / CHECKPOINTS).is_dir():
@@ -242,7 +242,8 @@ def load(path: str | Path, checkpoint: str = "best") -> Run | Composer:
     >>> run.generate(events=500, temperature=0.9).save("piece.mid")         # doctest: +SKIP
 
     Args:
-        path: a run directory, or a checkpoint file (`.ckpt`, `.safetensors`).
+        path: a run directory, a checkpoint file (`.ckpt`, `.safetensors`), or `pretrained`, the run that comes with
+            composer.
         checkpoint: `best` (lowest `loss/val`) or `last`, for a run directory.
 
     Returns:
@@ -251,7 +252,7 @@ def load(path: str | Path, checkpoint: str = "best") -> Run | Composer:
     Raises:
         ComposerError: the path is not a run or checkpoint, or the file is damaged; one line that says what to do.
     """
-    path = user_path(path)
+    path = run_path(path)
     if path.is_dir():
         return Run(path, checkpoint)
     # torch is imported here and not at the top, so that reading runs stays quick.

@@ -20,7 +20,7 @@ from composer.music.midi import read_piece
 from composer.progress import say, working
 from composer.render.listening import player
 from composer.render.player import piece_page
-from composer.runs.layout import CONFIG, MANIFEST
+from composer.runs.layout import CONFIG, MANIFEST, run_path
 
 _MAX_LINES = 20
 _KINDS = {"pitch": "at the same pitch", "interval": "transposed or not"}
@@ -38,7 +38,7 @@ def run(config: CopyingConfig) -> Path:
     if left_out := str(piece.left_out):
         say(f"left out {left_out}")
     with working("reading the training music of the run"):
-        reference, pieces = of_run(user_path(config.run))
+        reference, pieces = of_run(run_path(config.run))
     with working("measuring how much is copied"):
         copying, passages = reference.copying([piece]), reference.passages(piece)
     folder = user_path(config.output) if config.output else Path("outputs") / "copying" / safe_name(path.stem)

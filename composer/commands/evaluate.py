@@ -36,7 +36,7 @@ from composer.files import display_path, user_path, write_json, write_text
 from composer.progress import Counter, say, working
 from composer.reporting import evaluation_text as words
 from composer.reporting.run_tables import UNITS, split_name, table
-from composer.runs.layout import checkpoint_path
+from composer.runs.layout import checkpoint_path, run_path
 from composer.training.terms import make_metrics
 
 # A run's training data and its split.
@@ -221,7 +221,7 @@ def run(config: EvaluateConfig) -> Path:
     scored_splits = [key for key in ("val", "test", "data") if results.get(f"windows_{key}")]
     names = {key: split_name(key, composer.config, results["pieces"]) for key in scored_splits}
     rows = [("" if k else "network", name, key, results) for k, (key, name) in enumerate(names.items())]
-    say(f"scored     {checkpoint_path(Path(config.run), config.checkpoint)}")
+    say(f"scored     {checkpoint_path(run_path(config.run), config.checkpoint)}")
     width = terminal.width_of()
     say("\n".join([*table(rows, results["baselines"], width), UNITS, "", *words.lines(results, names, width)]))
     kept = {key: value for key, value in results.items() if key != "by_piece"}

@@ -9,6 +9,7 @@ from composer.config import compose as configs
 from composer.config.commands import GenerateConfig
 from composer.files import user_path
 from composer.progress import Counter, say, working
+from composer.runs.layout import PRETRAINED, is_pretrained, run_path
 
 
 def run(config: GenerateConfig) -> list[Path]:
@@ -33,6 +34,9 @@ def run(config: GenerateConfig) -> list[Path]:
         paths.append(composition.save(path))
         say(f"{path}  {summary_line(composition)}")
     say(drawn_at(composer, config))
+    if is_pretrained(run_path(config.run)):
+        say(f"{PRETRAINED} is a small run on {composer.origin.piece}")
+        say("your own: composer train data=midi data.path=my.mid, then composer generate RUN_DIR")
     return paths
 
 

@@ -40,7 +40,7 @@ from composer.render.listening import player
 from composer.render.pianoroll import draw
 from composer.render.player import Image, Player, Section, Table, gallery_page
 from composer.reporting.run_tables import accuracy_rows, result_rows
-from composer.runs.layout import CHECKPOINTS, CONFIG, METRICS, SAMPLES, SWEEP
+from composer.runs.layout import CHECKPOINTS, CONFIG, METRICS, PRETRAINED, SAMPLES, SWEEP, is_pretrained, run_path
 
 # What a piece quotes, as players colour it.
 Quoted = Callable[[Piece], list[dict[str, Any]]]
@@ -60,13 +60,18 @@ def run(config: ReportConfig) -> Path:
     Raises:
         ComposerError: there is no run, or it has not begun.
     """
-    folder = newest(Path("outputs")) if config.folder is None else user_path(config.folder)
+    folder = newest(Path("outputs")) if config.folder is None else run_path(config.folder)
     one = (folder / CONFIG).is_file()
     page = run_page(folder, config) if one else sweep_page(folder, config)
-    path = user_path(config.output) if config.output else folder / PAGE
+    path = user_path(config.output) if config.output else _page_of(folder)
     write_text(path, page)
     say(f"{'page':<13}{display_path(path)}")
     return path
+
+
+def _page_of(folder: Path) -> Path:
+    """Return where the page of a run or sweep is written: into its folder, but never into the package."""
+    return Path("outputs") / "report" / f"{PRETRAINED}.html" if is_pretrained(folder) else folder / PAGE
 
 
 def newest(outputs: Path) -> Path:

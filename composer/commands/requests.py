@@ -6,13 +6,14 @@ What these files hold is checked where they are read.
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 from composer.errors import ComposerError
 from composer.files import check_folder_name, check_writable_name, display_path, special, user_path
 from composer.music.midi import find_files
-from composer.runs.layout import checkpoint_path
+from composer.runs.layout import PRETRAINED, checkpoint_path, is_pretrained, run_path
 
 # Commands whose `output` is a file; that of the others is a folder.
 _WRITE_A_FILE = ("export", "report")
@@ -33,7 +34,9 @@ def check(command: str, config: Any, folder: Path) -> None:
     """
     run, data = getattr(config, "run", None), getattr(config, "data", None)
     if isinstance(run, str) and hasattr(config, "checkpoint"):
-        checkpoint_path(user_path(run), config.checkpoint)
+        checkpoint_path(run_path(run), config.checkpoint)
+    if PRETRAINED in (run, getattr(config, "folder", None)) and Path(PRETRAINED).exists():
+        warnings.warn(f"{PRETRAINED} is the run that comes with composer; your folder is ./{PRETRAINED}", stacklevel=2)
     for key in _FILES:
         if isinstance(path := getattr(config, key, None), str):
             check_readable(user_path(path))
@@ -42,7 +45,7 @@ def check(command: str, config: Any, folder: Path) -> None:
         check_readable(user_path(primer))
     if isinstance(font := getattr(config, "soundfont", None), str):
         check_readable(user_path(font))
-    if command == "report" and config.folder is not None and not user_path(config.folder).is_dir():
+    if command == "report" and config.folder is not None and not run_path(config.folder).is_dir():
         raise ComposerError(f"{config.folder}: no such folder; composer report takes a run's or a sweep's")
     if isinstance(path := getattr(data, "path", None), str) and getattr(data, "source", "midi") == "midi":
         find_files(user_path(path))
@@ -56,9 +59,14 @@ def run_directory(run: str) -> Path:
     """Return the directory of `resume=RUN_DIR`.
 
     Raises:
-        ComposerError: there is none.
+        ComposerError: there is none, or it is the pretrained run.
     """
-    folder = user_path(run)
+    folder = run_path(run)
+    if is_pretrained(folder):
+        raise ComposerError(
+            f"resume={run}: the run that comes with composer has no training to go on with; train a run of your own: "
+            "composer train"
+        )
     if not run or not folder.is_dir():
         raise ComposerError(f"resume={run}: no such run directory")
     return folder

@@ -40,7 +40,7 @@ from composer.music.tonality import with_key
 from composer.nets.build import Network, build_model
 from composer.random_streams import RandomStream
 from composer.runs import checkpoint as ckpt
-from composer.runs.layout import checkpoint_path
+from composer.runs.layout import checkpoint_path, run_path
 
 # Pieces composed at once: more need memory and are not faster.
 _BATCH_PIECES = 64
@@ -126,7 +126,7 @@ class Composer:
         Raises:
             ComposerError: there is no such run or checkpoint, or it is damaged.
         """
-        folder = user_path(run)
+        folder = run_path(run)
         path = checkpoint_path(folder, checkpoint)
         values = export.read(path) if path.suffix == export.SUFFIX else ckpt.load(path)
         composer = cls.of_checkpoint(values, path)

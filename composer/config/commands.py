@@ -34,7 +34,7 @@ class RunChoice(Group):
     """Keys of every command that reads a trained run."""
 
     run: str
-    """A run directory or a checkpoint file."""
+    """A run directory, a checkpoint file, or `pretrained`: the run that comes with composer."""
     checkpoint: Annotated[str, OneOf(("best", "last"))]
     """`best` or `last`, for a run directory."""
 
@@ -147,7 +147,10 @@ class ReportConfig(Group):
     """The root of `composer report`."""
 
     folder: str | None
-    """A run directory, or a sweep's folder; stands first, without its key. Null takes the newest below `outputs`."""
+    """A run directory, `pretrained`, or a sweep's folder; stands first, without its key.
+
+    Null takes the newest below `outputs`.
+    """
     temperatures: Annotated[list[float], Each(POSITIVE)]
     """A run composes a piece at its own temperature and at each of these, all with its own top_p."""
     events: Annotated[int, Range("from 1 to 5000, which a page can hold", least=1, most=5000)]
@@ -197,7 +200,7 @@ class CopyingConfig:
     file: str
     """The MIDI file; on the command line the first argument."""
     run: str
-    """The directory of the run whose training music may have been copied."""
+    """The directory of the run whose training music may have been copied, or `pretrained`."""
     data: NotesConfig
     output: str | None
     """Folder; null is one of the file's name in `outputs/copying`."""

@@ -182,6 +182,8 @@ def typed(config: DictConfig, schema: type[ConfigType]) -> ConfigType:
     try:
         missing = sorted(OmegaConf.missing_keys(config))
         if missing:
+            if missing[0] == "run":
+                raise UsageError("run is missing: add run=RUN_DIR, or run=pretrained, the run that comes with composer")
             raise UsageError(f"{missing[0]} is missing: add {missing[0]}=VALUE")
         value = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from composer.config.paths import PACKAGE
 from composer.errors import ComposerError
 from composer.files import (
     MAX_JSON_BYTES,
@@ -18,6 +19,7 @@ from composer.files import (
     read_json,
     read_regular,
     unwritable,
+    user_path,
 )
 
 CONFIG = "config.yaml"
@@ -33,8 +35,25 @@ LOCK = ".lock"
 # Of a sweep, and of a job in it.
 SWEEP = "sweep.json"
 JOB = "job.json"
+# What stands for the run that comes with the package, in place of a run directory; and that run.
+PRETRAINED = "pretrained"
+PRETRAINED_DIR = PACKAGE / PRETRAINED
 # Environment variable with the run directory, for the processes that Lightning starts (`trainer.strategy`).
 FOLDER_VARIABLE = "COMPOSER_RUN_DIR"
+
+
+def run_path(run: str | os.PathLike[str]) -> Path:
+    """Return the path of a run directory or checkpoint file as a user names it.
+
+    The word `pretrained` is the run that comes with the package, also where a folder of that name exists: that folder
+    is `./pretrained`.
+    """
+    return PRETRAINED_DIR if run == PRETRAINED else user_path(run)
+
+
+def is_pretrained(run: Path) -> bool:
+    """Return whether a path is the run that comes with the package, into which nothing is written."""
+    return run.resolve() == PRETRAINED_DIR
 
 
 @contextmanager
@@ -97,6 +116,8 @@ def checkpoint_path(run: Path, checkpoint: str = "best") -> Path:
             f"run={run}: has no {checkpoint}.ckpt (it had not finished an epoch when it was last saved); "
             f"finish it with composer train resume={display_path(run)}, or compose with checkpoint=last"
         )
+    if (folder / BEST).is_file():
+        raise ComposerError(f"run={run}: has no {checkpoint}.ckpt, only {BEST}: compose with checkpoint=best")
     raise ComposerError(f"run={run}: has no checkpoints, so it is not a run directory of composer train")
 
 

@@ -15,6 +15,7 @@ COMMANDS = ("train", "generate", "report", "completion")
 @pytest.mark.parametrize(
     ("line", "found"),
     [
+        ("composer new my", ""),
         ("composer ", "completion generate report train"),
         ("composer tr", "train"),
         ("composer nothing model=", ""),

@@ -831,8 +831,8 @@ def test_a_value_of_the_wrong_type_is_refused_and_named(override: str, default: 
 
 
 def test_a_missing_value_is_named() -> None:
-    with pytest.raises(UsageError, match="^run is missing: add run=VALUE$"):
-        compose(command="generate")
+    with pytest.raises(UsageError, match="^run is missing: add run=RUN_DIR, or run=pretrained"):
+        compose(command="evaluate")
     with pytest.raises(UsageError, match="^model.hidden_size is missing"):
         compose("model.hidden_size='???'")
 

@@ -313,7 +313,7 @@ def test_the_command_tells_what_a_file_copies_and_writes_a_page(
         (["none.mid", "run=RUN"], "none.mid"),
         (["piece.mid", "run=/nope"], "run=/nope: no such run directory"),
         (["piece.mid", "run=."], "config.yaml: not found, so this is not a run directory"),
-        (["piece.mid"], "run is missing: add run=VALUE"),
+        (["piece.mid"], "run is missing: add run=RUN_DIR, or run=pretrained"),
     ],
 )
 def test_what_cannot_be_looked_up_is_one_line(
