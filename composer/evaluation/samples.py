@@ -76,19 +76,22 @@ def _try_show(record: RunLog, epoch: int, piece: Piece) -> None:
         warnings.warn(f"epoch {epoch}: the sample is not shown in TensorBoard ({error!r})", stacklevel=3)
 
 
+def _sounds(piece: Piece) -> bool:
+    """Return whether a piece has a note."""
+    return bool((piece.events.velocity > 0).any())
+
+
 def show(record: RunLog, epoch: int, piece: Piece) -> None:
     """Write to TensorBoard how an epoch's piece looks and sounds: the first page of its score, its roll, its sound.
 
-    What a package is missing for is left out, and so is a piece without a note, as a network that has learned nothing
-    may compose.
+    What a package is missing for is left out. A piece without a note, as a network that has learned nothing may
+    compose, is a second of silence, and pictures that say so.
     """
-    if not bool((piece.events.velocity > 0).any()):
-        return
     # Imported late: a run without samples needs none of it.
     from composer.music.notes import from_piece
-    from composer.render.media import RATE, media
+    from composer.render.media import RATE, media, silence
 
-    made = media(from_piece(piece))
+    made = media(from_piece(piece)) if _sounds(piece) else silence()
     for tag, png in (("sample/score", made.score), ("sample/piano_roll", made.roll)):
         if png is not None:
             record.add_image(epoch, tag, png)
@@ -160,14 +163,14 @@ def origin_of(data: PreparedData, window_size: int, reference: ReferenceMusic) -
 def write_samples(
     composer: Composer, folder: Path, config: TrainConfig, reference: ReferenceMusic, record: RunLog | None, epoch: int
 ) -> dict[str, Any]:
-    """Compose the final pieces of a run, write and judge them, and show the first in TensorBoard.
+    """Compose the final pieces of a run, write and judge them, and show the first that has a note in TensorBoard.
 
     Args:
         composer: the best weights.
         folder: the run directory.
         config: of the run.
         reference: the music that the pieces are compared with.
-        record: gets score, piano roll and sound of the first piece; None shows nothing.
+        record: gets score, piano roll and sound of a piece; None shows nothing.
         epoch: the last one, where they stand.
 
     Returns:
@@ -178,7 +181,8 @@ def write_samples(
     for name, composition in zip(names, compositions, strict=True):
         composition.save(folder / SAMPLES / name)
     if record is not None:
-        _try_show(record, epoch, compositions[0].written)
+        written = [composition.written for composition in compositions]
+        _try_show(record, epoch, next(filter(_sounds, written), written[0]))
     judged = judge(compositions, reference).to_plain()
     copying = judged["copying"]
     # Each passage names its file.
