@@ -25,7 +25,7 @@ from composer.music.tonality import with_key
 from composer.nets.network import Network
 from composer.runs.checkpoint import Origin
 from composer.runs.layout import SAMPLES
-from composer.runs.record import RunLog
+from composer.runs.record import COMPOSED, RunLog
 
 
 class EpochSamples:
@@ -112,7 +112,8 @@ def scalars(judged: Judgement) -> dict[str, float]:
     """Return the figures of a judgement by TensorBoard's tags.
 
     `copying/KEY` and `quality/KEY` are those of the piece, with `/held_out` and `/training` behind them those of human
-    music, which are the same at every epoch.
+    music, which are the same at every epoch: of the metrics that *Custom scalars* shows with them, so that the list of
+    tags is not full of straight lines.
     """
     found: dict[str, float] = {}
     plain = judged.to_plain()
@@ -120,7 +121,8 @@ def scalars(judged: Judgement) -> dict[str, float]:
         values = plain[block]
         found |= {f"{block}/{key}": value for key, value in values["composed"].items()}
         for kind in kinds:
-            found |= {f"{block}/{key}/{kind}": value for key, value in (values[kind] or {}).items()}
+            lines = {f"{block}/{key}": value for key, value in (values[kind] or {}).items()}
+            found |= {f"{key}/{kind}": value for key, value in lines.items() if key in COMPOSED}
     quality = plain["quality"]
     overlap = quality["overlap"]
     for kind in ("overlap", "divergence"):

@@ -41,7 +41,7 @@ _CHARTS = {
 # Shares of each tensor, a dozen curves that few look at; `zeros/all` and `small/all` stay.
 _OF_TENSORS = re.compile(r"(zeros|small)/(?!all$)")
 # Of the pieces that are composed during the training, with the lines of human music.
-_COMPOSED = (
+COMPOSED = (
     *("copying/interval_4", "copying/interval_8", "copying/longest_notes"),
     *("quality/distance", "quality/on_grid", "quality/on_beat", "quality/repetition", "quality/surprise"),
     *("quality/overlap_mean", "quality/pitch_class_entropy", "quality/polyphony", "quality/note_density"),
@@ -105,7 +105,7 @@ class RunLog:
             }
         else:
             layout = {chapter: {key: [f"^{key}$"] for key in keys} for chapter, keys in _CHARTS.items()}
-        layout["composed and human music"] = {key: [f"^{key}(/held_out|/training)?$"] for key in _COMPOSED}
+        layout["composed and human music"] = {key: [f"^{key}(/held_out|/training)?$"] for key in COMPOSED}
         self.events.layout(layout)
 
     def add_row(self, epoch: int, step: int, metrics: dict[str, float]) -> None:
