@@ -47,6 +47,7 @@ from composer.runs.layout import (
 from composer.runs.manifest import write_manifest
 from composer.runs.record import RunLog, changed_files
 from composer.runs.summary import data_figures, early_end_recorded, stopped_by_signals
+from composer.runs.trial import hyperparameters, trial
 from composer.training.callbacks import run_callbacks
 from composer.training.loggers import make_loggers
 from composer.training.metrics import score
@@ -276,11 +277,11 @@ def build(prepared: Prepared) -> Run:
     # The record has the metrics; they are logged too where a logger or another callback reads them.
     module.logs_metrics = bool(config.logger or config.callbacks)
     sample = EpochSamples(folder, config, data.vocabulary, built.origin, prepared.reference)
-    hyperparameters, named = _hyperparameters(config), make_callbacks(config.callbacks, logged=bool(config.logger))
-    callbacks = run_callbacks(folder, config, values, hyperparameters, sample, named)
+    shown, named = trial(folder, config), make_callbacks(config.callbacks, logged=bool(config.logger))
+    callbacks = run_callbacks(folder, config, values, shown.values, sample, named, shown.name)
     finished = _resume_at(prepared, module, datamodule, callbacks.state)
     with quiet_lightning():
-        loggers = make_loggers(config.logger, folder, hyperparameters, new=prepared.newest is None)
+        loggers = make_loggers(config.logger, folder, hyperparameters(config), new=prepared.newest is None)
         trainer = make_trainer(config, folder, callbacks.every, values, loggers)
     return Run(prepared, module, datamodule, callbacks.state, trainer, finished)
 
@@ -460,16 +461,6 @@ def _figures(run: Run) -> dict[str, Any]:
         **data_figures(config, run.prepared.data),
         **state.metrics,
     }
-
-
-def _hyperparameters(config: TrainConfig) -> dict[str, Any]:
-    """Return the hyperparameters for TensorBoard: all keys that influence the trained weights."""
-    ignored = (
-        *("name", "resume", "checkpoint", "logging", "sampling", "sampling_grid", "trainer.progress_bar", "logger"),
-        *("data.store", "data.cache", "data.readers", "plugins"),
-    )
-    flat = run_file.flatten(dataclasses.asdict(config))
-    return {key: value for key, value in flat.items() if not any(f"{key}.".startswith(f"{s}.") for s in ignored)}
 
 
 @contextmanager

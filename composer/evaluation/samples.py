@@ -25,7 +25,7 @@ from composer.music.tonality import with_key
 from composer.nets.network import Network
 from composer.runs.checkpoint import Origin
 from composer.runs.layout import SAMPLES
-from composer.runs.record import RunLog
+from composer.runs.record import COMPOSED, RunLog
 
 
 class EpochSamples:
@@ -76,19 +76,22 @@ def _try_show(record: RunLog, epoch: int, piece: Piece) -> None:
         warnings.warn(f"epoch {epoch}: the sample is not shown in TensorBoard ({error!r})", stacklevel=3)
 
 
+def _sounds(piece: Piece) -> bool:
+    """Return whether a piece has a note."""
+    return bool((piece.events.velocity > 0).any())
+
+
 def show(record: RunLog, epoch: int, piece: Piece) -> None:
     """Write to TensorBoard how an epoch's piece looks and sounds: the first page of its score, its roll, its sound.
 
-    What a package is missing for is left out, and so is a piece without a note, as a network that has learned nothing
-    may compose.
+    What a package is missing for is left out. A piece without a note, as a network that has learned nothing may
+    compose, is a second of silence, and pictures that say so.
     """
-    if not bool((piece.events.velocity > 0).any()):
-        return
     # Imported late: a run without samples needs none of it.
     from composer.music.notes import from_piece
-    from composer.render.media import RATE, media
+    from composer.render.media import RATE, media, silence
 
-    made = media(from_piece(piece))
+    made = media(from_piece(piece)) if _sounds(piece) else silence()
     for tag, png in (("sample/score", made.score), ("sample/piano_roll", made.roll)):
         if png is not None:
             record.add_image(epoch, tag, png)
@@ -109,7 +112,8 @@ def scalars(judged: Judgement) -> dict[str, float]:
     """Return the figures of a judgement by TensorBoard's tags.
 
     `copying/KEY` and `quality/KEY` are those of the piece, with `/held_out` and `/training` behind them those of human
-    music, which are the same at every epoch.
+    music, which are the same at every epoch: of the metrics that *Custom scalars* shows with them, so that the list of
+    tags is not full of straight lines.
     """
     found: dict[str, float] = {}
     plain = judged.to_plain()
@@ -117,7 +121,8 @@ def scalars(judged: Judgement) -> dict[str, float]:
         values = plain[block]
         found |= {f"{block}/{key}": value for key, value in values["composed"].items()}
         for kind in kinds:
-            found |= {f"{block}/{key}/{kind}": value for key, value in (values[kind] or {}).items()}
+            lines = {f"{block}/{key}": value for key, value in (values[kind] or {}).items()}
+            found |= {f"{key}/{kind}": value for key, value in lines.items() if key in COMPOSED}
     quality = plain["quality"]
     overlap = quality["overlap"]
     for kind in ("overlap", "divergence"):
@@ -160,14 +165,14 @@ def origin_of(data: PreparedData, window_size: int, reference: ReferenceMusic) -
 def write_samples(
     composer: Composer, folder: Path, config: TrainConfig, reference: ReferenceMusic, record: RunLog | None, epoch: int
 ) -> dict[str, Any]:
-    """Compose the final pieces of a run, write and judge them, and show the first in TensorBoard.
+    """Compose the final pieces of a run, write and judge them, and show the first that has a note in TensorBoard.
 
     Args:
         composer: the best weights.
         folder: the run directory.
         config: of the run.
         reference: the music that the pieces are compared with.
-        record: gets score, piano roll and sound of the first piece; None shows nothing.
+        record: gets score, piano roll and sound of a piece; None shows nothing.
         epoch: the last one, where they stand.
 
     Returns:
@@ -178,7 +183,8 @@ def write_samples(
     for name, composition in zip(names, compositions, strict=True):
         composition.save(folder / SAMPLES / name)
     if record is not None:
-        _try_show(record, epoch, compositions[0].written)
+        written = [composition.written for composition in compositions]
+        _try_show(record, epoch, next(filter(_sounds, written), written[0]))
     judged = judge(compositions, reference).to_plain()
     copying = judged["copying"]
     # Each passage names its file.

@@ -6,8 +6,10 @@ import dataclasses
 import io
 import wave
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from composer.errors import ComposerError
 from composer.music.notes import Performance
@@ -41,6 +43,15 @@ def media(performance: Performance) -> Media:
     return Media(_score(performance), _roll(performance), _sound(performance))
 
 
+def silence() -> Media:
+    """Return the media of a piece without a note: a second of silence, and pictures that say so."""
+    try:
+        picture = pianoroll.notice("The piece has no note.")
+    except ComposerError:
+        picture = None
+    return Media(picture, picture, _wav(np.zeros(RATE)))
+
+
 def _score(performance: Performance) -> bytes | None:
     try:
         return to_png(pages(notate(performance).musicxml)[0])
@@ -62,6 +73,11 @@ def _sound(performance: Performance) -> Sound:
         if note.onset_seconds < SECONDS
     ]
     samples = audio.synthesize(audible, RATE).mean(axis=1)[: round(SECONDS * RATE)]
+    return _wav(samples)
+
+
+def _wav(samples: NDArray[np.floating[Any]]) -> Sound:
+    """Return (frames,) samples between -1 and 1 as a WAV file."""
     stream = io.BytesIO()
     with wave.open(stream, "wb") as file:
         file.setnchannels(1)

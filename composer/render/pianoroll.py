@@ -55,6 +55,25 @@ def draw(performances: Sequence[Performance], suffixes: Sequence[str] = ("png", 
     return files
 
 
+def notice(text: str) -> bytes:
+    """Draw a line of text, in place of a roll without a note; return the bytes of a PNG file.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra("the piano roll needs matplotlib: pip install matplotlib") from error
+    figure = Figure(figsize=(_INCHES_WIDE, 1))
+    FigureCanvasAgg(figure)
+    figure.text(0.5, 0.5, text, ha="center", va="center")
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
+    return stream.getvalue()
+
+
 def _roll(ax: Any, performance: Performance) -> Any:
     """Draw one roll; return matplotlib's collection of its notes."""
     from matplotlib import colormaps

@@ -3,6 +3,8 @@
 A checkpoint holds the length of each file at the time of its writing, and a digest of its content. A resumed run
 truncates the files to these lengths, so that no point is repeated and none is left of lost work, and continues in a new
 event file; a file whose content has changed is told.
+
+TensorBoard's list of tags has what people compare; `metrics.csv` has every figure, also those of each weight tensor.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import hashlib
 import io
 import math
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,16 +27,21 @@ from torch import nn
 from composer.config.limits import CHANNELS
 from composer.errors import ComposerError
 from composer.files import check_writable_name, printable, special
-from composer.runs.layout import METRICS
+from composer.runs.layout import JOB, METRICS
+from composer.runs.split_curves import SPLITS, SplitCurves
 from composer.runs.tensorboard import EVENTS_PREFIX, DigestedFile, EventFile, Layout
 
 # Train and validation in one chart each.
 _CHARTS = {
-    "article": ["loss", "accuracy", "accuracy_joint"],
-    "note, velocity, time": [f"{kind}_{channel}" for kind in ("nll", "accuracy") for channel in CHANNELS],
+    "train and validation": ["loss", "accuracy", "accuracy_joint"],
+    "train and validation: note, velocity, time": [
+        f"{kind}_{channel}" for kind in ("nll", "accuracy") for channel in CHANNELS
+    ],
 }
+# Shares of each tensor, a dozen curves that few look at; `zeros/all` and `small/all` stay.
+_OF_TENSORS = re.compile(r"(zeros|small)/(?!all$)")
 # Of the pieces that are composed during the training, with the lines of human music.
-_COMPOSED = (
+COMPOSED = (
     *("copying/interval_4", "copying/interval_8", "copying/longest_notes"),
     *("quality/distance", "quality/on_grid", "quality/on_beat", "quality/repetition", "quality/surprise"),
     *("quality/overlap_mean", "quality/pitch_class_entropy", "quality/polyphony", "quality/note_density"),
@@ -74,25 +82,30 @@ class RunLog:
         if lengths is not None:
             # A running TensorBoard then drops its points of the lost epochs.
             self.events.write(Event(step=next_epoch, session_log=SessionLog(status=SessionLog.START)))
+        # The jobs of a sweep have none: their arms have, and ten runs would be thirty in TensorBoard's list.
+        self.curves = None if (folder / JOB).exists() else SplitCurves(folder)
         path = folder / METRICS
         before = path.read_bytes() if path.exists() else b""
         self.csv, self._has_rows = DigestedFile(path.open("ab"), before), bool(before)
 
-    def describe(self, hyperparameters: dict[str, Any]) -> None:
-        """Write the hyperparameters and the layout of charts, once per run."""
-        # Imported late: only training needs it, and the import is slow.
-        from torch.utils.tensorboard.summary import hparams
+    def describe(self, hyperparameters: Mapping[str, Any], trial: str = "") -> None:
+        """Write the hyperparameters and the layout of charts, once per run.
 
-        plain = {key: _hyperparameter(value) for key, value in hyperparameters.items()}
-        # Without the summary of the experiment, which comes first, TensorBoard itself finds the keys in which runs
-        # differ, shows them first, and reads the metrics from the scalars of the runs.
-        _, *session = hparams(plain, {})  # type: ignore[no-untyped-call]
-        for summary in session:
-            self.events.summary(summary)
-        layout: Layout = {
-            chapter: {key: [f"^{key}/train$", f"^{key}/val$"] for key in keys} for chapter, keys in _CHARTS.items()
-        }
-        layout["composed, beside human music"] = {key: [f"^{key}(/held_out|/training)?$"] for key in _COMPOSED}
+        Args:
+            hyperparameters: those that *HParams* lists, by key.
+            trial: name in *HParams*; empty for that of the run.
+        """
+        self.events.hyperparameters({key: _hyperparameter(value) for key, value in hyperparameters.items()}, trial)
+        layout: Layout
+        if self.curves is None:
+            layout = {
+                "single runs": {
+                    f"{key}/{split}": [f"^{key}/{split}$"] for key in ("loss", "accuracy") for split in SPLITS
+                }
+            }
+        else:
+            layout = {chapter: {key: [f"^{key}$"] for key in keys} for chapter, keys in _CHARTS.items()}
+        layout["composed and human music"] = {key: [f"^{key}(/held_out|/training)?$"] for key in COMPOSED}
         self.events.layout(layout)
 
     def add_row(self, epoch: int, step: int, metrics: dict[str, float]) -> None:
@@ -113,7 +126,10 @@ class RunLog:
         self.csv.write(buffer.getvalue().encode("utf-8"))
         self.csv.flush()
         # The table has the same columns in each row; TensorBoard draws a NaN as a point.
-        self.add_scalars(epoch, {key: value for key, value in metrics.items() if not math.isnan(value)})
+        taken = {key: value for key, value in metrics.items() if not math.isnan(value)}
+        self.add_scalars(epoch, {key: value for key, value in taken.items() if not _OF_TENSORS.match(key)})
+        if self.curves is not None:
+            self.curves.add(epoch, metrics)
 
     def add_scalars(self, epoch: int, metrics: dict[str, float]) -> None:
         """Write points to TensorBoard, in one record."""
@@ -159,6 +175,8 @@ class RunLog:
         """Close the files."""
         self.events.close()
         self.csv.close()
+        if self.curves is not None:
+            self.curves.close()
 
 
 def event_files(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""TensorBoard's event files, without torch: scalars, images, sounds, histograms, and which charts belong together."""
+"""TensorBoard's event files, without torch: scalars, images, sounds, histograms, hyperparameters, layout of charts."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.plugins.custom_scalar import layout_pb2, metadata
 from tensorboard.plugins.histogram import metadata as histogram_metadata
+from tensorboard.plugins.hparams import metadata as hparams_metadata
+from tensorboard.plugins.hparams.api_pb2 import STATUS_SUCCESS
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from composer.files import check_writable_name
@@ -67,6 +70,10 @@ class EventFile:
     def write(self, event: Event) -> None:
         """Append an event, with the time of now."""
         event.wall_time = time.time()
+        self.append(event)
+
+    def append(self, event: Event) -> None:
+        """Append an event of another file, with its own time."""
         self.records.write(event.SerializeToString())
 
     def summary(self, summary: Summary, step: int = 0) -> None:
@@ -102,6 +109,35 @@ class EventFile:
         tensor = TensorProto(dtype="DT_DOUBLE", tensor_shape=shape, tensor_content=rows.tobytes())
         metadata = histogram_metadata.create_summary_metadata(display_name=None, description=None)
         self.summary(Summary(value=[Summary.Value(tag=tag, tensor=tensor, metadata=metadata)]), step)
+
+    def hyperparameters(self, values: Mapping[str, str | bool | int | float], trial: str = "") -> None:
+        """Write the hyperparameters of the run, by key.
+
+        Without a summary of the experiment, which could name keys and metrics of all runs, TensorBoard itself finds the
+        keys in which the runs of a folder differ, and lists these first.
+
+        Args:
+            values: by key.
+            trial: name in *HParams*, that of the run if empty; TensorBoard takes trials of one name for one.
+        """
+        start = SessionStartInfo(group_name=trial)
+        for key, value in values.items():
+            if isinstance(value, bool):
+                start.hparams[key].bool_value = value
+            elif isinstance(value, (int, float)):
+                start.hparams[key].number_value = value
+            else:
+                start.hparams[key].string_value = value
+        end = SessionEndInfo(status=STATUS_SUCCESS)
+        for tag, content in (
+            (hparams_metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=start)),
+            (hparams_metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end)),
+        ):
+            plugin = SummaryMetadata.PluginData(
+                plugin_name=hparams_metadata.PLUGIN_NAME, content=content.SerializeToString()
+            )
+            value = Summary.Value(tag=tag, metadata=SummaryMetadata(plugin_data=plugin))
+            self.summary(Summary(value=[value]))
 
     def layout(self, categories: Layout) -> None:
         """Say which tags share a chart under *Custom scalars*: charts by title, in categories by title."""

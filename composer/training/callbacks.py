@@ -148,6 +148,7 @@ class RecordCallback(Callback):
         hyperparameters: dict[str, Any],
         histogram_every_epochs: int | None,
         sample: Sampler | None = None,
+        trial: str = "",
     ) -> None:
         """Keep what is written.
 
@@ -155,13 +156,14 @@ class RecordCallback(Callback):
             folder: the run directory.
             state: of the training.
             progress: where the figures of each epoch are shown.
-            hyperparameters: for TensorBoard, the same keys in every run.
+            hyperparameters: those that TensorBoard's *HParams* lists, by key.
             histogram_every_epochs: epochs between histograms of the weights; None writes none.
             sample: composes after an epoch.
+            trial: name of the run in *HParams*; empty for that of its folder.
         """
         self.folder, self.state, self.progress = folder, state, progress
         self.hyperparameters, self.histogram_every_epochs = hyperparameters, histogram_every_epochs
-        self.sample = sample
+        self.sample, self.trial = sample, trial
         # Not `log`: Lightning sets an attribute of this name.
         self.record: RunLog | None = None
 
@@ -200,7 +202,7 @@ class RecordCallback(Callback):
             self.record = RunLog(self.folder, state.lengths, state.position[0] + 1, state.digests)
             state.damaged = sorted({*state.damaged, *self.record.damaged})
             if self.state.new:
-                self.record.describe(self.hyperparameters)
+                self.record.describe(self.hyperparameters, self.trial)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the row of the epoch, and histograms and a sample when they are due."""
@@ -404,6 +406,7 @@ def run_callbacks(
     hyperparameters: dict[str, Any],
     sample: Sampler | None = None,
     named: Sequence[Callback] = (),
+    trial: str = "",
 ) -> RunCallbacks:
     """Make the callbacks of a run.
 
@@ -411,15 +414,16 @@ def run_callbacks(
         folder: the run directory.
         config: of the run.
         values: what every checkpoint holds besides the weights (`checkpoint.composer_values`).
-        hyperparameters: for TensorBoard, the same keys in every run.
+        hyperparameters: those that TensorBoard's *HParams* lists, by key.
         sample: composes after an epoch, in the first process.
         named: those that the config chooses by name.
+        trial: name of the run in *HParams*; empty for that of its folder.
     """
     state = TrainingState()
     shown = config.trainer.progress_bar and "rich_progress" not in config.callbacks
     progress = Progress(config.trainer.max_epochs, config.data.split, shown=shown)
     every_epochs = config.logging.histogram_every_epochs
-    record = RecordCallback(folder, state, progress, hyperparameters, every_epochs, sample)
+    record = RecordCallback(folder, state, progress, hyperparameters, every_epochs, sample, trial)
     signals = SignalCallback(folder, progress)
     # A run resumes exactly because of this order: metrics are computed before they are recorded, and the checkpoint,
     # which holds the metrics and the lengths of the record, comes last. A signal is answered after the checkpoint; its

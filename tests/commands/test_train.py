@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from composer.commands.evaluate import evaluate
 from composer.commands.train import prepare, resume, start
@@ -84,7 +86,7 @@ def assert_same_run(one: Path, two: Path) -> None:
         for name, value in state.items():
             assert torch.equal(value, b["optimizer_states"][0]["state"][key][name]), (key, name)
     assert (one / "metrics.csv").read_bytes() == (two / "metrics.csv").read_bytes()
-    assert scalars(one) == scalars(two)
+    assert all(scalars(one / run) == scalars(two / run) for run in (".", "train", "val"))
     summaries = [read_json(folder / "summary.json") for folder in (one, two)]
     for summary in summaries:
         summary.pop("seconds")
@@ -120,9 +122,9 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
 
 def test_a_finished_run_holds_what_the_interface_promises(finished: Path) -> None:
     names = {path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file()}
-    events = {name for name in names if name.startswith("events.out.tfevents.")}
+    events = {name for name in names if "events.out.tfevents." in name}
     # What follows the training has a file of its own with `logging.sample_media` (test_samples.py).
-    assert len(events) == 1
+    assert sorted(events) == [f"{run}events.out.tfevents.000000" for run in ("", "train/", "val/")]
     assert names - events == {
         "config.yaml",
         "manifest.json",
@@ -163,11 +165,27 @@ def test_metrics_csv_tensorboard_and_summary_agree(finished: Path) -> None:
     for key in table[0]:
         if key in ("epoch", "step"):
             continue
+        if key.startswith(("zeros/", "small/")) and not key.endswith("/all"):
+            assert key not in points, "figures of each tensor are in the table alone"
+            continue
         assert [step for step, _ in points[key]] == [1, 2, 3]
         assert [value for _, value in points[key]] == pytest.approx([float(row[key]) for row in table])
     summary = json.loads((finished / "summary.json").read_text())
     assert float(table[-1]["loss/val"]) == summary["loss/val"]
     assert points["accuracy/test"] == [(3, pytest.approx(summary["accuracy/test"]))]
+
+
+def re_match(pattern: str, run: Path) -> bool:
+    return any(re.match(pattern, tag) for tag in scalars(run))
+
+
+def test_train_and_val_are_runs_with_the_same_tags(finished: Path) -> None:
+    main = scalars(finished)
+    for split in ("train", "val"):
+        points = scalars(finished / split)
+        channels = [f"{kind}_{channel}" for kind in ("nll", "accuracy") for channel in CHANNELS]
+        assert set(points) == {"loss", "accuracy", "accuracy_joint", *channels}
+        assert all(found == main[f"{metric}/{split}"] for metric, found in points.items())
 
 
 def test_the_loss_never_contains_the_penalty(finished: Path) -> None:
@@ -184,11 +202,17 @@ def test_tensorboard_has_hyperparameters_metrics_and_charts(finished: Path) -> N
     # No account of the experiment: TensorBoard makes its own from all runs, with what differs first.
     assert set(content["hparams"]) == {"_hparams_/session_start_info", "_hparams_/session_end_info"}
     session = content["hparams"]["_hparams_/session_start_info"]
-    assert b"regularizer.weight" in session
-    assert b"model.hidden_size" in session
-    layout = accumulator.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
-    assert b"loss/train$" in layout
-    assert b"loss/val$" in layout
+    start_info = HParamsPluginData.FromString(session).session_start_info
+    # What differs from the defaults, as on the command line, and the seed.
+    assert {"seed", "model.hidden_size"} <= set(start_info.hparams)
+    assert not {"regularizer", "regularizer.weight", "model"} & set(start_info.hparams)
+    layout = Layout.FromString(accumulator.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0])
+    assert [chart.title for chart in layout.category[0].chart] == ["loss", "accuracy", "accuracy_joint"]
+    for category in layout.category[:2]:
+        for chart in category.chart:
+            # Its lines are of the runs `train` and `val`, which have a colour and a name each.
+            (pattern,) = chart.multiline.tag
+            assert [run for run in (".", "train", "val") if re_match(pattern, finished / run)] == ["train", "val"]
     assert "weights/lstm.weight_ih_l0" in accumulator.Tags()["histograms"]
 
 

@@ -169,20 +169,30 @@ def test_a_sweep_that_cannot_begin_leaves_nothing(here: Path) -> None:
 def test_the_arms_of_a_sweep_have_runs_with_mean_and_band(stand_in: Any, here: Path) -> None:
     assert cli.run("train", ["-m", "regularizer=none,l1", "seed=0,2"]) == 0
     arms = only(here) / "arms"
-    assert sorted(path.name for path in arms.iterdir()) == ["regularizer-l1", "regularizer-none"]
-    accumulator = EventAccumulator(str(arms / "regularizer-l1"))
-    accumulator.Reload()
+    assert sorted(path.name for path in arms.iterdir() if path.is_dir()) == ["regularizer-l1", "regularizer-none"]
     # The stand-in's value is seed + epoch: 1 and 3, then 2 and 4, whose standard deviation is the square root of 2.
-    points = {tag: [(e.step, e.value) for e in accumulator.Scalars(tag)] for tag in accumulator.Tags()["scalars"]}
-    assert points["mean/loss/val"] == [(1, 2.0), (2, 3.0)]
-    assert points["low/accuracy/train"] == [(1, pytest.approx(2 - 2**0.5)), (2, pytest.approx(3 - 2**0.5))]
-    assert points["high/accuracy/train"] == [(1, pytest.approx(2 + 2**0.5)), (2, pytest.approx(3 + 2**0.5))]
-    assert points["seeds"] == [(1, 2.0), (2, 2.0)]
+    for split in ("train", "val"):
+        points = of_arm(arms / "regularizer-l1" / split)
+        assert points["loss"] == [(1, 2.0), (2, 3.0)]
+        assert points["zz_band/accuracy_low"] == [(1, pytest.approx(2 - 2**0.5)), (2, pytest.approx(3 - 2**0.5))]
+        assert points["zz_band/accuracy_high"] == [(1, pytest.approx(2 + 2**0.5)), (2, pytest.approx(3 + 2**0.5))]
+        # The list of tags begins with what is compared; four edges of bands end it.
+        assert all(tag.startswith(("accuracy", "loss", "nll_")) for tag in sorted(points)[:-4])
+        assert [tag.split("/")[0] for tag in sorted(points)[-4:]] == ["zz_band"] * 4
+    accumulator = EventAccumulator(str(arms))
+    accumulator.Reload()
     layout = accumulator.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
-    assert b"^mean/accuracy/val$" in layout
+    assert b"^accuracy$" in layout
     # Written anew, not added to.
     assert cli.run("train", ["-m", "regularizer=none,l1", "seed=0,2"]) == 0
-    assert len(list(arms.glob("*/*"))) == 2
+    assert len(list(arms.glob("*/*/*"))) == 4
+
+
+def of_arm(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Points of a run of TensorBoard by tag."""
+    accumulator = EventAccumulator(str(folder))
+    accumulator.Reload()
+    return {tag: [(e.step, e.value) for e in accumulator.Scalars(tag)] for tag in accumulator.Tags()["scalars"]}
 
 
 def test_the_folds_of_an_arm_are_averaged_like_its_seeds() -> None:
@@ -200,9 +210,7 @@ def test_run_with_damaged_metrics_is_excluded_and_named(stand_in: Any, here: Pat
     (only(here) / "seed-0" / "metrics.csv").write_text("epoch,loss/val\n1,2,3\n")
     with pytest.warns(UserWarning, match="seed-0/metrics.csv: damaged .rows of 3 cells below a head of 2"):
         overlays.write_overlays(only(here), sweep.jobs(only(here)))
-    accumulator = EventAccumulator(str(only(here) / "arms" / "all"))
-    accumulator.Reload()
-    assert [event.value for event in accumulator.Scalars("mean/loss/val")] == [2.0, 3.0]
+    assert of_arm(only(here) / "arms" / "all" / "val")["loss"] == [(1, 2.0), (2, 3.0)]
 
 
 # Folders
