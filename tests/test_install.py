@@ -23,6 +23,7 @@ FILES = (
     "pyproject.toml",
     "lstm_composer.py",
     "README.md",
+    "README.zh-CN.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "SECURITY.md",

@@ -135,10 +135,14 @@ def describe(config: TrainConfig, folder: Path, music: PreparedData, model: Netw
             *held_out_lines(music, config.data),
             *_drawn(config, music),
             *(f"{'' if k else 'leak':<11}{line}" for k, line in enumerate(leak_lines(music.leak, config.data.split))),
-            f"model      {parameters:,} parameters, regularizer {config.regularizer.name} "
-            f"{config.regularizer.weight:g}",
+            f"model      {parameters:,} parameters, {_penalty(config)}",
         ]
     )
+
+
+def _penalty(config: TrainConfig) -> str:
+    regularizer = config.regularizer
+    return "no regularizer" if regularizer.name == "none" else f"regularizer {regularizer.name} {regularizer.weight:g}"
 
 
 def held_out_lines(music: PreparedData, data: DataConfig) -> list[str]:

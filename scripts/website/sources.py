@@ -130,7 +130,8 @@ def write_sources(site: Site, folder: Path, players: str) -> None:
         ComposerError: a link leads to no file, or the navigation lacks a page or names an unknown one.
     """
     docs = site.root / "docs"
-    shutil.copytree(docs / "images", folder / "images")
+    for name in ("images", "sounds"):
+        shutil.copytree(docs / name, folder / name)
     shutil.copytree(docs / "site" / "api", folder / "api")
     for source, page in site.pages.items():
         path = site.root / source
