@@ -33,7 +33,7 @@ def test_a_sweep_trains_its_jobs_and_compares_them(quick: list[str], tmp_path: P
     assert "<td>model.hidden_size-8</td><td>completed</td>" in found._repr_html_()
     assert found.compare(metric="loss/val").arms == ["model.hidden_size=8", "model.hidden_size=16"]
     assert (found.folder / "compare" / "report.md").exists()
-    assert any(line.startswith("job 0 ") for line in lines)
+    assert any(line.startswith("job 1 of 2  ") for line in lines)
 
 
 @pytest.mark.slow

@@ -15,7 +15,8 @@ from composer.files import write_json
 from composer.runs.layout import CONFIG, JOB, METRICS, SUMMARY
 from composer.sweeps import watch
 from composer.sweeps.jobs import Job, shortened, table
-from composer.sweeps.watch import Watch, epochs_left_seconds, read_row, sweep_left_seconds
+from composer.sweeps.standing import epochs_left_seconds, read_row, sweep_left_seconds
+from composer.sweeps.watch import Watch
 
 HEAD = "epoch,step,loss/train,accuracy/val\n"
 
