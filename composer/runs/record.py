@@ -88,12 +88,13 @@ class RunLog:
         before = path.read_bytes() if path.exists() else b""
         self.csv, self._has_rows = DigestedFile(path.open("ab"), before), bool(before)
 
-    def describe(self, hyperparameters: Mapping[str, Any], trial: str = "") -> None:
+    def describe(self, hyperparameters: Mapping[str, Any], trial: str = "", *, composed: bool = True) -> None:
         """Write the hyperparameters and the layout of charts, once per run.
 
         Args:
             hyperparameters: those that *HParams* lists, by key.
             trial: name in *HParams*; empty for that of the run.
+            composed: whether pieces are composed during the training, so that their charts are not empty.
         """
         self.events.hyperparameters({key: _hyperparameter(value) for key, value in hyperparameters.items()}, trial)
         layout: Layout
@@ -105,7 +106,8 @@ class RunLog:
             }
         else:
             layout = {chapter: {key: [f"^{key}$"] for key in keys} for chapter, keys in _CHARTS.items()}
-        layout["composed and human music"] = {key: [f"^{key}(/held_out|/training)?$"] for key in COMPOSED}
+        if composed:
+            layout["composed and human music"] = {key: [f"^{key}(/held_out|/training)?$"] for key in COMPOSED}
         self.events.layout(layout)
 
     def add_row(self, epoch: int, step: int, metrics: dict[str, float]) -> None:

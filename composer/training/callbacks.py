@@ -149,6 +149,7 @@ class RecordCallback(Callback):
         histogram_every_epochs: int | None,
         sample: Sampler | None = None,
         trial: str = "",
+        composed: bool = True,
     ) -> None:
         """Keep what is written.
 
@@ -160,10 +161,11 @@ class RecordCallback(Callback):
             histogram_every_epochs: epochs between histograms of the weights; None writes none.
             sample: composes after an epoch.
             trial: name of the run in *HParams*; empty for that of its folder.
+            composed: whether an epoch of the training is due for a sample.
         """
         self.folder, self.state, self.progress = folder, state, progress
         self.hyperparameters, self.histogram_every_epochs = hyperparameters, histogram_every_epochs
-        self.sample, self.trial = sample, trial
+        self.sample, self.trial, self.composed = sample, trial, composed
         # Not `log`: Lightning sets an attribute of this name.
         self.record: RunLog | None = None
 
@@ -202,7 +204,7 @@ class RecordCallback(Callback):
             self.record = RunLog(self.folder, state.lengths, state.position[0] + 1, state.digests)
             state.damaged = sorted({*state.damaged, *self.record.damaged})
             if self.state.new:
-                self.record.describe(self.hyperparameters, self.trial)
+                self.record.describe(self.hyperparameters, self.trial, composed=self.composed)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the row of the epoch, and histograms and a sample when they are due."""
@@ -423,7 +425,9 @@ def run_callbacks(
     shown = config.trainer.progress_bar and "rich_progress" not in config.callbacks
     progress = Progress(config.trainer.max_epochs, config.data.split, shown=shown)
     every_epochs = config.logging.histogram_every_epochs
-    record = RecordCallback(folder, state, progress, hyperparameters, every_epochs, sample, trial)
+    sample_every = config.logging.sample_every_epochs
+    composed = sample is not None and sample_every is not None and sample_every <= config.trainer.max_epochs
+    record = RecordCallback(folder, state, progress, hyperparameters, every_epochs, sample, trial, composed)
     signals = SignalCallback(folder, progress)
     # A run resumes exactly because of this order: metrics are computed before they are recorded, and the checkpoint,
     # which holds the metrics and the lengths of the record, comes last. A signal is answered after the checkpoint; its

@@ -32,7 +32,6 @@ QUICK = [
     "trainer.max_epochs=4",
     "sampling.events=5",
     "sampling_grid.pieces=0",
-    "logging.sample_media=false",
     "logging.histogram_every_epochs=2",
 ]
 QUICK += ["logging.sample_every_epochs=2", "logging.sample_events=40"]
@@ -102,8 +101,9 @@ def test_scalars_name_the_runs_by_what_differs(pages: Any) -> None:
 def test_custom_scalars_show_both_arms_in_one_chart(pages: Any) -> None:
     page = pages("custom_scalars")
     assert page.get_by_text("arms: mean over the seeds").first.is_visible()
-    # Two arms, train and validation, and none of the single runs: in each of the nine charts.
-    assert page.get_by_text("Matches (4)").count() == 9
+    # Two arms, train and validation, in nine charts of means and two with bands; the four single runs in four charts.
+    assert page.get_by_text("Matches (4)").count() == 9 + 2 + 4
+    assert page.get_by_text("Matches (0)").count() == 0
     assert page.get_by_text("arms: mean and one standard deviation").first.is_visible()
 
 
