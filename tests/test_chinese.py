@@ -47,3 +47,11 @@ def test_chinese_page_is_chinese(page: str) -> None:
 def test_keys_of_chinese_first_page_are_those_of_english() -> None:
     english, chinese = (set(re.findall(r"`([a-z_.]+=[^`]*)`", (ROOT / page).read_text())) for page in PAIRS[1])
     assert chinese == english
+
+
+def test_figures_of_chinese_article_are_those_of_english() -> None:
+    english, chinese = (
+        set(re.findall(r"\d*\.\d+", "\n".join(line for line in (ROOT / page).read_text().split("\n") if "|" in line)))
+        for page in PAIRS[2]
+    )
+    assert chinese == english
