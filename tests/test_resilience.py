@@ -34,7 +34,7 @@ def test_kills_at_random_instants_end_in_the_same_bits(repetitions: Callable[[in
 
 @pytest.mark.slow
 def test_kills_of_one_run_leave_no_step_twice_in_event_files(repetitions: Callable[[int, int], int]) -> None:
-    kills = f"{repetitions(4, 10)}"
+    kills = f"{repetitions(2, 10)}"
     output = program("check_resume.py", "--kills", kills, "--per-run", kills, "--variants", "dropout", timeout=600)
     assert f"{kills} of {kills} kills ended in the same bits" in output
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
 import subprocess
 import sys
@@ -27,12 +29,21 @@ from website.sources import Site, from_notebook, site_of, write_sources  # noqa:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for package in ("sphinx", "furo", "myst_parser"):
         pytest.importorskip(package, reason="pip install 'lstm-composer[docs]'")
-    folder = tmp_path_factory.mktemp("site") / "docs"
+    # The processes of pytest-xdist share one build: their folders have the same parent.
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "site"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "index.html").exists():
+            build(folder)
+    return folder
+
+
+def build(folder: Path) -> None:
     command = [sys.executable, str(ROOT / "scripts" / "docs.py"), "--output", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert str(folder / "index.html") in done.stdout
-    return folder
 
 
 @pytest.mark.slow

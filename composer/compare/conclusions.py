@@ -45,7 +45,11 @@ def words(c: Comparison) -> list[str]:
     if known and max(known) > 0:
         sentences.append(
             f"{_percent(known)} of the val targets also occur in training windows, so {c.split('val')} is optimistic"
-            + (f"; {c.split('test')} has none of them." if "accuracy/test" in c.metrics else ", and there is no test block.")
+            + (
+                f"; {c.split('test')} has none of them."
+                if "accuracy/test" in c.metrics
+                else ", and there is no test block."
+            )
         )
     return sentences
 

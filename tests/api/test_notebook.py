@@ -60,6 +60,7 @@ def test_first_piece_runs_from_start_to_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_own_network_runs_from_start_to_end(tmp_path: Path) -> None:
     notebook = run(OWN_NETWORK, tmp_path)
