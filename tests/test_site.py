@@ -66,6 +66,8 @@ def test_the_reference_has_every_exported_name(site: Path) -> None:
 @pytest.mark.slow
 def test_the_gallery_plays_the_prelude_without_training(site: Path) -> None:
     assert '<iframe class="player" src="players/prelude.html"' in (site / "gallery.html").read_text()
+    assert "The pretrained run" in (site / "gallery.html").read_text()
+    assert (site / "players" / "pretrained.html").stat().st_size > 1_000_000
     player = (site / "players" / "prelude.html").read_text()
     assert "BWV 846" in player
     assert "<svg" in player

@@ -7,11 +7,15 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from composer.commands import report
+from composer.config.compose import compose
 from composer.config.data import TimeUnit
+from composer.config.texts import quoted
 from composer.files import write_text
 from composer.music.events import prelude_piece
 from composer.render.listening import player
 from composer.render.player import piece_page
+from composer.runs.layout import PRETRAINED
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +34,19 @@ def write_players(root: Path, folder: Path) -> str:
         root: of the checkout; its `build/gallery` is shown if `make gallery` made it.
         folder: what is copied into the site.
     """
-    shown = [_prelude(folder)]
+    shown = [_pretrained(folder), _prelude(folder)]
     if (root / "build" / "gallery" / "index.html").is_file():
         shown.insert(0, _gallery(root / "build" / "gallery", folder))
     return "\n\n".join(map(_html, shown))
+
+
+def _pretrained(folder: Path) -> Shown:
+    address = f"players/{PRETRAINED}.html"
+    output = folder / address
+    output.parent.mkdir(parents=True, exist_ok=True)
+    report.run(compose(f"folder={PRETRAINED}", f"output={quoted(str(output))}", command="report"))
+    text = "The page of the run that comes with composer: the network is in it, and composes on from any place."
+    return Shown(address, "The pretrained run", text)
 
 
 def _prelude(folder: Path) -> Shown:
