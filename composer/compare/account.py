@@ -25,7 +25,7 @@ _WORDS = {
 }
 _VERSIONS = ("composer", "torch", "pytorch-lightning", "python")
 # Values and pieces that are listed; more are counted.
-_LISTED = 4
+_MAX_LISTED = 4
 _HASH = 12
 # Of a group without a name: it does nothing.
 _OFF = (None, "none", "null", "")
@@ -98,7 +98,7 @@ def _of(c: Comparison, read: Callable[[Run], str]) -> str:
         value = read(run)
         if value:
             found[value] = found.get(value, 0) + 1
-    if len(found) > _LISTED:
+    if len(found) > _MAX_LISTED:
         return f"{len(found)} different, see runs.csv and the configs of the runs"
     return " / ".join(
         f"{value} ({number} run{'s' * (number != 1)})" if len(found) > 1 else value for value, number in found.items()
@@ -116,7 +116,7 @@ def _music(run: Run) -> str:
     pieces = run.summary.get("pieces")
     number = pieces if isinstance(pieces, int) else len(names)
     events = data.get("events")
-    parts = ["; ".join(names) if 0 < len(names) <= _LISTED else f"{number:,} pieces" if number else ""]
+    parts = ["; ".join(names) if 0 < len(names) <= _MAX_LISTED else f"{number:,} pieces" if number else ""]
     parts.append(f"{events:,} events" if isinstance(events, int) else "")
     source = _config(run, "data.source")
     return printable(", ".join(part for part in parts if part) + f" (data={source})" * bool(source))
@@ -229,7 +229,7 @@ def _tree(value: Any) -> dict[str, Any]:
 def _against(values: Sequence[str]) -> str:
     if len(values) == 2:
         return f"{values[0]} against {values[1]}"
-    return _listed(values) if len(values) <= 2 * _LISTED else f"{_number(len(values))} values"
+    return _listed(values) if len(values) <= 2 * _MAX_LISTED else f"{_number(len(values))} values"
 
 
 def _listed(values: Iterable[str]) -> str:

@@ -24,7 +24,7 @@ from composer.sweeps.standing import Running, sweep_left_seconds
 # Seconds between two looks at the folder of the sweep.
 _LOOK_EVERY = 0.5
 # Characters below which a name says nothing.
-_LEAST_NAME = 12
+_MIN_NAME = 12
 
 
 class Watch:
@@ -165,7 +165,7 @@ def _of_one(
         (shortest, place, brief),
     ):
         without = _joined(*rows)
-        for room in range(len(name) - 1, _LEAST_NAME - 1, -1):
+        for room in range(len(name) - 1, _MIN_NAME - 1, -1):
             yield _joined(rows[0], shortened(name, room), *rows[1:])
         yield without
 

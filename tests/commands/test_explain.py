@@ -73,7 +73,10 @@ def test_help_lines_fit_the_terminal(
         assert max(map(len, lines)) <= width, max(lines, key=len)
 
 
-def test_help_has_keys_of_the_chosen_option(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_has_keys_of_the_chosen_option(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
     text = help_of(["train", "optimizer=sgd"], capsys)
     assert "  optimizer.momentum=0.9 " in text
     assert "optimizer.beta1" not in text

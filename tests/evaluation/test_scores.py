@@ -24,7 +24,7 @@ from composer.evaluation.calibration import Reliability
 from composer.evaluation.scores import Seconds, over_pieces, score_windows
 from composer.evaluation.statistics import bootstrap_interval
 from composer.nets.build import Network, build_model
-from composer.reporting import evaluation_text as words
+from composer.reporting.run_tables import column_text
 from tests.references import windows_at
 
 SIZES = (6, 5, 4)
@@ -345,8 +345,13 @@ def test_limits_name_their_keys(override: str, line: str) -> None:
         compose("run=x", override, command="evaluate")
 
 
-def test_columns_of_a_table_never_touch() -> None:
-    for value in (None, 0.5, 999.9994, 1000.0, 2.31e8, 9.99e99):
-        cell = words._cell(value, 8)
-        assert cell.startswith(" ")
-        assert len(cell) == 8
+@pytest.mark.parametrize(
+    ("values", "cells"),
+    [
+        ([None, 0.5, -0.0001], ["-", "0.500", "0.000"]),
+        ([0.5, 1000.0], ["0.5", "1,000.0"]),
+        ([12.25, 2.31e8], ["12", "231,000,000"]),
+    ],
+)
+def test_figures_of_a_column_have_the_same_decimals(values: list[float | None], cells: list[str]) -> None:
+    assert column_text(values) == cells
