@@ -5,6 +5,7 @@ None of these may end a training or hide a mistake.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -73,6 +74,17 @@ def _replaced(stream: TextIO | None, number: int) -> TextIO:
     raw = open(number, "wb", closefd=False)  # noqa: SIM115
     buffered = stream is not None and not stream.isatty() and number == 1
     return _Output(raw, encoding, errors="backslashreplace", line_buffering=not buffered, write_through=False)
+
+
+def write_from_handler(text: str, stream: TextIO) -> None:
+    """Write a line from a signal handler, past the buffer of the stream, which the interrupted code may be writing to.
+
+    Buffers refuse a second call within a first one (`RuntimeError: reentrant call`). What cannot be written is dropped.
+    """
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or no file, as in a notebook
+        # On a terminal a bar may stand on the line.
+        before = "\n" if stream.isatty() else ""
+        os.write(stream.fileno(), f"{before}{text}\n".encode(errors="backslashreplace"))
 
 
 def failure() -> str | None:

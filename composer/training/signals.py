@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import Callback
 from composer.errors import RunInterrupted
 from composer.files import display_path
 from composer.progress import Progress
+from composer.standard_streams import write_from_handler
 
 # Ctrl-C; a scheduler's stop; the warnings before preemption of Slurm (USR1) and of submitit on Slurm (USR2).
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -44,7 +45,8 @@ class SignalCallback(Callback):
             signal.signal(number, signal.SIG_DFL)
             raise KeyboardInterrupt
         self.requested, self._requested_at = number, time.monotonic()
-        self.progress.say(f"{signal.Signals(number).name}: stopping after this batch; once more stops at once")
+        line = f"{signal.Signals(number).name}: stopping after this batch; once more stops at once"
+        write_from_handler(line, self.progress.stream)
 
     def stop_if_requested(self) -> None:
         """Answer a signal after the run has been saved.
