@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import os
 import re
@@ -298,15 +299,17 @@ def _main(arguments: list[str]) -> int:
             return error.exit_status
         return 0
     if command not in COMMANDS:
-        print(f"composer: there is no command {command}; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        near = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(COMMANDS)}"
+        _complain(f"composer: there is no command {command}{hint}")
         return 2
     return run(command, rest)
 
 
 def usage() -> str:
     """The help text."""
-    commands = [f"  {name:<10}{text}" for name, (_, text) in COMMANDS.items()]
-    return "\n".join(
+    commands = [f"  {name:<10}  {text}" for name, (_, text) in COMMANDS.items()]
+    text = "\n".join(
         [
             "usage: composer COMMAND [key=value ...]",
             "",
@@ -316,6 +319,7 @@ def usage() -> str:
             "composer COMMAND --help lists a command's keys; README.md shows the way.",
         ]
     )
+    return terminal.wrap(text, terminal.text_width())
 
 
 def run(command: str, arguments: list[str]) -> int:

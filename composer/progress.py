@@ -286,12 +286,12 @@ class Counter:
         if _has_bar(self.stream):
             self.bar = tqdm(
                 total=total,
-                unit=f" {unit}",
                 desc=verb,
                 file=self.stream,
                 dynamic_ncols=True,
                 mininterval=_seconds_between_updates(),
                 delay=1,
+                bar_format=f"{{desc}} {{n:,.0f}} of {{total:,.0f}} {unit} |{{bar}}| {{elapsed}}<{{remaining}}",
             )
 
     def advance(self, number: float = 1) -> None:

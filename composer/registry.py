@@ -284,6 +284,11 @@ def keys(kind: str, name: str) -> type[Any]:
     return _found(_KEYS, kind, name)
 
 
+def is_implemented(kind: str, name: str) -> bool:
+    """Return whether what makes a part is imported."""
+    return name in _PARTS.get(kind, {})
+
+
 def part(kind: str, name: str) -> Callable[..., Any]:
     """Return what makes a part from its config.
 

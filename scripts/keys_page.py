@@ -25,8 +25,10 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "keys.md"
 _HEAD = f"""\
 # Every key
 
-Made by `python scripts/keys_page.py` from the typed configs; do not edit it by hand. In a terminal
-`composer COMMAND --help` has the same keys, and `composer explain KEY` the whole text of one. How keys, groups and
+<!-- Made by `python scripts/keys_page.py` from the typed configs; do not edit it by hand. -->
+
+Every key of every command, by group. In a terminal `composer COMMAND --help` lists them, and `composer explain KEY` has
+the whole text of one. How keys, groups and
 sweeps are written: [hydra.md](hydra.md).
 
 A value outside its limits, an unknown key and a key of an option that is not chosen are refused before anything is

@@ -92,7 +92,12 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == f"composer {composer.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["compose", "trian", "--verbose", ""])
+def test_a_misspelt_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of(["trian"]) == 2
+    assert capsys.readouterr().err == "composer: there is no command trian; did you mean train?\n"
+
+
+@pytest.mark.parametrize("command", ["zzz", "--verbose", ""])
 def test_an_unknown_command_names_the_known_ones(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of([command, "seed=1"]) == 2
     out, err = capsys.readouterr()

@@ -44,6 +44,7 @@ def summary_line(composition: Composition) -> str:
     """Return one line on the length of a piece and the notes that were released."""
     events = composition.piece.events
     count = len(composition.written.events) - len(events)
-    length = f"{len(events)} events, {events.delta_time.sum():.1f} {events.time_unit.name}"
+    seconds = composition.written.seconds()[-1] if len(events) else 0.0
+    length = f"{len(events)} events, {seconds:.1f} s"
     notes = "note" if count == 1 else "notes"
     return f"{length}; {count} {notes} held too long, released at the limit" if count else length

@@ -211,10 +211,10 @@ def _date(c: Comparison) -> str:
 
 
 def _command(c: Comparison) -> str:
-    overrides = c.sweep.about.get("overrides")
-    if not isinstance(overrides, list) or not overrides:
-        return ""
-    return printable(shlex.join(["composer", "train", "-m", *map(str, overrides)]))
+    command, overrides = (c.sweep.about.get(name) for name in ("command", "overrides"))
+    if not isinstance(command, list) or not command:  # of an earlier version
+        command = ["train", "-m", *overrides] if isinstance(overrides, list) and overrides else []
+    return printable(shlex.join(["composer", *map(str, command)])) if command else ""
 
 
 def _config(run: Run, key: str) -> str:

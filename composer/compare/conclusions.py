@@ -66,7 +66,7 @@ def _verdict(c: Comparison, arm: Arm) -> str:
     if d.interval is None:
         found = pairs(arm, c.baseline, c.metric).items()
         single = ", ".join(f"{fixed(one, places, signed=True)} with seed {seed}" for seed, one in found)
-        over = f" in the mean over {d.n} pairs ({single})" if d.n > 1 else f" in one pair (seed {next(iter(found))[0]})"
+        over = f" on average over {d.n} pairs ({single})" if d.n > 1 else f" in one pair (seed {next(iter(found))[0]})"
         return f"{what}: {value}{over}. These are too few seeds for an interval (at least {FEWEST}), so no conclusion."
     if d.sd == 0 and d.mean == 0 and not arm.confounded:
         return f"{what}: the same figure in each of {d.n} pairs: no difference is shown."
@@ -132,7 +132,7 @@ def _against_predictors(c: Comparison, split: str) -> str:
             continue
         predictor, d = c.against[arm, split]
         verdict = "not distinguishable from" if d.covers_zero else "better than" if d.mean > 0 else "worse than"
-        verdict = "on too few seeds to be judged against" if d.interval is None else verdict
+        verdict = "on too few seeds to be compared with" if d.interval is None else verdict
         seeds = [seed for seed in arm.by_seed(f"accuracy/{split}") if seed in predictor.values[f"accuracy/{split}"]]
         mean = sum(predictor.values[f"accuracy/{split}"][seed] for seed in seeds) / len(seeds)
         parts.setdefault(f"{verdict} {predictor.title} ({mean:.3f})", {})[arm] = d

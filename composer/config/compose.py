@@ -37,7 +37,7 @@ from composer.config.keys import (
     parse_overrides,
 )
 from composer.config.paths import CONF_DIR
-from composer.config.texts import escaped_tree
+from composer.config.texts import escaped_tree, quoted
 from composer.config.training import TrainConfig
 from composer.errors import ComposerError, UsageError, one_line, unknown_option
 from composer.files import safe_name
@@ -92,6 +92,17 @@ def enable_plugins(arguments: Sequence[str], command: str) -> list[str]:
 def _chosen_files(arguments: Sequence[str]) -> Iterator[Path]:
     """Yield the files of the experiments and ablations that arguments choose."""
     folders = [CONF_DIR, *(plugin.conf for plugin in plugins.packages() if plugin.conf is not None)]
+    folders += own_folders(arguments)
+    for text in arguments:
+        group, _, options = text.lstrip("+").partition("=")
+        if group in ("experiment", "ablation"):
+            for option in options.strip("[]").split(","):
+                yield from (path for folder in folders if (path := folder / group / f"{option}.yaml").is_file())
+
+
+def own_folders(arguments: Sequence[str]) -> list[Path]:
+    """Return the folders of the user's configs that arguments name, by `--config-dir` or `hydra.searchpath`."""
+    folders: list[Path] = []
     for before, text in zip(["", *arguments], arguments, strict=False):
         flag, _, value = text.partition("=")
         if flag in ("--config-dir", "-cd") and value:
@@ -101,11 +112,7 @@ def _chosen_files(arguments: Sequence[str]) -> Iterator[Path]:
         elif flag.lstrip("+") == "hydra.searchpath":
             entries = value.strip("[]").split(",")
             folders += [Path(entry.strip(" '\"").removeprefix("file://")) for entry in entries]
-    for text in arguments:
-        group, _, options = text.lstrip("+").partition("=")
-        if group in ("experiment", "ablation"):
-            for option in options.strip("[]").split(","):
-                yield from (path for folder in folders if (path := folder / group / f"{option}.yaml").is_file())
+    return folders
 
 
 def _plugins_of(path: Path) -> list[str]:
@@ -134,7 +141,6 @@ def register() -> None:
     # Cached, so that every job of one sweep sees the same value.
     OmegaConf.register_new_resolver("run_id", run_id, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("safe_name", safe_name, replace=True)
-    OmegaConf.register_new_resolver("command_help", command_help, replace=True)
 
 
 def _store_part(kind: str, name: str) -> None:
@@ -188,6 +194,8 @@ def typed(config: DictConfig, schema: type[ConfigType]) -> ConfigType:
         value = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
         raise ComposerError(one_line(error)) from error
+    except AttributeError as error:  # a key that `+` has added to an option which lacks it
+        raise ComposerError(f"{error.name}: is no key of the options that are chosen; write keys without +") from error
     assert isinstance(value, schema)
     return value
 
@@ -267,6 +275,29 @@ def compose_node(overrides: Iterable[str], command: str, conf: Path = CONF_DIR) 
     register()
     with _own_hydra(conf):
         return hydra.compose(command, list(overrides))
+
+
+def help_text(arguments: Sequence[str], overrides: Sequence[str], command: str) -> str:
+    """Return what `--help` prints: that of Hydra lists the files of all groups first, which takes seconds.
+
+    Args:
+        arguments: the command line.
+        overrides: those among them, named as Hydra names them.
+        command: the command.
+
+    Raises:
+        ComposerError: a key, option or value is wrong.
+    """
+    folders = own_folders(arguments)
+    given = [text for text in overrides if text.split("=")[0].lstrip("+") != "hydra.searchpath"]
+    search = ",".join(quoted(f"file://{folder.absolute()}") for folder in folders)
+    try:
+        with _own_hydra(CONF_DIR):
+            given += [f"hydra.searchpath=[{search}]"] if folders else []
+            config = hydra.compose(command, given, return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise readable(error) from error
+    return command_help(command, config, folders)
 
 
 @contextmanager

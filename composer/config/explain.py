@@ -13,7 +13,7 @@ from composer import registry, terminal
 from composer.config.commands import SCHEMAS
 from composer.config.compose import compose_node
 from composer.config.help import groups, option_file, option_summary, value_in
-from composer.config.keys import options_of_group
+from composer.config.keys import OTHER_NAMES, options_of_group
 from composer.config.reference import Key, keys, plain
 from composer.errors import UsageError
 
@@ -60,8 +60,10 @@ def matching(name: str) -> list[tuple[Key, list[str]]]:
 def nearest(name: str) -> list[str]:
     """Return names of keys and groups that are like a name."""
     known = {key.name for command in SCHEMAS for key in keys(command)} | set(groups())
-    leaves = {full.rpartition(".")[2]: full for full in sorted(known)}
-    near = [leaves[leaf] for leaf in difflib.get_close_matches(name.rpartition(".")[2], leaves, n=2, cutoff=0.75)]
+    leaves = {full.rpartition(".")[2]: full for full in sorted(known)} | OTHER_NAMES
+    options = [f"{group}={name}" for group in groups() if name in _options(group)]
+    leaf = name.rpartition(".")[2]
+    near = options + [leaves[one] for one in difflib.get_close_matches(leaf, leaves, n=2, cutoff=0.75)]
     near += difflib.get_close_matches(name, known, n=2, cutoff=0.6)
     return list(dict.fromkeys(near))[:3]
 
@@ -99,7 +101,7 @@ def defaults(key: Key, command: str) -> list[str]:
     if len(by_value) == 1:
         return list(by_value)
     if all(names == [value] for value, names in by_value.items()):
-        return ["the option"]
+        return ["name of the chosen option"]
     usual = max(by_value, key=lambda value: len(by_value[value]))
     return [
         value if value == usual and len(by_value[value]) > 2 else f"{value} ({group}={', '.join(names)})"

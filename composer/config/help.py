@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from composer import plugins, registry, terminal
+from composer.config.keys import options_of_group
 from composer.config.paths import CONF_DIR
 from composer.config.reference import REQUIRED, Key, keys, paragraph, plain, value_text
 
@@ -19,32 +19,30 @@ _GROUP_WIDTH = 14
 _GROUPS: dict[str, tuple[str, ...] | None] = {"train": None, "explore": ("data", "encoding")}
 
 
-def command_help(command: str, _root_: DictConfig) -> str:
+def command_help(command: str, config: DictConfig, folders: Sequence[Path] = ()) -> str:
     """Return the help of a command: its examples, the groups with their options, and every key with its value.
 
-    Hydra calls it as a resolver (`${command_help:train}`), with the config that the command line chooses, so that
-    `composer train optimizer=sgd --help` has the keys of `sgd`.
+    Args:
+        command: the command.
+        config: composed, with the node `hydra`; its options decide which keys are shown.
+        folders: of the user's configs.
     """
     width = terminal.text_width()
-    header = str(_root_.hydra.help.header).rstrip()
-    lines = [terminal.wrap(header, width), ""]
+    lines = [terminal.wrap(str(config.hydra.help.header).rstrip(), width), ""]
     if command in _GROUPS:
         lines += ["Groups, chosen with GROUP=OPTION (composer explain GROUP describes the options):"]
-        lines += [*_group_lines(_GROUPS[command], width), ""]
+        lines += [*_group_lines(_GROUPS[command] or groups(), folders, width), ""]
     lines += ["Keys and their values, set with KEY=VALUE (composer explain KEY says more):"]
-    lines += key_lines(_present(keys(command), _root_), width)
-    # Hydra substitutes what follows a dollar.
-    return "\n".join(lines).replace("$", "$$")
+    return "\n".join([*lines, *key_lines(_present(keys(command), config), width)])
 
 
-def _group_lines(names: Sequence[str] | None, width: int) -> list[str]:
-    """Return a line for each group that can be chosen, the user's too, with its options; `names` None is all groups."""
-    loader = GlobalHydra.instance().config_loader()
+def _group_lines(names: Sequence[str], folders: Sequence[Path], width: int) -> list[str]:
+    """Return a line for each group with its options, the user's too."""
     lines = []
-    for group in loader.list_groups(""):
-        options = loader.get_group_options(group)
-        if options and group != "hydra" and (names is None or group in names):
-            lines.append(terminal.wrap(f"  {group:<{_GROUP_WIDTH}}  {', '.join(options)}", width))
+    for group in names:
+        own = [path.stem for folder in folders for path in (folder / group).glob("*.yaml")]
+        options = ", ".join(sorted({*options_of_group(group), *own}))
+        lines.append(terminal.wrap(f"  {group:<{_GROUP_WIDTH}}  {options}", width))
     return lines
 
 
@@ -121,4 +119,6 @@ def option_summary(group: str, option: str) -> str:
     text = " ".join(comment for comment in comments if not comment.startswith("@package"))
     if text or group not in registry.kinds() or option not in registry.names(group):
         return text
-    return plain(paragraph(registry.keys(group, option)).partition(": ")[2] or paragraph(registry.keys(group, option)))
+    part = registry.part(group, option) if registry.is_implemented(group, option) else None
+    described = paragraph(part) if isinstance(part, type) else ""
+    return plain(described or paragraph(registry.keys(group, option)))

@@ -28,7 +28,7 @@ from composer.registry import SEVERAL
 _AT_ROOT = {"sampling": "sampling@_global_", "rules": "rules"}
 HYDRA_NAMES = {"generate": _AT_ROOT, "live": _AT_ROOT, "train": {"rules": "rules@sampling.rules"}}
 # What these keys are called elsewhere.
-_OTHER_NAMES = {
+OTHER_NAMES = {
     "l1_lambda": "regularizer.weight",
     "lambda": "regularizer.weight",
     "l1": "regularizer.weight",
@@ -143,7 +143,7 @@ class _Parser(argparse.ArgumentParser):
         value = value or next((text for text in after[:1] if "=" not in text and not text.startswith("-")), "VALUE")
         key = flag.lstrip("-").replace("-", "_")
         raise UsageError(
-            f"{flag}: there is no such flag; keys are written key=value: {_OTHER_NAMES.get(key, key)}={value}"
+            f"{flag}: there is no such flag; keys are written key=value: {OTHER_NAMES.get(key, key)}={value}"
         )
 
 
@@ -297,11 +297,13 @@ def _suggestion(key: str, known: list[str], command: str) -> str:
     # `hidden_size` alone is a common slip for `model.hidden_size`, and other projects have other names.
     leaf = key.rsplit(".", 1)[-1]
     leaves = {name.rsplit(".", 1)[-1]: name for name in known}
-    leaves |= {alias: name for alias, name in _OTHER_NAMES.items() if name in known}
+    leaves |= {alias: name for alias, name in OTHER_NAMES.items() if name in known}
     # A group before a key of a group: `modle=gru`.
     groups = [] if "." in key else [name for name in known if "." not in name]
     near = difflib.get_close_matches(key, groups, n=1, cutoff=0.75)
+    siblings = [name for name in known if name.startswith(f"{key.partition('.')[0]}.")]
+    near += difflib.get_close_matches(key, siblings, n=1)
     near += [leaves[name] for name in difflib.get_close_matches(leaf, leaves, n=2, cutoff=0.75)]
     near += difflib.get_close_matches(key, known, n=2, cutoff=0.6)
     near = list(dict.fromkeys(near))[:2]
-    return f"; did you mean {' or '.join(near)}?" if near else f"; composer {command} --cfg job lists the keys"
+    return f"; did you mean {' or '.join(near)}?" if near else f"; composer {command} --help lists the keys"

@@ -119,8 +119,8 @@ class OneOf:
 
     @property
     def words(self) -> str:
-        """The options, joined by "or"."""
-        return " or ".join(self.options)
+        """The options in words."""
+        return f"one of {', '.join(self.options)}" if len(self.options) > 2 else " or ".join(self.options)
 
     def faults(self, value: Any) -> Iterator[object]:
         """Yield `value` if it is no option."""

@@ -133,7 +133,7 @@ class CheckpointConfig(Group):
     prefix: ClassVar[str] = "checkpoint."
 
     every_minutes: Annotated[float | None, ABOVE_0]
-    """Most minutes between two; at the beginning of a process it is done sooner, the first time after an epoch."""
+    """Most minutes between two checkpoints; sooner at the beginning of a process, the first one after an epoch."""
     every_epochs: Annotated[int | None, ABOVE_0]
     """Epochs between two checkpoints; null writes them by time alone."""
     every_steps: Annotated[int | None, ABOVE_0]
@@ -188,11 +188,11 @@ class TrainConfig(Group):
     callbacks: dict[str, CallbackConfig]
     """Lightning's callbacks by name."""
     debug: Annotated[str, OneOf(("none", "fast", "overfit", "profile"))]
-    """The purpose of a trial run; any value but `none` marks the run as no result."""
+    """The purpose of a trial run; any value but `none` marks the run as no valid result."""
     sampling: SamplingConfig
     sampling_grid: SamplingGridConfig
     plugins: list[str]
-    """Modules outside this package that register parts; a file that names them imports none of them."""
+    """Modules outside this package that register parts; name them on the command line or in a config of yours."""
 
     def check(self) -> None:
         """Check relations between keys of different groups; raises a `ComposerError`."""

@@ -47,7 +47,7 @@ QUALITY = {
     "on_bar": Figure("notes at the start of a bar", "%"),
     "groove_similarity": Figure("similarity of the bars' rhythms", "%"),
     "repetition": Figure("figures of 9 notes that are repeated in the piece, transposed or not", "%"),
-    "repetition_rhythm": Figure("the same, with their rhythm", "%"),
+    "repetition_rhythm": Figure("figures of 9 notes that are repeated with their rhythm", "%"),
     "structure_short": Figure("repetition of passages of 3 to 8 seconds", "%"),
     "structure_medium": Figure("repetition of passages of 8 to 15 seconds", "%"),
     "structure_long": Figure("repetition of passages from 15 seconds on", "%"),
@@ -91,8 +91,8 @@ def distance_sentence(quality: Mapping[str, Any]) -> str:
     if not isinstance(value, (int, float)):
         return ""
     music, excerpts = DISTANCE_TO.get(str(quality.get("distance_to")), ("human music", "its excerpts"))
-    aim = f" ({excerpts} among themselves: {among:.1f})" if isinstance(among, (int, float)) else ""
-    return f"distance to {music}: {value:.1f}{aim}"
+    aim = f" (of {excerpts} to each other: {among:.1f})" if isinstance(among, (int, float)) else ""
+    return f"distance of the composed pieces to {music}: {value:.1f}{aim}"
 
 
 def warnings(quality: Mapping[str, Any]) -> list[str]:

@@ -258,7 +258,8 @@ def report(config: TrainConfig, folder: Path, summary: dict[str, Any]) -> str:
         *drawn(summary.get("sampling")),
         *copied(summary.get("copying")),
         *judged(summary.get("quality")),
-        f"compose more {program('composer')} generate run={display_path(folder)}{plugins.argument(config.plugins)}",
+        f"compose more {program('composer')} generate {display_path(folder)}{plugins.argument(config.plugins)}",
+        f"listen       {program('composer')} report {display_path(folder)}{plugins.argument(config.plugins)}",
         f"curves       {program('tensorboard')} --logdir {display_path(folder.parent)}",
     ]
     return terminal.wrap("\n".join(lines), terminal.text_width())
@@ -271,7 +272,8 @@ def drawn(sampling: dict[str, Any] | None) -> list[str]:
     rows = {Setting.from_plain(row): row for row in sampling["grid"]}
     setting, plain = Setting.from_plain(sampling), rows.get(Setting())
     music = "training music" if sampling["held_out"] is None else f"held-out music, {sampling['held_out']}"
-    line = f"sampled at   {setting}, of {len(rows)} settings the nearest to {music}: {_near(rows[setting])}"
+    line = f"sampled at   {setting}, of {len(rows)} settings the one whose trial pieces are nearest to {music}: "
+    line += _near(rows[setting])
     if plain is not None and setting != Setting():
         line += f" ({Setting()}: {_near(plain)})"
     return [line]

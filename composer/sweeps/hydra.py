@@ -26,7 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from composer import plugins
 from composer.config.commands import SCHEMAS
-from composer.config.compose import enable_plugins, readable, register, typed
+from composer.config.compose import enable_plugins, help_text, readable, register, typed
 from composer.config.keys import (
     as_hydra_names,
     as_typed,
@@ -149,6 +149,7 @@ class _Sweep:
     Attributes:
         load_summary: imports what the sweep ends with; called at its beginning, since the code may have changed by its
             end.
+        arguments: the command with its arguments, as typed.
         overrides: those of the command that decide what its jobs are.
         search: folders of the user's configs.
         folder: of the sweep; None until it has begun.
@@ -157,6 +158,7 @@ class _Sweep:
     """
 
     load_summary: LoadSummary
+    arguments: list[str] = field(default_factory=list)
     overrides: list[str] = field(default_factory=list)
     search: list[Path] = field(default_factory=list)
     folder: Path | None = None
@@ -181,11 +183,13 @@ class _Sweep:
         swept += [o.get_key_element() for o in parse_overrides(task) if o.is_sweep_override()]
         # The name of the folder comes from the overrides (`sweep_id`).
         folder = Path(config.hydra.sweep.dir)
-        with working("composing the config of a job for each value"):
+        with working("checking each swept value"):
             total = check_values(config)
         plugins.check_all_named()
         with working("copying the code and configs"):
-            other = sweep.begin(folder, config.name, self.overrides, list(dict.fromkeys(swept)), for_jobs, self.search)
+            other = sweep.begin(
+                folder, config.name, self.overrides, list(dict.fromkeys(swept)), for_jobs, self.search, self.arguments
+            )
         self.folder = folder
         print(f"{sweep.FOLDER_LINE}{display_path(folder)}", flush=True)
         if other:
@@ -193,7 +197,7 @@ class _Sweep:
             self.listening.enter_context(unchecked_keys())
         compose_from(source.frozen_conf(folder), source.frozen_search(folder), source.frozen_plugins(folder))
         self.listening.enter_context(processes.stopping(folder))
-        with working("loading what compares the runs"):
+        with working("loading the comparison"):
             self.summarise = self.load_summary()
         many = "" if total is None else f"{total}; "
         print(f"jobs       {many}the log of each: <job>/{sweep.LOG} in that folder", flush=True)
@@ -206,10 +210,10 @@ _current: _Sweep | None = None
 
 
 @contextmanager
-def _sweep_session(load_summary: LoadSummary) -> Iterator[_Sweep]:
+def _sweep_session(load_summary: LoadSummary, arguments: Sequence[str]) -> Iterator[_Sweep]:
     """Make a sweep that the callback may begin; its signal handlers are removed at the end."""
     global _current
-    before, _current = _current, _Sweep(load_summary)
+    before, _current = _current, _Sweep(load_summary, list(arguments))
     try:
         with _current.listening:
             yield _current
@@ -399,14 +403,18 @@ def hydra_command(
         )
     if flag_given(arguments, "shell-completion"):
         raise UsageError('--shell-completion: eval "$(composer completion bash)" turns it on; also zsh, fish')
+    as_given = [command, *arguments]
     arguments = as_typed(enable_plugins(flags_first(arguments), command), command)
     register()
     overrides = parse_overrides(overrides_of(arguments))
     check_keys(overrides, command)
     check_conflicts(overrides, command)
+    if flag_given(arguments, "help"):
+        print(help_text(arguments, as_hydra_names(overrides_of(arguments), command), command))
+        return
     # `composer train` or `scripts/train.py`, without what follows.
     jobs = _Jobs(command, run, sys.argv[: len(sys.argv) - len(arguments)])
-    with _sweep_session(load_summary) as began:
+    with _sweep_session(load_summary, as_given) as began:
         problem = _run_hydra(as_hydra_names(arguments, command), jobs, began)
     if began.folder is not None:
         sweep.finish(began.folder, problem, began.summarise)

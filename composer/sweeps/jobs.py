@@ -90,6 +90,7 @@ def begin(
     swept: Sequence[str],
     hydra: Sequence[str] = (),
     search: Sequence[Path] = (),
+    command: Sequence[str] = (),
 ) -> bool:
     """Freeze the code, the configs and the git state of a sweep; one that is there already stays as it was.
 
@@ -100,6 +101,7 @@ def begin(
         swept: keys in which the jobs differ, in order.
         hydra: arguments about Hydra itself that every job gets.
         search: folders of the user's configs.
+        command: the command with its arguments, as typed, for the record.
 
     Returns:
         Whether the frozen copy is of other code or configs than the present ones.
@@ -109,7 +111,7 @@ def begin(
     """
     now = source.digest(search, with_plugins=True)
     with _alone(folder):
-        return _begin(folder, name, overrides, swept, hydra, search, now)
+        return _begin(folder, name, overrides, swept, hydra, search, command, now)
 
 
 @contextmanager
@@ -133,6 +135,7 @@ def _begin(
     swept: Sequence[str],
     hydra: Sequence[str],
     search: Sequence[Path],
+    command: Sequence[str],
     now: str,
 ) -> bool:
     if (folder / SWEEP).exists():
@@ -162,6 +165,7 @@ def _begin(
         folder / SWEEP,
         {
             "name": name,
+            "command": list(command),
             "overrides": list(overrides),
             "swept": list(swept),
             "hydra": list(hydra),
@@ -210,9 +214,16 @@ def job_name(job: Job) -> str:
 
 
 def shortened(name: str, length: int) -> str:
-    """Return a name of at most a length in characters (3 or more), cut in its middle."""
-    if len(name) <= length:
-        return name
+    """Return a name of at most a length in characters (3 or more).
+
+    What tells jobs apart is kept longest: of `regularizer=none,seed=0` the values, then the middle is cut out.
+    """
+    pairs = [pair.rpartition("=") for pair in name.split(",")]
+    leaves = ",".join(f"{key.rpartition('.')[2]}{equals}{value}" for key, equals, value in pairs)
+    for candidate in (name, leaves, ",".join(value for _, _, value in pairs)):
+        if len(candidate) <= length:
+            return candidate
+    name = ",".join(value for _, _, value in pairs)
     end = (length - 2) // 2
     return f"{name[: length - 2 - end]}..{name[len(name) - end :]}"
 

@@ -119,7 +119,7 @@ def test_the_figures_of_the_pieces_are_in_words_and_per_cent(folder: Path) -> No
     write_json(run / SUMMARY, summary)
     assert cli.run("report", [str(run), "events=30"]) == 0
     page = html.unescape((run / "report.html").read_text())
-    assert "Distance to held-out music: 1.2 (held-out excerpts among themselves: 0.5)." in page
+    assert "Distance of the composed pieces to held-out music: 1.2 (of held-out excerpts to each other: 0.5)." in page
     assert "Farthest: times between onsets that are multiples of 1/12 beat, 3.6; time when nothing sounds, 0.2." in page
     assert "What it composes is noise: its notes are a surprise." in page
     row = page[page.index("<td>times between onsets that are multiples of 1/12 beat (%)</td>") :]

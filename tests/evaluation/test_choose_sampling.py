@@ -238,10 +238,10 @@ def test_the_line_at_the_end_names_the_nearest_and_the_articles() -> None:
     rows = [trial(1.0, 1.0, 0.31, 0.2).to_plain(), trial(0.9, 0.95, 0.18, 0.412).to_plain()]
     node = {**Setting(0.9, 0.95).to_plain(), "held_out": "test", "copied_held_out": 0.5, "grid": rows}
     assert drawn(node) == [
-        "sampled at   temperature 0.9, top_p 0.95, of 2 settings the nearest to held-out music, test: distance 0.18, "
-        "41% copied (temperature 1, no cut: distance 0.31, 20% copied)"
+        "sampled at   temperature 0.9, top_p 0.95, of 2 settings the one whose trial pieces are nearest to held-out "
+        "music, test: distance 0.18, 41% copied (temperature 1, no cut: distance 0.31, 20% copied)"
     ]
-    assert "the nearest to training music" in drawn(node | {"held_out": None})[0]
+    assert "nearest to training music" in drawn(node | {"held_out": None})[0]
 
 
 def test_an_exported_network_composes_as_its_run(trained: Path, tmp_path: Path) -> None:
