@@ -1,4 +1,4 @@
-"""Tables for LaTeX: floats with booktabs that fit a column of 3.3 inches.
+"""Tables for LaTeX: floats with booktabs that fit a column of 3.15 inches.
 
 A table that is wider than the column continues in further blocks below, each with its own head. The widths are computed
 from the advance widths of Computer Modern Roman, which is wider than the Times of most journals.
@@ -7,6 +7,7 @@ from the advance widths of Computer Modern Roman, which is wider than the Times 
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Sequence
 
@@ -14,7 +15,10 @@ from composer.compare.rounding import NOTHING
 from composer.compare.table_formats import Table, sentences
 from composer.files import printable
 
-COLUMN_INCHES = 3.3
+# A column of LaTeX's class article is 3.17 inches wide, those of most journals are wider.
+COLUMN_INCHES = 3.15
+# Lines of a float, at 9.5 points each, beside a caption of a few lines.
+_MAX_LINES = 40
 _POINTS_PER_INCH = 72.27
 # Of `\fontsize{8}{9.5}`, whatever the size of the document's text.
 _SIZE = 8
@@ -54,7 +58,8 @@ def latex(tables: Sequence[Table], name: str) -> str:
         "% Made by composer compare. In the preamble: \\usepackage{booktabs}\n"
         f"% Each table fits a column of {COLUMN_INCHES} inches."
     ]
-    parts += [_float(_with_short_labels(table), width, f"tab:{label}-{k}") for k, table in enumerate(tables, start=1)]
+    for k, table in enumerate(tables, start=1):
+        parts += _floats(_with_short_labels(table), width, f"tab:{label}-{k}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -65,8 +70,26 @@ def tex_escape(value: str) -> str:
     return re.sub(r"(?<![\w.])([-+])(?=\d)|(?<= )(-)(?= )", lambda sign: f"${sign[0]}$", escaped)
 
 
-def _float(table: Table, width: float, label: str) -> str:
+def _floats(table: Table, width: float, label: str) -> list[str]:
+    """Return a table as floats, of which none is higher than a page."""
     first, blocks = _blocks(table, width)
+    # Labels wrap in the first column; of the head as many lines as its words, and two for the rules.
+    labels = sum(math.ceil(_WIDER * _width(row[0]) / first) for row in table.rows)
+    high = labels + max(len(head.split()) for head in table.header) + 2
+    per_float = max(1, _MAX_LINES // high)
+    parts = [blocks[k : k + per_float] for k in range(0, len(blocks), per_float)]
+    return [
+        _float(
+            table if k == 0 else dataclasses.replace(table, caption=f"{table.caption}, continued", notes=()),
+            first,
+            part,
+            label if k == 0 else f"{label}-{k + 1}",
+        )
+        for k, part in enumerate(parts)
+    ]
+
+
+def _float(table: Table, first: float, blocks: list[list[int]], label: str) -> str:
     count = max(map(len, blocks))
     body: list[str] = []
     below = table.rows[table.arms :]

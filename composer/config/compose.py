@@ -195,7 +195,8 @@ def typed(config: DictConfig, schema: type[ConfigType]) -> ConfigType:
     except OmegaConfBaseException as error:
         raise ComposerError(one_line(error)) from error
     except AttributeError as error:  # a key that `+` has added to an option which lacks it
-        raise ComposerError(f"{error.name}: is no key of the options that are chosen; write keys without +") from error
+        name = str(error).rpartition(" ")[2].strip("'")
+        raise ComposerError(f"{name}: is no key of the options that are chosen; write keys without +") from error
     assert isinstance(value, schema)
     return value
 
@@ -209,7 +210,8 @@ def readable(error: Exception) -> ComposerError:
     # A key that another option of the group has.
     absent = re.match(r"Could not override '(\S+)'\.", text)
     if absent is not None and (options := options_with(absent[1])):
-        return ComposerError(f"{absent[1]}: is a key of {' and '.join(options)}, which is not chosen here")
+        every = "not chosen here (in a sweep: not by every job; docs/extend.md has the way)"
+        return ComposerError(f"{absent[1]}: is a key of {' and '.join(options)}, which is {every}")
     unknown = re.search(r"Could not load '(\w+)/(\S+)'", text)
     if unknown is not None and (CONF_DIR / unknown[1]).is_dir():
         return unknown_option(unknown[1], unknown[2], options_of_group(unknown[1]))

@@ -225,7 +225,7 @@ def test_a_wide_table_continues_below_itself() -> None:
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
 @pytest.mark.parametrize("seeds", [1, 2, 3, 5])
 def test_tables_compile_and_fit_a_column(seeds: int, tmp_path: Path) -> None:
-    """A column of 3.3 inches; the arms have long labels with signs that LaTeX needs escaped."""
+    """A column of the class article, in two columns; the arms have long labels with signs that LaTeX needs escaped."""
     for number, (dropout, size) in enumerate([("0.5", "64"), ("0.25", "128"), ("0.75", "256")]):
         for seed in range(seeds):
             folder = tmp_path / "s" / f"{number}-{seed}"
@@ -234,9 +234,8 @@ def test_tables_compile_and_fit_a_column(seeds: int, tmp_path: Path) -> None:
             write_job(folder, 5 * number + seed, swept)
     comparing.run(config(tmp_path / "s", "figures=false", f"output={tmp_path}"))
     document = [
-        r"\documentclass{article}",
+        r"\documentclass[twocolumn]{article}",
         r"\usepackage{booktabs}",
-        r"\setlength{\textwidth}{3.3in}",
         r"\hbadness=10000 \vbadness=10000",
         r"\let\tabularbegin\tabular \let\tabularend\endtabular",
         r"\newsavebox{\measured}",
@@ -252,6 +251,7 @@ def test_tables_compile_and_fit_a_column(seeds: int, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-2000:]
     log = (tmp_path / "doc.log").read_text(errors="replace")
     assert "Overfull" not in log
+    assert "Float too large" not in log
     widths = [float(width) for width in re.findall(r"WIDTH ([\d.]+)pt", log)]
     assert len(widths) >= 4
     assert max(widths) <= latex.COLUMN_INCHES * 72.27
