@@ -115,13 +115,14 @@ def test_help_of_a_command_shows_how_to_use_it(command: str, capsys: pytest.Capt
     assert out.startswith(f"composer {command}: ")
     assert f"\n  composer {command} " in out
     if command == "train":
-        assert "\nregularizer: elastic_net, l1, l2, none, proximal_l1\n" in out
+        text = " ".join(out.split())
+        assert " regularizer elastic_net, l1, l2, none, proximal_l1 " in text
         ablations = (
             "augmentation, bar_position, channels, data_size, dropout, embedding, heads, hidden_size, l1, l1_path, "
             "label_smoothing, model, num_layers, regularizer, search, split, stateful, supervision, "
             "variational_dropout, weight_dropout, window_size"
         )
-        assert f"\nablation: {ablations}\n" in out
+        assert f" ablation {ablations} " in text
 
 
 @pytest.mark.slow

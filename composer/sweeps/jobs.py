@@ -216,14 +216,19 @@ def job_name(job: Job) -> str:
 def shortened(name: str, length: int) -> str:
     """Return a name of at most a length in characters (3 or more).
 
-    What tells jobs apart is kept longest: of `regularizer=none,seed=0` the values, then the middle is cut out.
+    What tells jobs apart is kept longest: the groups of keys go first, then the keys, the longest before the others;
+    then the middle is cut out.
     """
     pairs = [pair.rpartition("=") for pair in name.split(",")]
-    leaves = ",".join(f"{key.rpartition('.')[2]}{equals}{value}" for key, equals, value in pairs)
-    for candidate in (name, leaves, ",".join(value for _, _, value in pairs)):
-        if len(candidate) <= length:
-            return candidate
-    name = ",".join(value for _, _, value in pairs)
+    keys = [key.rpartition(".")[2] for key, _, _ in pairs]
+    while len(name) > length:
+        short = ",".join(f"{key}={value}" if key else value for key, (_, _, value) in zip(keys, pairs, strict=True))
+        if len(short) <= length or not any(keys):
+            name = short
+            break
+        keys[keys.index(max(keys, key=len))] = ""
+    if len(name) <= length:
+        return name
     end = (length - 2) // 2
     return f"{name[: length - 2 - end]}..{name[len(name) - end :]}"
 

@@ -153,7 +153,8 @@ def _of_one(
     rest = f"sweep {about} {_rough(sweep)} left" if sweep is not None else ""
     times = "; ".join(filter(None, [left, rest]))
     brief = ", ".join(
-        [*(duration(left) for left in known), *([f"sweep {duration(sweep)}"] if sweep is not None else [])]
+        [f"job {duration(left)}" if sweep is not None else duration(left) for left in known]
+        + ([f"sweep {duration(sweep)}"] if sweep is not None else [])
     )
     brief = f"{'at most ' * (about == 'at most')}{brief} left" if brief else ""
     yield _joined(number, name, running.place(now), figure, times)

@@ -309,7 +309,9 @@ def test_explore_needs_no_torch(piece: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", TORCHLESS, str(piece)], cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
-    assert (done.stdout.splitlines()[-1], done.stderr) == ("0 []", "")
+    assert done.stdout.splitlines()[-1] == "0 []"
+    # What a slow machine waits for.
+    assert [line for line in done.stderr.splitlines() if not line.endswith(" ...")] == []
     assert "fontManager" not in done.stdout
     (folder,) = (tmp_path / "outputs" / "explore").iterdir()
     assert done.stdout.splitlines()[-2] == f"written to outputs/explore/{folder.name}"
