@@ -163,7 +163,9 @@ def _about(run: Run, composer: Composer | None) -> Section:
     rows += [
         [
             "regularizer",
-            f"{run.config.get('regularizer.name', '-')} {shown_value(run.config.get('regularizer.weight'))}",
+            "none"
+            if run.config.get("regularizer.name") == "none"
+            else f"{run.config.get('regularizer.name', '-')} {shown_value(run.config.get('regularizer.weight'))}",
         ],
         ["trained", f"{s.get('epochs', 0)} epochs, {s.get('steps', 0):,} steps, {s.get('seconds', 0):.0f} s"],
         ["seed", str(run.seed)],

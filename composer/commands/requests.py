@@ -48,11 +48,26 @@ def check(command: str, config: Any, folder: Path) -> None:
     if command == "report" and config.folder is not None and not run_path(config.folder).is_dir():
         raise ComposerError(f"{config.folder}: no such folder; composer report takes a run's or a sweep's")
     if isinstance(path := getattr(data, "path", None), str) and getattr(data, "source", "midi") == "midi":
-        find_files(user_path(path))
+        _check_music(user_path(path))
     if command == "train":
         _check_folder(folder)
     elif hasattr(config, "output"):
         _check_output(command, config.output)
+
+
+def _check_music(path: Path) -> None:
+    """Refuse a path without MIDI files, and a file that is none.
+
+    Raises:
+        ComposerError: names the path.
+    """
+    find_files(path)
+    if path.is_file() and special(path) is None and os.access(path, os.R_OK):
+        with path.open("rb") as stream:
+            begins = stream.read(4)
+        # An empty file, and what is wrong further on, are told by the one that reads it.
+        if begins and begins not in (b"MThd", b"RIFF"):
+            raise ComposerError(f"{path}: not a MIDI file (it does not begin with MThd)")
 
 
 def run_directory(run: str) -> Path:

@@ -118,7 +118,10 @@ def checkpoint_path(run: Path, checkpoint: str = "best") -> Path:
         )
     if (folder / BEST).is_file():
         raise ComposerError(f"run={run}: has no {checkpoint}.ckpt, only {BEST}: compose with checkpoint=best")
-    raise ComposerError(f"run={run}: has no checkpoints, so it is not a run directory of composer train")
+    below = [place for pattern in ("*", "*/*") for place in run.glob(f"{pattern}/{CHECKPOINTS}")]
+    newest = max(below, key=lambda place: place.stat().st_mtime, default=None)
+    hint = "" if newest is None else f"; the newest below it is {display_path(newest.parent)}"
+    raise ComposerError(f"run={run}: has no checkpoints, so it is not a run directory of composer train{hint}")
 
 
 def check_config(folder: Path) -> None:
