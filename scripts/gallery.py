@@ -2,8 +2,8 @@
 
     python scripts/gallery.py [--output build/gallery] [--only NAME ...]
 
-Each exhibit of the gallery is one run with a line on what it shows. Its piece is beside the training music, at a switch,
-and links to the page of the run, which composes on. A exhibit whose run is there already is not trained again; one that
+Each entry of the gallery is one run with a line on what it shows. A switch plays its piece or the training music, and a
+link leads to the page of the run, which composes on. An entry whose run is there already is not trained again; one that
 needs music21 is left out, with a line, where that is not installed. All of it takes about five minutes on two cores.
 """
 
@@ -34,7 +34,7 @@ EVENTS = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Exhibit:
+class Entry:
     """One run of the gallery.
 
     Attributes:
@@ -52,22 +52,22 @@ class Exhibit:
     needs: str | None = None
 
 
-EXHIBITS = (
-    Exhibit(
+ENTRIES = (
+    Entry(
         "best",
         "The prelude, with the best recipe",
         "experiment=best on the embedded piece: a GRU with embeddings that reads the place in the bar, trained on "
         "every step (docs/models.md).",
         ("experiment=best",),
     ),
-    Exhibit(
+    Entry(
         "article",
         "The prelude, as the article has it",
         "experiment=article on the same piece: one-hot channels, an LSTM, three heads, L1 in the loss. It is shown "
         "compared with the best recipe: the same music, another training.",
         ("experiment=article",),
     ),
-    Exhibit(
+    Entry(
         "own",
         "A recipe of one's own",
         "Four keys on the command line: a small LSTM with two layers, chained heads and embeddings, without L1.",
@@ -76,7 +76,7 @@ EXHIBITS = (
             *("regularizer=none", "loss.supervision=every", "trainer.max_epochs=30", "name=own"),
         ),
     ),
-    Exhibit(
+    Entry(
         "chorales",
         "Bach's chorales",
         "experiment=chorales, cut short to one epoch of a small network; the pieces of validation and test are "
@@ -90,8 +90,8 @@ EXHIBITS = (
 )
 
 
-def train(exhibit: Exhibit, folder: Path) -> None:
-    """Train the run of a exhibit, unless it is complete; an interrupted one goes on.
+def train(entry: Entry, folder: Path) -> None:
+    """Train the run of an entry, unless it is complete; an interrupted one goes on.
 
     Raises:
         subprocess.CalledProcessError: the training failed; it has said why.
@@ -99,7 +99,7 @@ def train(exhibit: Exhibit, folder: Path) -> None:
     if (folder / SUMMARY).is_file() and read_json(folder / SUMMARY).get("status") == "completed":
         return
     begun = (folder / "checkpoints" / "last.ckpt").is_file()
-    arguments = [f"resume={folder}"] if begun else [*exhibit.overrides, f"hydra.run.dir={folder}"]
+    arguments = [f"resume={folder}"] if begun else [*entry.overrides, f"hydra.run.dir={folder}"]
     subprocess.run(
         [sys.executable, "-m", "composer.cli", "train", *arguments, "trainer.threads=1"], check=True, cwd=ROOT
     )
@@ -116,15 +116,15 @@ def picture(composed: Piece, original: Piece | Performance | None) -> bytes:
     return draw(rolls, ("png",))["png"]
 
 
-def section(exhibit: Exhibit, folder: Path, output: Path) -> Section:
+def section(entry: Entry, folder: Path, output: Path) -> Section:
     """Compose with a run and return its part of the page; write its picture and the page of the run."""
     composer = Composer.load(folder)
     composed = composer.generate(events=EVENTS, seed=0)
     original = as_shown(composer)
     image = picture(composed.written, original)
-    write_atomic(output / f"{exhibit.name}.png", lambda stream: stream.write(image))
+    write_atomic(output / f"{entry.name}.png", lambda stream: stream.write(image))
     subprocess.run(
-        [sys.executable, "-m", "composer.cli", "report", str(folder), f"output={output / exhibit.name}.html"],
+        [sys.executable, "-m", "composer.cli", "report", str(folder), f"output={output / entry.name}.html"],
         check=True, cwd=ROOT,
     )  # fmt: skip
     summary = read_json(folder / SUMMARY)
@@ -132,11 +132,11 @@ def section(exhibit: Exhibit, folder: Path, output: Path) -> Section:
     measured = "" if joint is None else f"; all three channels right: {joint:.3f} of val ({summary['split']} split)"
     subtitle = f"{composer.setting}{measured}"
     others = [] if original is None else [player(original, "Training music", name="Training music")]
-    shown = player(composed.written, exhibit.title, subtitle, name="Composed", others=others)
+    shown = player(composed.written, entry.title, subtitle, name="Composed", others=others)
     uri = f"data:image/png;base64,{base64.b64encode(image).decode()}"
-    link = ("The page of this run, which composes on", f"{exhibit.name}.html")
+    link = ("The page of this run, which composes on", f"{entry.name}.html")
     images = [Image(uri=uri, text="Piano rolls of the training music and of the composed piece")]
-    return Section(heading=exhibit.title, text=exhibit.text, images=images, players=[shown], link=link)
+    return Section(heading=entry.title, text=entry.text, images=images, players=[shown], link=link)
 
 
 def main() -> int:
@@ -145,24 +145,25 @@ def main() -> int:
     parser.add_argument(
         "--output", type=Path, default=ROOT / "build" / "gallery", help="folder of the page and the runs"
     )
-    parser.add_argument("--only", nargs="+", choices=[exhibit.name for exhibit in EXHIBITS], help="these exhibits alone")
+    parser.add_argument("--only", nargs="+", choices=[entry.name for entry in ENTRIES], help="these entries alone")
     asked = parser.parse_args()
     output = asked.output.resolve()
     sections = []
-    for exhibit in EXHIBITS:
-        if asked.only and exhibit.name not in asked.only:
+    for entry in ENTRIES:
+        if asked.only and entry.name not in asked.only:
             continue
-        if exhibit.needs and importlib.util.find_spec(exhibit.needs) is None:
+        if entry.needs and importlib.util.find_spec(entry.needs) is None:
             print(
-                f"left out: {exhibit.name} needs {exhibit.needs}: pip install 'lstm-composer[{exhibit.needs}]'", file=sys.stderr
+                f"left out: {entry.name} needs {entry.needs}: pip install 'lstm-composer[{entry.needs}]'",
+                file=sys.stderr,
             )
             continue
-        folder = output / "runs" / exhibit.name
+        folder = output / "runs" / entry.name
         try:
-            train(exhibit, folder)
+            train(entry, folder)
         except subprocess.CalledProcessError as error:
             return error.returncode
-        sections.append(section(exhibit, folder, output))
+        sections.append(section(entry, folder, output))
     write_text(output / "index.html", gallery_page("What composer composes", sections))
     print(f"gallery      {output / 'index.html'}")
     return 0
