@@ -205,6 +205,8 @@ def readable(error: Exception) -> ComposerError:
     """Return what Hydra or OmegaConf raised for configs and overrides as one line with the way out."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, option = error.missing_cfg_file.rpartition("/")
+        if Path("conf", group, f"{option}.yaml").is_file():
+            return ComposerError(f"{group}={option}: is in the folder conf of yours: add --config-dir conf")
         return unknown_option(group, option, error.options)
     text = one_line(error)
     # A key that another option of the group has.

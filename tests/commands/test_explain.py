@@ -1,9 +1,11 @@
 """`composer explain` and the keys of `composer COMMAND --help`."""
 
+from pathlib import Path
+
 import pytest
 
 from composer.cli import _main as main
-from composer.config.compose import register
+from composer.config.compose import compose, register
 from composer.config.explain import explain
 from composer.config.keys import check_keys, parse_overrides
 from composer.errors import ComposerError, UsageError
@@ -90,3 +92,11 @@ def test_help_shows_required_keys(capsys: pytest.CaptureFixture[str]) -> None:
 def test_keys_of_data_group_are_no_keys_of_evaluate() -> None:
     with pytest.raises(ComposerError, match="there is no key data.split"):
         check_keys(parse_overrides(["data.split=blocked"]), "evaluate")
+
+
+def test_option_in_own_conf_folder_names_the_flag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text("name: mine\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ComposerError, match="add --config-dir conf"):
+        compose("experiment=mine")
