@@ -30,7 +30,7 @@ _PATIENCE = 2.0
 # The same before a command says what it is doing.
 PATIENCE = 1.5
 # What is over sooner is not worth a line, however long the steps before it were.
-_LEAST_PATIENCE = 0.7
+_MIN_PATIENCE = 0.7
 # When something was said last; at first, when the command began.
 _said_at = time.monotonic()
 # Those that are shown: they say what is done, and a line on the whole would only disturb.
@@ -168,7 +168,7 @@ def working(doing: str, *, stream: TextIO | None = None, patience: float | None 
     def wait() -> None:
         global _said_at
         began = said = time.monotonic()
-        usual = max(PATIENCE - (began - _said_at), _LEAST_PATIENCE)
+        usual = max(PATIENCE - (began - _said_at), _MIN_PATIENCE)
         pause, first = usual if patience is None else patience, True
         while not ended.wait(pause):
             now = time.monotonic()

@@ -94,6 +94,7 @@ def test_example_trains_resumes_after_sigkill_and_composes(environment: dict[str
     assert "top/val" in json.loads((tmp_path / "evaluated" / "evaluation.json").read_text())
 
 
+@pytest.mark.nightly
 def test_example_sweep_compares_its_penalty_with_l1(environment: dict[str, str], tmp_path: Path) -> None:
     sweep = (
         "train",

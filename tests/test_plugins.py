@@ -282,7 +282,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *("trainer.progress_bar=false", "sampling_grid.pieces=0", "logging.sample_media=false", "sampling.events=20"),
     )
     assert done.returncode == 0, done.stderr
-    assert "generate run=run plugins=[tiny_parts]" in done.stdout
+    assert "generate run plugins=[tiny_parts]" in done.stdout
     return folder
 
 

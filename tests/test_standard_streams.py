@@ -74,5 +74,6 @@ def test_a_command_with_full_output_writes_its_files(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("composer: standard output: cannot be written (No space left on device); ")
+    # Above it may be what a slow machine waits for.
+    assert "composer: standard output: cannot be written (No space left on device); " in done.stderr
     assert (tmp_path / "found" / "explore.json").is_file()

@@ -301,8 +301,8 @@ def _suggestion(key: str, known: list[str], command: str) -> str:
     # A group before a key of a group: `modle=gru`.
     groups = [] if "." in key else [name for name in known if "." not in name]
     near = difflib.get_close_matches(key, groups, n=1, cutoff=0.75)
-    siblings = [name for name in known if name.startswith(f"{key.partition('.')[0]}.")]
-    near += difflib.get_close_matches(key, siblings, n=1)
+    siblings = {name.rpartition(".")[2]: name for name in known if name.startswith(f"{key.partition('.')[0]}.")}
+    near += [siblings[name] for name in difflib.get_close_matches(leaf, siblings, n=1, cutoff=0.8)]
     near += [leaves[name] for name in difflib.get_close_matches(leaf, leaves, n=2, cutoff=0.75)]
     near += difflib.get_close_matches(key, known, n=2, cutoff=0.6)
     near = list(dict.fromkeys(near))[:2]

@@ -306,7 +306,7 @@ def test_joblib_job_that_fails_does_not_stop_others(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
-@pytest.mark.parametrize("way", ["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize("way", ["Ctrl-C", pytest.param("SIGTERM", marks=pytest.mark.nightly)])
 def test_stopping_joblib_saves_jobs_and_leaves_no_process(tmp_path: Path, way: str) -> None:
     # One process more than there are jobs: it waits, and must not die of Ctrl-C and take the others with it.
     command = [*TRAIN, "hydra/launcher=joblib", "hydra.launcher.n_jobs=3", *QUICK, "trainer.max_epochs=500", "seed=0,1"]
