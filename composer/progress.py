@@ -214,7 +214,7 @@ class Progress:
         self.started_at = self.said_at = time.monotonic()
 
     def start(self, batches: int, position: tuple[int, int]) -> None:
-        """Begin at a position (epoch, batch) of epochs of so many batches."""
+        """Begin at a position (epoch, batch); an epoch has `batches` batches."""
         self.batches = batches
         self.started_at = self.said_at = time.monotonic()
         if self.shown and _has_bar(self.stream):
@@ -230,7 +230,7 @@ class Progress:
             )
 
     def update(self, epoch: int, batch: int) -> None:
-        """A batch is done."""
+        """Show that a batch has ended."""
         if self.bar is not None:
             self.bar.update(epoch * self.batches + batch - self.bar.n)
         elif self.shown and batch < self.batches:
@@ -241,7 +241,7 @@ class Progress:
                 say(f"epoch {epoch + 1}/{self.epochs}  batch {batch:,} of {self.batches:,}", self.stream)
 
     def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
-        """An epoch is done."""
+        """Show the metrics of an epoch."""
         if not self.shown:
             return
         figures = (
@@ -256,7 +256,7 @@ class Progress:
         elif epoch in (1, self.epochs) or epoch * _LINES // self.epochs > (epoch - 1) * _LINES // self.epochs:
             self.said_at = time.monotonic()
             elapsed = self.said_at - self.started_at
-            say(f"epoch {epoch}/{self.epochs}  {figures}  {elapsed:.0f} s", self.stream)
+            say(f"epoch {epoch}/{self.epochs}  {figures}  {duration(elapsed)}", self.stream)
 
     def say(self, line: str) -> None:
         """Print a line without spoiling the bar."""
@@ -295,7 +295,7 @@ class Counter:
             )
 
     def advance(self, number: float = 1) -> None:
-        """One more is done, or so many."""
+        """Count further items."""
         self.done += number
         if self.bar is not None:
             self.bar.update(number)
@@ -304,7 +304,7 @@ class Counter:
         if due(now, self.started_at, self.said_at):
             self.said_at = now
             left = (now - self.started_at) / max(self.done, 1e-9) * (self.total - self.done)
-            line = f"{self.verb} {self.done:,.0f} of {self.total:,.0f} {self.unit}, about {left:,.0f} s left"
+            line = f"{self.verb} {self.done:,.0f} of {self.total:,.0f} {self.unit}, about {duration(left)} left"
             say(line, self.stream)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -23,14 +24,22 @@ def width_of(stream: TextIO | None = None) -> int | None:
     """Return the columns of the terminal that a stream writes to (None: standard output); None if it is no terminal."""
     output = sys.stdout if stream is None else stream
     try:
-        return text_width() if output.isatty() else None
-    except (AttributeError, ValueError):  # closed
+        if not output.isatty():
+            return None
+        columns = _columns_given() or os.get_terminal_size(output.fileno()).columns
+    except (AttributeError, OSError, ValueError):  # closed, or a terminal that does not say
         return None
+    return max(MIN_WIDTH, columns) if columns > 0 else None
 
 
 def text_width() -> int:
     """Return the columns for text that is wrapped wherever it goes: of `COLUMNS`, of the terminal, or the default."""
     return max(MIN_WIDTH, shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns)
+
+
+def _columns_given() -> int:
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isdecimal() else 0
 
 
 def wrap(text: str, width: int | None) -> str:

@@ -19,10 +19,10 @@ from composer.config.compose import register
 from composer.config.explain import defaults
 from composer.config.help import groups, option_summary
 from composer.config.keys import options_of_group
-from composer.config.reference import FIRST_VERSION, Key, keys
+from composer.config.reference import Key, keys
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "keys.md"
-_HEAD = f"""\
+_HEAD = """\
 # Every key
 
 <!-- Made by `python scripts/keys_page.py` from the typed configs; do not edit it by hand. -->
@@ -32,7 +32,7 @@ the whole text of one. How keys, groups and
 sweeps are written: [hydra.md](hydra.md).
 
 A value outside its limits, an unknown key and a key of an option that is not chosen are refused before anything is
-written. `required`: the key has no default. A key exists since version {FIRST_VERSION} unless its row says otherwise.
+written. `required`: the key has no default. *Since* is the version that had the key first.
 """
 
 
@@ -75,14 +75,13 @@ def _group(group: str, found: Sequence[Key]) -> Iterator[str]:
 
 
 def _table(found: Sequence[Key], command: str) -> Iterator[str]:
-    yield "| key | value | default | meaning |"
-    yield "|---|---|---|---|"
+    yield "| key | value | default | meaning | since |"
+    yield "|---|---|---|---|---|"
     for key in found:
         default = "; ".join(defaults(key, command))
         only = f" Only with {', '.join(f'`{option}`' for option in key.options)}." if key.options else ""
-        since = "" if key.since == FIRST_VERSION else f" Since {key.since}."
         value, meaning = (text.replace("|", "\\|").replace("<", "&lt;") for text in (key.values, key.meaning))
-        yield f"| `{key.name}` | {value} | `{default}` | {meaning}{only}{since} |"
+        yield f"| `{key.name}` | {value} | `{default}` | {meaning}{only} | {key.since} |"
     yield ""
 
 

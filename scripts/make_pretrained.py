@@ -1,7 +1,7 @@
 """Train the run that comes with composer, `composer/pretrained`: `python scripts/make_pretrained.py [--output FOLDER]`.
 
 It is a GRU on the embedded prelude, made by the recipe of `experiment=best` with a smaller network and a longer window:
-about two minutes on one core. The random numbers, the order of the windows and the number of threads are fixed: on the
+two to six minutes on one core. The random numbers, the order of the windows and the number of threads are fixed: on the
 same processor with the same version of PyTorch the weights are the same bits. Elsewhere rounding may change them; the
 last line says so.
 """
@@ -64,14 +64,14 @@ def main() -> int:
         start(compose(*OVERRIDES), run)
         manifest = {key: value for key, value in read_json(run / MANIFEST).items() if key not in _LEFT_OUT}
         write_json(run / MANIFEST, manifest, checked=True)
+        size = sum((run / name).stat().st_size for name in FILES)
+        if size >= MAX_BYTES:
+            print(f"{size:,} bytes, larger than {MAX_BYTES:,}: not for the package")
+            return 1
         for name in FILES:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(run / name, folder / name)
-    size = sum((folder / name).stat().st_size for name in FILES)
     print(f"{folder}: {size:,} bytes")
-    if size >= MAX_BYTES:
-        print(f"larger than {MAX_BYTES:,} bytes: not for the package")
-        return 1
     if before is not None:
         after = _weights(folder)
         assert after is not None

@@ -17,7 +17,7 @@ _REMARK = re.compile(r"^(<!-- .* -->|\*\d.*\*)$")
 
 
 def parts(page: str) -> dict[str, list[str]]:
-    """Return what both versions of a page must have alike."""
+    """Return what must be equal in both versions of a page."""
     text = (ROOT / page).read_text(encoding="utf-8")
     prose = _FENCE.sub("", text)
     lines = [line for line in prose.split("\n") if not _REMARK.match(line)]

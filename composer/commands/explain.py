@@ -16,7 +16,7 @@ composer explain: what a key, a group or an option is.
   composer explain dropout               every key of this name
   composer explain model                 the options of a group, and its keys
   composer explain experiment=best       what an option sets
-  composer explain plugins=[mylab] model"""
+  composer explain plugins=[mylab] model  the same with the parts of a plugin"""
 
 
 def run(arguments: Sequence[str]) -> str:

@@ -434,9 +434,9 @@ def sweep_page(folder: Path, config: ReportConfig) -> str:
         with working(f"measuring what {arm.label} copies"):
             passages = _quoted(found[0].folder)(piece.written)
         quoted = count(len(passages), "copied passage") if passages else "nothing copied"
-        told = f"seed {found[0].seed} of the sweep, {_length(piece)}, {quoted}"
+        subtitle = f"seed {found[0].seed} of the sweep, {_length(piece)}, {quoted}"
         with working(f"engraving the piece of {arm.label}"):
-            players.append(_player(piece.written, arm.label, told, passages))
+            players.append(_player(piece.written, arm.label, subtitle, passages))
     text = (
         "Every arm continues the same primer, which is not played, with the same random numbers, at temperature 1 "
         "without a cut. " + _COLOURED

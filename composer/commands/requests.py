@@ -65,7 +65,7 @@ def _check_music(path: Path) -> None:
     if path.is_file() and special(path) is None and os.access(path, os.R_OK):
         with path.open("rb") as stream:
             begins = stream.read(4)
-        # An empty file, and what is wrong further on, are told by the one that reads it.
+        # The reader reports an empty file and later faults.
         if begins and begins not in (b"MThd", b"RIFF"):
             raise ComposerError(f"{path}: not a MIDI file (it does not begin with MThd)")
 

@@ -1,4 +1,7 @@
-"""`composer train`: one training run, from a typed config to a finished run directory."""
+"""`composer train`: one training run, from a typed config to a finished run directory.
+
+Longer than other files, so that a reader follows a run from its beginning to its end in one place.
+"""
 
 from __future__ import annotations
 

@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from composer.compare.captions import weights
+from composer.compare.captions import capitalised, weights
 from composer.compare.effects import SPLITS, Comparison
-from composer.compare.runs import Run, content_sha256, shown_value
+from composer.compare.runs import Run, content_sha256, shown_value, tree
 from composer.config.data import split_title
 from composer.files import printable
 
@@ -41,12 +41,12 @@ def title(c: Comparison) -> str:
     )
     keys = c.sweep.swept
     if not keys:
-        return f"{_capital(c.sweep.name)}: one arm, {seeds}"
+        return f"{capitalised(c.sweep.name)}: one arm, {seeds}"
     if len(keys) == 1:
         values = [arm.swept.get(keys[0], "-") for arm in c.sweep.arms]
-        return f"{_capital(words(keys[0]))}: {_against(values)}, {seeds}"
+        return f"{capitalised(words(keys[0]))}: {_against(values)}, {seeds}"
     named = _listed([words(key) for key in keys])
-    return f"{_capital(named)}: {_number(len(c.sweep.arms))} arms, {seeds}"
+    return f"{capitalised(named)}: {_number(len(c.sweep.arms))} arms, {seeds}"
 
 
 def words(key: str) -> str:
@@ -73,7 +73,7 @@ def trained(c: Comparison) -> list[tuple[str, str]]:
         ("part", _of(c, lambda run: _config(run, "data.part"))),
         ("split", _of(c, _split)),
         ("windows", _of(c, _windows)),
-        ("val targets in training windows", _leak(c)),
+        ("val targets inside training windows (overlap)", _leak(c)),
         ("epochs", _of(c, _epochs)),
         ("model", _group(c, "model")),
         ("parameters", _of(c, _parameters)),
@@ -111,7 +111,7 @@ def _runs(c: Comparison) -> str:
 
 
 def _music(run: Run) -> str:
-    data = _tree(run.manifest.get("data"))
+    data = tree(run.manifest.get("data"))
     names = [str(name) for name in data.get("pieces") or []]
     pieces = run.summary.get("pieces")
     number = pieces if isinstance(pieces, int) else len(names)
@@ -193,12 +193,12 @@ def _device(run: Run) -> str:
 
 
 def _versions(run: Run) -> str:
-    versions = _tree(run.manifest.get("versions"))
+    versions = tree(run.manifest.get("versions"))
     return ", ".join(f"{name} {versions[name]}" for name in _VERSIONS if name in versions)
 
 
 def _code(run: Run) -> str:
-    git, digest = _tree(run.manifest.get("git")), run.manifest.get("code_sha256")
+    git, digest = tree(run.manifest.get("git")), run.manifest.get("code_sha256")
     parts = [f"commit {str(git['commit'])[:_HASH]}"] if git.get("commit") else []
     parts += ["with uncommitted changes"] if git.get("dirty") else []
     parts += [f"SHA-256 {digest[:_HASH]}"] if isinstance(digest, str) else []
@@ -222,10 +222,6 @@ def _config(run: Run, key: str) -> str:
     return "" if value is None else shown_value(value)
 
 
-def _tree(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 def _against(values: Sequence[str]) -> str:
     if len(values) == 2:
         return f"{values[0]} against {values[1]}"
@@ -239,7 +235,3 @@ def _listed(values: Iterable[str]) -> str:
 
 def _number(value: int) -> str:
     return _NUMBERS[value] if value < len(_NUMBERS) else str(value)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -49,12 +49,12 @@ def figure_captions(c: Comparison) -> dict[str, str]:
         "overlay": _overlay(c),
         "differences": _differences(c),
         "gap": f"How far training is ahead of {c.split('val')}: {_bars(c, 'gap/accuracy')}; a dot per seed. The "
-        f"train figures are measured during the epoch, with dropout on. {_capital(weights(c))}.",
+        f"train figures are measured during the epoch, with dropout on. {capitalised(weights(c))}.",
         "path": f"Accuracy, gap and sparsity by the swept number: {_bars(c, 'accuracy/val')}. The lines connect the "
-        f"values and fit nothing. {_capital(weights(c))}.",
+        f"values and fit nothing. {capitalised(weights(c))}.",
         "channels": f"Accuracy of note, velocity, time, all three at once, and the mean of the three: "
         f"{_bars(c, 'accuracy/val')}; the marks are means of the predictors without a network on the same windows. "
-        f"{_capital(weights(c))}.",
+        f"{capitalised(weights(c))}.",
     }
 
 
@@ -105,8 +105,8 @@ def _differences(c: Comparison) -> str:
     if not any(d.interval for d in found):
         marks = "the mean (diamond) and each pair (dots)"
     text = f"Each arm minus {c.baseline.label}, seed by seed: {marks}. "
-    notes = ". ".join(_capital(note) for note in intervals(found))
-    return f"{text}{notes}. {_capital(weights(c))}."
+    notes = ". ".join(capitalised(note) for note in intervals(found))
+    return f"{text}{notes}. {capitalised(weights(c))}."
 
 
 def _bars(c: Comparison, metric: str) -> str:
@@ -115,5 +115,6 @@ def _bars(c: Comparison, metric: str) -> str:
     return words.replace("mean ± standard deviation", "mean and, as error bars, one standard deviation")
 
 
-def _capital(text: str) -> str:
+def capitalised(text: str) -> str:
+    """Return a text with its first letter as a capital."""
     return text[:1].upper() + text[1:]

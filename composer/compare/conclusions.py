@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from composer.compare.captions import capitalised
 from composer.compare.effects import HELD_OUT, SPLITS, Comparison, higher_is_better, pairs, unit
 from composer.compare.rounding import decimals, fixed, interval_text
 from composer.compare.runs import Arm
@@ -120,7 +121,9 @@ def _grouped(c: Comparison, metric: str) -> str:
     if len(judged) > _FEW and set(verdicts.values()) == {_APART}:
         parts = ["no arm is distinguishable"]
     return (
-        f"{_capital(c.title(metric))}, against {c.baseline.label}: {'. '.join(map(_capital, parts))}." if parts else ""
+        f"{capitalised(c.title(metric))}, against {c.baseline.label}: {'. '.join(map(capitalised, parts))}."
+        if parts
+        else ""
     )
 
 
@@ -195,10 +198,6 @@ def _signed(d: Paired, places: int) -> str:
 
 def _higher(direction: int) -> str:
     return "higher" if direction > 0 else "lower"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _percent(values: Sequence[float]) -> str:

@@ -17,7 +17,7 @@ from composer.files import printable
 
 # A column of LaTeX's class article is 3.17 inches wide, those of most journals are wider.
 COLUMN_INCHES = 3.15
-# Lines of a float, at 9.5 points each, beside a caption of a few lines.
+# Lines of a float, at 9.5 points each, below a caption of a few lines.
 _MAX_LINES = 40
 _POINTS_PER_INCH = 72.27
 # Of `\fontsize{8}{9.5}`, whatever the size of the document's text.

@@ -166,18 +166,19 @@ def composed(summary: dict[str, Any]) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     for block in ("copying", "quality"):
-        values = _tree(summary.get(block))
+        values = tree(summary.get(block))
         for part, ending in (("composed", ""), ("held_out", "/held_out")):
-            figures = numbers(_tree(values.get(part)))
-            overlap = numbers(_tree(_tree(values.get("overlap")).get(part)))
+            figures = numbers(tree(values.get(part)))
+            overlap = numbers(tree(tree(values.get("overlap")).get(part)))
             figures |= {"overlap_mean": overlap["mean"]} if "mean" in overlap else {}
             found |= {f"{block}/{key}{ending}": value for key, value in figures.items()}
     # What human excerpts have among themselves stands where held-out music does.
     names = {"distance": "quality/distance", "distance_among": "quality/distance/held_out"}
-    return found | {names[key]: value for key, value in numbers(_tree(summary.get("quality"))).items() if key in names}
+    return found | {names[key]: value for key, value in numbers(tree(summary.get("quality"))).items() if key in names}
 
 
-def _tree(value: Any) -> dict[str, Any]:
+def tree(value: Any) -> dict[str, Any]:
+    """Return a node of a JSON file; an empty one in place of anything else."""
     return value if isinstance(value, dict) else {}
 
 

@@ -14,6 +14,7 @@ from composer.config.limits import (
     Group,
     Range,
     Registered,
+    Values,
     at_least,
     between,
     check_name,
@@ -105,7 +106,7 @@ class DataConfig(Group):
     """Processes that read the files of a folder into its store; null is one per core."""
     window_size: Annotated[int, COUNT]
     """Events that the network reads before it predicts the next one."""
-    first_target: int | None
+    first_target: Annotated[int | None, Values("at least window_size")]
     """Events of each piece before its first target; null is `window_size`. Runs with different windows and the same
     number here have the same targets in training, validation and test, and the same batches of them."""
     batch_size: Annotated[int, COUNT]
@@ -128,7 +129,7 @@ class DataConfig(Group):
     """Share held out for the test, first of all: a block of one piece, or whole pieces of several."""
     test_block: Block
     """Where a single piece holds out its test block."""
-    fold: int | None
+    fold: Annotated[int | None, Values("from 0 to folds - 1")]
     """With `split=blocked`, hold out this block (from 0) of `folds` equal ones for validation, in place of `val_block`
     and `val_fraction`; null uses these."""
     folds: Annotated[int, at_least(2)]
@@ -246,7 +247,7 @@ class EncodingConfig(Group):
 
     pitch_low: Annotated[int, PITCH]
     """Lowest MIDI pitch that has a class, included."""
-    pitch_high: int
+    pitch_high: Annotated[int, Values("from pitch_low to 127")]
     """Highest MIDI pitch that has a class, included."""
     velocity_bins: Annotated[int | None, between(1, 127)]
     """Classes of the velocities 1 to 127, of equal width; null is a class for each. Class 0 is a release."""

@@ -103,7 +103,7 @@ def describe(field: KeyField) -> Key:
         group=field.key.rpartition(".")[0],
         options=(),
         kind=type_words(annotation),
-        limits="; ".join(limit.words for limit in limits),
+        limits="; ".join(limit.words.partition(": ")[0] for limit in limits),
         # mypy takes the hash of a class for that of its instances.
         meaning=meanings(field.owner).get(field.name, ""),  # type: ignore[arg-type]
         since=since,

@@ -18,6 +18,7 @@ from composer.config.limits import (
     NotEmpty,
     Range,
     Registered,
+    Values,
     at_least,
     between,
 )
@@ -120,7 +121,7 @@ class SamplingConfig(Group):
     """Notes at once; null is no limit."""
     pitch_low: Annotated[int | None, PITCH]
     """Lowest MIDI pitch that is struck, included; null is the network's."""
-    pitch_high: int | None
+    pitch_high: Annotated[int | None, Values("from pitch_low to 127")]
     """Highest MIDI pitch that is struck, included; null is the network's."""
     scale: str | None
     """A key such as `Bb` or `F#m`, or a scale such as `D:dorian`, whose pitches are struck; null is all."""

@@ -249,9 +249,9 @@ def leak_lines(leak: Leak, split: str) -> list[str]:
 def report(config: TrainConfig, folder: Path, summary: dict[str, Any]) -> str:
     """Return the final table of a run: figures by split, and where its files are."""
     samples = sorted((folder / SAMPLES).glob(f"{config.name}-seed*.mid"))
+    width = terminal.width_of()
+    figures = table(result_rows(config.data.split, summary), summary["baselines"], width)
     lines = [
-        "",
-        *table(result_rows(config.data.split, summary), summary["baselines"], terminal.width_of()),
         UNITS,
         "",
         f"composed     {display_path(samples[0])}" if samples else "",
@@ -262,7 +262,8 @@ def report(config: TrainConfig, folder: Path, summary: dict[str, Any]) -> str:
         f"listen       {program('composer')} report {display_path(folder)}{plugins.argument(config.plugins)}",
         f"curves       {program('tensorboard')} --logdir {display_path(folder.parent)}",
     ]
-    return terminal.wrap("\n".join(lines), terminal.text_width())
+    # Text is wrapped also where it goes to a file, as its lines are long; a table is not.
+    return "\n".join(["", *figures, terminal.wrap("\n".join(lines), width or terminal.DEFAULT_WIDTH)])
 
 
 def drawn(sampling: dict[str, Any] | None) -> list[str]:

@@ -101,7 +101,7 @@ def _name_of_job(folder: Path, number: int, swept: dict[str, str]) -> str:
     digest = found[1] if found else hashlib.sha256(str(sweep).encode("utf-8", "surrogateescape")).hexdigest()
     values = [f"s{value}" if key == "seed" else value for key, value in swept.items()]
     name = f"{' '.join(values)} {digest[:4]}"
-    return name if len(name) <= MAX_NAME else f"job {number} {digest[:4]}"
+    return name if len(name) <= MAX_NAME else f"job {number + 1} {digest[:4]}"
 
 
 def _name_of_run(folder: Path, name: str) -> str:

@@ -1,4 +1,7 @@
-"""Hydra's entry point for every command, and sweeps of training runs through Hydra's launchers."""
+"""Hydra's entry point for every command, and sweeps of training runs through Hydra's launchers.
+
+Longer than other files, because all that depends on how Hydra calls back is kept together.
+"""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from composer import terminal
 from composer.errors import ComposerError, RunInterrupted
 from composer.files import check_writable_name, display_path, program, read_json, unwritable, write_json
 from composer.progress import duration, say
@@ -38,7 +39,7 @@ FOLDER_LINE = "sweep      "
 # signal of ours reaches, on other machines even; what they all share is this folder.
 STOP = ".stop"
 # Characters of a job's name in the table, on however narrow a terminal.
-_LEAST_NAME = 16
+_MIN_NAME = 16
 
 
 @dataclass(kw_only=True)
@@ -247,7 +248,7 @@ def describe(job: Job, total: int | None = None, columns: int | None = None, mor
     figure, name = _figure(job), job_name(job)
     rest = f"{how}  {figure or job.error or ''}".rstrip() + more
     if columns is not None and figure:
-        name = shortened(name, max(columns - len(f"{numbered(job, total)}    {rest}"), _LEAST_NAME))
+        name = shortened(name, max(columns - len(f"{numbered(job, total)}    {rest}"), _MIN_NAME))
     return f"{numbered(job, total)}  {name}  {rest}"
 
 
@@ -278,8 +279,7 @@ def finish(sweep: Path, problem: ComposerError | None, summarise: Callable[[Path
             if parent.is_dir() and not any(parent.iterdir()) and parent not in Path.cwd().parents:
                 parent.rmdir()
     else:
-        columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        print("\n".join(["", *table(found, columns)]), flush=True)
+        print("\n".join(["", *table(found, terminal.width_of())]), flush=True)
         if any(job.status == "completed" for job in found):
             summarise(sweep)
     asked = stop_signal(sweep)
@@ -323,7 +323,7 @@ def table(found: Sequence[Job], columns: int | None = None) -> list[str]:
     widths = [max(map(len, cells)) for cells in zip(titles, *rows, strict=True)]
     name_width = max([len(job_name(job)) for job in found] + [3])
     if columns is not None:
-        name_width = min(name_width, max(columns - sum(width + 2 for width in widths), _LEAST_NAME))
+        name_width = min(name_width, max(columns - sum(width + 2 for width in widths), _MIN_NAME))
     lines = [f"figures of the validation windows: val ({splits[0]})"] if len(splits) == 1 else []
     lines.append(_aligned("job", titles, name_width, widths))
     for job, row in zip(found, rows, strict=True):

@@ -1,4 +1,4 @@
-"""How far a running job is: its plan, its last epoch and the time that it needs yet, read from its folder."""
+"""How far a running job is: its plan, its last epoch and the time that is left, read from its folder."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def sweep_left_seconds(running: Sequence[float], waiting: int, job_seconds: floa
     """Return the seconds until the last job of a sweep ends.
 
     Args:
-        running: seconds that each running job needs yet; as many run at once until none waits.
+        running: remaining seconds of each running job; the same number runs at once while jobs wait.
         waiting: number of jobs that have not begun.
         job_seconds: what one of them takes.
     """
@@ -163,7 +163,7 @@ class Running:
         return self.plan is not None and self.row is not None and self.row.epoch >= self.plan.epochs
 
     def left(self, now: float, ending: float | None, whole: float | None) -> float | None:
-        """Return the seconds that it needs yet; None where nothing says so.
+        """Return the remaining seconds; None if they cannot be estimated.
 
         Args:
             now: the present.

@@ -211,7 +211,7 @@ class _Shower:
         stream = _terminal_stream()
         self.live = None if stream is None else LiveLine(stream)
         # A `SimpleQueue` may be put into by a handler of a signal, whatever that interrupts. True: look now; None: end.
-        self.asked: queue.SimpleQueue[str | bool | None] = queue.SimpleQueue()
+        self.requests: queue.SimpleQueue[str | bool | None] = queue.SimpleQueue()
         self.said = self.watch.began
         self.thread = threading.Thread(target=self._run, daemon=True, name="sweep watch")
 
@@ -219,7 +219,7 @@ class _Shower:
         asked: str | bool | None = True
         while asked is not None:
             try:
-                asked = self.asked.get(timeout=_LOOK_EVERY)
+                asked = self.requests.get(timeout=_LOOK_EVERY)
             except queue.Empty:
                 asked = True
             now = time.monotonic()
@@ -272,19 +272,19 @@ def watching(sweep: Path, total: int | None) -> Iterator[None]:
         yield
     finally:
         _shower = None
-        shower.asked.put(None)
+        shower.requests.put(None)
         shower.thread.join()
 
 
 def look() -> None:
     """Show now what has changed in the folder of the sweep; nothing in a process that did not begin it."""
     if _shower is not None:
-        _shower.asked.put(True)
+        _shower.requests.put(True)
 
 
 def announce(line: str) -> None:
     """Print a line between those on the jobs; a handler of a signal may call it."""
     if _shower is not None:
-        _shower.asked.put(line)
+        _shower.requests.put(line)
     else:
         say_lines([line])
