@@ -28,8 +28,7 @@ _HEAD = """\
 <!-- Made by `python scripts/keys_page.py` from the typed configs; do not edit it by hand. -->
 
 Every key of every command, by group. In a terminal `composer COMMAND --help` lists them, and `composer explain KEY` has
-the whole text of one. How keys, groups and
-sweeps are written: [hydra.md](hydra.md).
+the whole text of one. How keys, groups and sweeps are written: [hydra.md](hydra.md).
 
 A value outside its limits, an unknown key and a key of an option that is not chosen are refused before anything is
 written. `required`: the key has no default. *Since* is the version that had the key first.
