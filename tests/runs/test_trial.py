@@ -32,7 +32,7 @@ def test_names_are_never_cut_and_differ_between_sweeps(tmp_path: Path) -> None:
     ]
     assert len(set(names)) == 9
     assert all(0 < len(name) <= MAX_NAME for name in names)
-    assert names[2] == "job 2 1a2b"
+    assert names[2] == "job 3 1a2b"
 
 
 def test_a_single_run_shows_its_seed_and_what_was_changed(tmp_path: Path) -> None:
