@@ -127,6 +127,7 @@ def test_a_sweep_of_another_version_goes_on_with_its_keys(
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_own_ablation_trains_what_it_says(mine: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "composer.cli", "train", "-m", "--config-dir", "mine", "ablation=width"]
     done = subprocess.run(

@@ -284,6 +284,7 @@ def wait_for(folder: Path, pattern: str, count: int = 1) -> list[Path]:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_joblib_job_that_fails_does_not_stop_others(tmp_path: Path) -> None:
     command = [*TRAIN, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *QUICK]
     # Two events more than the piece has.
