@@ -262,13 +262,14 @@ def check_name(kind: str, config: Any, key: str = "name") -> None:
 
 @functools.cache
 def limits_of(schema: type[Any]) -> dict[str, tuple[list[Limit], bool]]:
-    """Return the limits of each annotated field of a dataclass, and whether the field may be null."""
+    """Return the limits of each field of a dataclass that has some, and whether the field may be null."""
     found = {}
     for name, hint in get_type_hints(schema, include_extras=True).items():
         if get_origin(hint) is Annotated:
             kind, *limits = get_args(hint)
             limits = [limit for limit in limits if not isinstance(limit, Since | Values)]
-            found[name] = limits, types.NoneType in get_args(kind)
+            if limits:
+                found[name] = limits, types.NoneType in get_args(kind)
     return found
 
 
