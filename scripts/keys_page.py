@@ -17,8 +17,8 @@ from composer.compare.table_formats import markdown_text
 from composer.config.commands import SCHEMAS
 from composer.config.compose import register
 from composer.config.explain import defaults
-from composer.config.help import groups, option_summary
-from composer.config.keys import options_of_group
+from composer.config.help import option_summary
+from composer.config.keys import groups_of, options_of_group
 from composer.config.reference import Key, keys
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "keys.md"
@@ -65,7 +65,7 @@ def _commands(listed: set[Key]) -> Iterator[str]:
 
 def _group(group: str, found: Sequence[Key]) -> Iterator[str]:
     yield f"### {group or 'Keys of no group'}\n"
-    if group in groups():
+    if group in groups_of("train"):
         for option in options_of_group(group):
             summary = option_summary(group, option)
             yield f"- `{group}={option}`: {markdown_text(summary)}" if summary else f"- `{group}={option}`"

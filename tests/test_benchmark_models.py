@@ -81,7 +81,7 @@ def test_what_is_done_is_not_trained_again(tmp_path: Path, capsys: pytest.Captur
     job = Job(tmp_path / "run", ("unknown=1",))
     assert not job.done
     # A point in its name is no suffix.
-    assert Job(tmp_path / "share0.5-seed1", ()).beside("log") == tmp_path / "share0.5-seed1.log"
+    assert Job(tmp_path / "share0.5-seed1", ()).sibling("log") == tmp_path / "share0.5-seed1.log"
     job.folder.mkdir()
     (job.folder / "summary.json").write_text(json.dumps({"status": "completed"}))
     assert Job(job.folder, job.overrides).done

@@ -75,7 +75,7 @@ def tables(done: list[Job]) -> dict[str, str]:
 
 
 def _chosen(done: list[Job]) -> str:
-    """Return what a choice on the folds reports, beside what a choice on the reported block would."""
+    """Return what a choice on the folds reports, and what a choice on the reported block would."""
     complete = [name for name in IDEAS if figures(done, name, "accuracy/test")]
     on_folds, on_test = (
         {name: float(np.mean(figures(done, name, f"accuracy/{part}"))) for name in complete} for part in ("val", "test")
@@ -100,9 +100,9 @@ def _adaptation(done: list[Job]) -> str:
         measured = [adaptation(job) for job in own]
         for way in measured[0]:
             loss, ece = ([each[way][key] for each in measured] for key in ("loss", "ece"))
-            beside = [each[way]["loss"] - each["network"]["loss"] for each in measured]
+            differences = [each[way]["loss"] - each["network"]["loss"] for each in measured]
             first = way == "network"
-            gained = "-" if first else difference(beside, 2)
+            gained = "-" if first else difference(differences, 2)
             rows.append((name if first else "", way, spread(loss, 2), gained, f"{np.mean(ece):.3f}"))
     head = ("recipe", "prediction", "loss, test", "minus the network's", "ECE")
     return table(head, rows)

@@ -53,8 +53,8 @@ class Job:
         found: dict[str, Any] = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
         return found
 
-    def beside(self, ending: str) -> Path:
-        """Return the path of a file beside the run directory."""
+    def sibling(self, ending: str) -> Path:
+        """Return the path of a file next to the run directory."""
         return self.folder.with_name(f"{self.folder.name}.{ending}")
 
     def run(self) -> bool:
@@ -65,7 +65,7 @@ class Job:
         # One thread: figures then depend neither on the machine's cores nor on the other worker.
         command = [sys.executable, str(ROOT / "scripts" / "train.py"), *asked, "trainer.progress_bar=false"]
         command = command[:-1] if resumes else command
-        with self.beside("log").open("w", encoding="utf-8") as log:
+        with self.sibling("log").open("w", encoding="utf-8") as log:
             environment = {**os.environ, "OMP_NUM_THREADS": "1"}
             subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False)
         self.__dict__.pop("summary", None)
@@ -101,7 +101,7 @@ def run_all(jobs: Sequence[Job], workers: int, minutes: float) -> None:
             with lock:
                 done += 1
                 rest = (time.monotonic() - begun) / done * (len(left) - done) / 60
-                said = "" if good else f"  failed: {job.beside('log')}"
+                said = "" if good else f"  failed: {job.sibling('log')}"
                 name = f"{job.folder.parent.name}/{job.folder.name}"
                 print(f"{done} of {len(left)}  {name}  about {rest:.0f} min left{said}", flush=True)
 

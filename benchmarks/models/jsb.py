@@ -1,4 +1,4 @@
-"""The JSB chorales on their published split: nats per time step, beside published figures."""
+"""The JSB chorales on their published split: nats per time step, with published figures."""
 
 from __future__ import annotations
 

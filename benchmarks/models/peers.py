@@ -1,4 +1,4 @@
-"""A peer of other libraries (`benchmarks/peer.py`) on the chorales and the performances, beside our kinds of network.
+"""A peer of other libraries (`benchmarks/peer.py`) on the chorales and the performances, with our kinds of network.
 
 A job is one training of the peer, for as many seconds of processor time as our LSTM took on the same music and with as
 many parameters, in the environment that `COMPOSER_PEER_PYTHON` names (the extra `peer`); without it, this one.
@@ -32,7 +32,7 @@ MUSIC = {
 
 @dataclass(frozen=True)
 class PeerJob(Job):
-    """A training of the peer; its file lies beside `folder`."""
+    """A training of the peer; its file is next to `folder`."""
 
     @property
     def done(self) -> bool:
@@ -42,7 +42,7 @@ class PeerJob(Job):
     @property
     def figures_path(self) -> Path:
         """The file of its figures."""
-        return self.beside("json")
+        return self.sibling("json")
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class PeerJob(Job):
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         python = os.environ.get("COMPOSER_PEER_PYTHON", sys.executable)
         command = [python, str(ROOT / "benchmarks" / "peer.py"), *self.overrides, "--output", str(self.figures_path)]
-        with self.beside("log").open("w", encoding="utf-8") as log:
+        with self.sibling("log").open("w", encoding="utf-8") as log:
             environment = {**os.environ, "OMP_NUM_THREADS": "1"}
             subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False)
         return self.done
@@ -126,15 +126,15 @@ def _row(
     base: dict[str, Any] | None,
     quality: dict[str, Any] | None,
 ) -> tuple[str, ...]:
-    beside = "-"
+    differences = "-"
     if base is not None and found is not base and len(found["by_piece"]) > 2:
         ours, theirs = per_note(base), per_note(found)
         if ours.keys() == theirs.keys():
-            beside = difference([theirs[name] - ours[name] for name in sorted(ours)], 2)
+            differences = difference([theirs[name] - ours[name] for name in sorted(ours)], 2)
     distance = quality["distance"] if quality else None
     grid = quality["composed"].get("on_grid") if quality else None
     return (
-        *(title, network, f"{parameters:,}", seconds, f"{found['nats_per_note']:.2f}", beside),
+        *(title, network, f"{parameters:,}", seconds, f"{found['nats_per_note']:.2f}", differences),
         f"{found['bits_per_second']:.1f}",
         "-" if distance is None or not math.isfinite(distance) else f"{distance:.2f}",
         "-" if grid is None else f"{grid:.2f}",

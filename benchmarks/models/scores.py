@@ -13,8 +13,8 @@ from benchmarks.models.jobs import Job
 
 
 def whole_pieces(job: Job, part: str = "test") -> dict[str, Any]:
-    """Return the figures of `composer evaluate` for whole pieces (docs/evaluate.md), kept beside the run."""
-    path = job.beside("scores.json")
+    """Return the figures of `composer evaluate` for whole pieces (docs/evaluate.md), kept next to the run."""
+    path = job.sibling("scores.json")
     if not path.exists():
         from composer.commands.evaluate import evaluate
         from composer.composing.composer import Composer
@@ -28,7 +28,7 @@ def whole_pieces(job: Job, part: str = "test") -> dict[str, Any]:
 
 
 def mixtures(jobs: Sequence[Job], part: str) -> list[float]:
-    """Return the loss of each run mixed with the counts of its training windows, kept beside the runs.
+    """Return the loss of each run mixed with the counts of its training windows, kept next to the runs.
 
     The gate is fitted on the run's validation windows. Where these are what is scored, the runs are folds of one piece,
     and each has the mean of the gates of the other folds.
@@ -46,8 +46,8 @@ def mixtures(jobs: Sequence[Job], part: str) -> list[float]:
 
 
 def adaptation(job: Job) -> dict[str, dict[str, float]]:
-    """Return loss and calibration error of a run by each way of `adaptation.measure`, kept beside the run."""
-    path = job.beside("adaptation.json")
+    """Return loss and calibration error of a run by each way of `adaptation.measure`, kept next to the run."""
+    path = job.sibling("adaptation.json")
     if not path.exists():
         path.write_text(json.dumps(measure(job.folder), indent=1) + "\n", encoding="utf-8")
     found: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))

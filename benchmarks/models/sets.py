@@ -1,4 +1,4 @@
-"""Kinds of network of equal size and equal training time on five sets of music, beside the best Markov table."""
+"""Kinds of network of equal size and equal training time on five sets of music, with the best Markov table."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def tables(done: list[Job]) -> dict[str, str]:
                 continue
             accuracy = [job.summary[f"accuracy/{part}"] for job in mine]
             loss = [job.summary[f"loss/{part}"] for job in mine]
-            beside = [a - b for a, b in zip(accuracy, tabled, strict=True)]
+            differences = [a - b for a, b in zip(accuracy, tabled, strict=True)]
             quality = [job.summary["quality"] for job in mine if job.summary.get("quality")]
             distance = [each["distance"] for each in quality if each.get("distance") is not None]
             grid = [each["composed"]["on_grid"] for each in quality if each["composed"].get("on_grid") is not None]
@@ -133,7 +133,7 @@ def tables(done: list[Job]) -> dict[str, str]:
                     f"{sum(job.summary['seconds'] for job in mine) / len(mine):.0f}",
                     spread(loss, 2),
                     spread(accuracy),
-                    difference(beside),
+                    difference(differences),
                     "-" if kind == BASE else difference([a - b for a, b in zip(accuracy, reference, strict=True)]),
                     spread(distance, 2),
                     spread(grid, 2),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from composer import plugins, terminal
 from composer.config.compose import register
 from composer.config.explain import explain
-from composer.config.help import groups
+from composer.config.keys import groups_of
 
 USAGE = """\
 composer explain: what a key, a group or an option is.
@@ -28,6 +28,6 @@ def run(arguments: Sequence[str]) -> str:
     names = plugins.enable_named(list(arguments), record=False)
     register()
     if not names or set(names) & {"-h", "--help"}:
-        listed = terminal.wrap(f"groups     {', '.join(groups())}", terminal.text_width())
+        listed = terminal.wrap(f"groups     {', '.join(groups_of('train'))}", terminal.text_width())
         return f"{USAGE}\n\n{listed}"
     return explain(names)

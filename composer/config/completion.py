@@ -7,11 +7,10 @@ import shlex
 import typing
 from collections.abc import Sequence
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from composer.config.commands import SCHEMAS
-from composer.config.keys import FLAGS, FLAGS_WITH_OPTION, FLAGS_WITH_VALUE, HYDRA_NAMES, schema_keys
+from composer.config.keys import FLAGS, FLAGS_WITH_OPTION, FLAGS_WITH_VALUE, groups_of, own_folders, schema_keys
 from composer.config.paths import CONF_DIR
 from composer.errors import UsageError
 
@@ -82,25 +81,14 @@ def candidates(words: Sequence[str], commands: Sequence[str]) -> list[str]:
     schema = SCHEMAS[command]
     nodes = {name for name in schema_keys(schema) if any(key.startswith(f"{name}.") for key in schema_keys(schema))}
     names = {f"{name}=" for name in schema_keys(schema) if name not in nodes}
-    names |= {f"{group}=" for group in _groups(command)}
+    names |= {f"{group}=" for group in groups_of(command)}
     return sorted(name for name in names if name.startswith(last))
-
-
-def _groups(command: str) -> list[str]:
-    """Return the config groups that a command has."""
-    if command == "train":
-        return [path.name for path in sorted(CONF_DIR.iterdir()) if path.is_dir() and path.name != "hydra"]
-    return {"explore": ["data", "encoding"]}.get(command, list(HYDRA_NAMES.get(command, ())))
 
 
 def _values(command: str, key: str, words: Sequence[str]) -> list[str]:
     """Return the options of a group, also in the folder of `--config-dir`, or the values of a key with few of them."""
-    if key in _groups(command) or key.startswith("hydra/"):
-        folders = [
-            CONF_DIR,
-            *(Path(words[words.index(flag) + 1]) for flag in ("--config-dir", "-cd") if flag in words[:-1]),
-        ]
-        folders += [Path(word.partition("=")[2]) for word in words if word.startswith("--config-dir=")]
+    if key in groups_of(command) or key.startswith("hydra/"):
+        folders = [CONF_DIR, *own_folders(words[:-1])]
         return sorted({path.stem for folder in folders for path in (folder / key).glob("*.yaml")})
     kind = _kind(SCHEMAS[command], key.split("."))
     for one in typing.get_args(kind) or (kind,):

@@ -34,6 +34,7 @@ from composer.config.keys import (
     check_keys,
     options_of_group,
     options_with,
+    own_folders,
     parse_overrides,
 )
 from composer.config.paths import CONF_DIR
@@ -98,21 +99,6 @@ def _chosen_files(arguments: Sequence[str]) -> Iterator[Path]:
         if group in ("experiment", "ablation"):
             for option in options.strip("[]").split(","):
                 yield from (path for folder in folders if (path := folder / group / f"{option}.yaml").is_file())
-
-
-def own_folders(arguments: Sequence[str]) -> list[Path]:
-    """Return the folders of the user's configs that arguments name, by `--config-dir` or `hydra.searchpath`."""
-    folders: list[Path] = []
-    for before, text in zip(["", *arguments], arguments, strict=False):
-        flag, _, value = text.partition("=")
-        if flag in ("--config-dir", "-cd") and value:
-            folders.append(Path(value))
-        elif before in ("--config-dir", "-cd"):
-            folders.append(Path(text))
-        elif flag.lstrip("+") == "hydra.searchpath":
-            entries = value.strip("[]").split(",")
-            folders += [Path(entry.strip(" '\"").removeprefix("file://")) for entry in entries]
-    return folders
 
 
 def _plugins_of(path: Path) -> list[str]:

@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from composer import registry, terminal
 from composer.config.commands import SCHEMAS
 from composer.config.compose import compose_node
-from composer.config.help import groups, option_file, option_summary, value_in
-from composer.config.keys import OTHER_NAMES, options_of_group
+from composer.config.help import option_file, option_summary, value_in
+from composer.config.keys import OTHER_NAMES, groups_of, options_of_group
 from composer.config.reference import Key, keys, plain
 from composer.errors import UsageError
 
@@ -33,11 +33,11 @@ def explain(names: Sequence[str]) -> str:
 
 def _explained(name: str, width: int) -> str:
     group, equals, option = name.partition("=")
-    if group in groups():
+    if group in groups_of("train"):
         if not equals:
             return _group(group, width)
-        if option not in _options(group):
-            raise UsageError(f"{name}: {group} is one of {', '.join(_options(group))}")
+        if option not in options_of_group(group):
+            raise UsageError(f"{name}: {group} is one of {', '.join(options_of_group(group))}")
         return _option(group, option, width)
     found = matching(group)
     if not found:
@@ -59,9 +59,9 @@ def matching(name: str) -> list[tuple[Key, list[str]]]:
 
 def nearest(name: str) -> list[str]:
     """Return names of keys and groups that are like a name."""
-    known = {key.name for command in SCHEMAS for key in keys(command)} | set(groups())
+    known = {key.name for command in SCHEMAS for key in keys(command)} | set(groups_of("train"))
     leaves = {full.rpartition(".")[2]: full for full in sorted(known)} | OTHER_NAMES
-    options = [f"{group}={name}" for group in groups() if name in _options(group)]
+    options = [f"{group}={name}" for group in groups_of("train") if name in options_of_group(group)]
     leaf = name.rpartition(".")[2]
     near = options + [leaves[one] for one in difflib.get_close_matches(leaf, leaves, n=2, cutoff=0.75)]
     near += difflib.get_close_matches(name, known, n=2, cutoff=0.6)
@@ -91,10 +91,10 @@ def defaults(key: Key, command: str) -> list[str]:
     """Return the values of a key in `conf/`: one, or where the options of its group differ, each with its option."""
     group = key.name.partition(".")[0]
     several = group in registry.SEVERAL
-    if command != "train" or group not in groups() or (not several and "." not in key.name):
+    if command != "train" or group not in groups_of("train") or (not several and "." not in key.name):
         return [_at(_composed(command), key.name)]
     by_value: dict[str, list[str]] = {}
-    options = [option.partition("=")[2] for option in key.options] or [*_options(group)]
+    options = [option.partition("=")[2] for option in key.options] or options_of_group(group)
     for option in options:
         node = _composed(command, f"{group}={option}")
         by_value.setdefault(_at(node, key.name), []).append(option)
@@ -114,11 +114,6 @@ def _composed(command: str, *overrides: str) -> DictConfig:
     return compose_node(overrides, command)
 
 
-def _options(group: str) -> list[str]:
-    """Return the options of a group that a training can choose without naming anything else."""
-    return [option for option in options_of_group(group) if option != "schema"]
-
-
 def _at(node: DictConfig, name: str) -> str:
     parent, _, leaf = name.rpartition(".")
     holder = OmegaConf.select(node, parent) if parent else node
@@ -128,7 +123,7 @@ def _at(node: DictConfig, name: str) -> str:
 def _group(group: str, width: int) -> str:
     found = [key for key in keys("train") if key.name.startswith(f"{group}.")]
     lines = [f"group {group}, chosen with {group}=OPTION:"]
-    options = _options(group)
+    options = options_of_group(group)
     indent = max(map(len, options), default=0)
     for option in options:
         lines.append(terminal.wrap(f"  {option:<{indent}}  {option_summary(group, option)}".rstrip(), width))

@@ -8,15 +8,15 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from composer import plugins, registry, terminal
-from composer.config.keys import options_of_group
+from composer.config.keys import groups_of, options_of_group
 from composer.config.paths import CONF_DIR
 from composer.config.reference import REQUIRED, Key, keys, paragraph, plain, value_text
 
 # Columns of `key=value` before its meaning; a longer one has its meaning cut shorter.
 _KEY_WIDTH = 34
 _GROUP_WIDTH = 14
-# Commands whose groups are chosen as such, and these groups; None is all.
-_GROUPS: dict[str, tuple[str, ...] | None] = {"train": None, "explore": ("data", "encoding")}
+# Commands whose groups are chosen as such; the others have presets.
+_WITH_GROUPS = ("train", "explore")
 
 
 def command_help(command: str, config: DictConfig, folders: Sequence[Path] = ()) -> str:
@@ -29,9 +29,9 @@ def command_help(command: str, config: DictConfig, folders: Sequence[Path] = ())
     """
     width = terminal.text_width()
     lines = [terminal.wrap(str(config.hydra.help.header).rstrip(), width), ""]
-    if command in _GROUPS:
+    if command in _WITH_GROUPS:
         lines += ["Groups, chosen with GROUP=OPTION (composer explain GROUP describes the options):"]
-        lines += [*_group_lines(_GROUPS[command] or groups(), folders, width), ""]
+        lines += [*_group_lines(groups_of(command), folders, width), ""]
     lines += ["Keys and their values, set with KEY=VALUE (composer explain KEY says more):"]
     return "\n".join([*lines, *key_lines(_present(keys(command), config), width)])
 
@@ -94,12 +94,6 @@ def key_lines(found: Iterable[tuple[Key, str]], width: int) -> list[str]:
         text = terminal.one_line(key.summary, space) if space >= terminal.MIN_WIDTH // 2 else ""
         lines.append(f"{left:<{_KEY_WIDTH}}  {text}".rstrip())
     return lines
-
-
-def groups() -> list[str]:
-    """Return the config groups of all commands."""
-    folders = [path.name for path in sorted(CONF_DIR.iterdir()) if path.is_dir() and path.name != "hydra"]
-    return sorted({*folders, *registry.kinds()})
 
 
 def option_file(group: str, option: str) -> Path | None:

@@ -9,6 +9,7 @@ import re
 import typing
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -104,6 +105,28 @@ def options_of_group(group: str) -> list[str]:
     """Return the options of a group of configs: files of `conf/`, and registered parts."""
     names = registry.names(group) if group in registry.kinds() else []
     return sorted({*(path.stem for path in (CONF_DIR / group).glob("*.yaml")), *names})
+
+
+def groups_of(command: str) -> list[str]:
+    """Return the groups of configs that a command can choose from."""
+    if command == "train":
+        return [path.name for path in sorted(CONF_DIR.iterdir()) if path.is_dir() and path.name != "hydra"]
+    return {"explore": ["data", "encoding"]}.get(command, list(HYDRA_NAMES.get(command, ())))
+
+
+def own_folders(arguments: Sequence[str]) -> list[Path]:
+    """Return the folders of the user's configs that arguments name, by `--config-dir` or `hydra.searchpath`."""
+    folders: list[Path] = []
+    for before, text in zip(["", *arguments], arguments, strict=False):
+        flag, _, value = text.partition("=")
+        if flag in ("--config-dir", "-cd") and value:
+            folders.append(Path(value))
+        elif before in ("--config-dir", "-cd"):
+            folders.append(Path(text))
+        elif flag.lstrip("+") == "hydra.searchpath":
+            entries = value.strip("[]").split(",")
+            folders += [Path(entry.strip(" '\"").removeprefix("file://")) for entry in entries]
+    return folders
 
 
 def options_with(key: str) -> list[str]:
@@ -241,8 +264,7 @@ def check_keys(overrides: Iterable[Override], command: str) -> None:
     """
     schema = SCHEMAS[command]
     keys = schema_keys(schema)
-    folders = [path.name for path in sorted(CONF_DIR.iterdir()) if path.is_dir() and path.name != "hydra"]
-    groups = {"train": folders, "explore": ["data", "encoding"]}.get(command, list(HYDRA_NAMES.get(command, ())))
+    groups = groups_of(command)
     known = set(keys) | set(groups)
     for override in overrides:
         key = override.key_or_group

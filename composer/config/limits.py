@@ -241,7 +241,7 @@ class Group:
 def require(holds: bool, key: str, value: object, limit: str) -> None:
     """Raise a `ComposerError` that names `key`, its `value` and the `limit` unless `holds`."""
     if not holds:
-        raise ComposerError(f"{key}={_as_typed(value)}: must be {limit}")
+        raise ComposerError(f"{key}={as_typed(value)}: must be {limit}")
 
 
 def check_name(kind: str, config: Any, key: str = "name") -> None:
@@ -278,7 +278,7 @@ def _or_null(words: str) -> str:
     return f"null or {words}" if one_bound else f"null, or {words}"
 
 
-def _as_typed(value: object) -> object:
+def as_typed(value: object) -> object:
     """Return a value as it is typed on the command line."""
     if isinstance(value, Enum):
         return value.name

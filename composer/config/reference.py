@@ -21,7 +21,7 @@ from typing import Any
 from composer import registry
 from composer.config.commands import SCHEMAS
 from composer.config.keys import KeyField, fields_of
-from composer.config.limits import Since
+from composer.config.limits import Since, as_typed
 
 FIRST_VERSION = "0.1.0"
 REQUIRED = "required"
@@ -143,17 +143,13 @@ def _is_several(field: KeyField) -> bool:
 
 def value_text(value: Any) -> str:
     """Return a value as it is typed on the command line."""
-    if isinstance(value, Enum):
-        return value.name
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if isinstance(value, list | tuple):
         return f"[{','.join(map(value_text, value))}]"
     if isinstance(value, dict):
         return f"{{{','.join(f'{name}:{value_text(inner)}' for name, inner in value.items())}}}"
     if isinstance(value, float):
         return f"{value:g}" if value != int(value) or abs(value) >= 1e6 else str(value)
-    return "null" if value is None else REQUIRED if value == "???" else str(value)
+    return str(as_typed(value))
 
 
 @functools.cache
