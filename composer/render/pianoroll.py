@@ -31,28 +31,17 @@ def draw(performances: Sequence[Performance], suffixes: Sequence[str] = ("png", 
     Raises:
         MissingExtra: matplotlib is not installed.
     """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra("the piano roll needs matplotlib: pip install matplotlib") from error
+    matplotlib = _matplotlib()
     rows = len(performances)
     # Text stays text in the SVG, and the same piece gives the same file.
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "composer", "font.size": 9}):
-        figure = Figure(figsize=(_INCHES_WIDE, _INCHES_PER_ROLL * rows + 0.4), layout="constrained")
-        FigureCanvasAgg(figure)
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "composer", "font.size": 9}):
+        size = (_INCHES_WIDE, _INCHES_PER_ROLL * rows + 0.4)
+        figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
         axes = figure.subplots(rows, 1, squeeze=False)[:, 0]
         bars = [_roll(ax, performance) for ax, performance in zip(axes, performances, strict=True)]
         axes[-1].set_xlabel("seconds")
         figure.colorbar(bars[0], ax=list(axes), label="velocity", aspect=12 * rows, pad=0.01)
-        files = {}
-        for suffix in suffixes:
-            stream = io.BytesIO()
-            metadata = {"Software": None} if suffix == "png" else {"Date": None, "Creator": None}
-            figure.savefig(stream, format=suffix, dpi=150, metadata=metadata)
-            files[suffix] = stream.getvalue()
-    return files
+        return {suffix: _saved(figure, suffix) for suffix in suffixes}
 
 
 def notice(text: str) -> bytes:
@@ -61,16 +50,24 @@ def notice(text: str) -> bytes:
     Raises:
         MissingExtra: matplotlib is not installed.
     """
+    figure = _matplotlib().figure.Figure(figsize=(_INCHES_WIDE, 1))
+    figure.text(0.5, 0.5, text, ha="center", va="center")
+    return _saved(figure, "png")
+
+
+def _matplotlib() -> Any:
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        import matplotlib.figure
     except ImportError as error:
         raise MissingExtra("the piano roll needs matplotlib: pip install matplotlib") from error
-    figure = Figure(figsize=(_INCHES_WIDE, 1))
-    FigureCanvasAgg(figure)
-    figure.text(0.5, 0.5, text, ha="center", va="center")
+    return matplotlib
+
+
+def _saved(figure: Any, suffix: str) -> bytes:
+    """Return a figure as a file that is the same each time."""
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
+    metadata = {"Software": None} if suffix == "png" else {"Date": None, "Creator": None}
+    figure.savefig(stream, format=suffix, dpi=150, metadata=metadata)
     return stream.getvalue()
 
 
